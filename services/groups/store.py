@@ -1,0 +1,120 @@
+"""The group store: accounts, name claims, and the projections of group and user streams. The seam.
+
+Ring 2. Implementations: `MemoryGroups` (memory_store.py) and `MongoGroups` (mongo_store.py), held by
+tests/contracts/test_group_store.py. Streams themselves are in `shared.streams`; what is here follows
+them by seq, but for accounts and claims, which are truth of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from shared.core.model import Channel, Group, Member, User
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What only the account's owner has: the argon2id hash of the password. `user_id` is the key."""
+
+    user_id: int
+    password_hash: str
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Who owns a unique name or pair, since when (Unix ms). `key` is case-folded and prefixed by its kind."""
+
+    key: str
+    owner: int
+    at: int
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """A user's own view of one group, a projection of the user's stream; `group_seq` orders joins and leaves."""
+
+    user_id: int
+    group_id: int
+    group_seq: int
+    present: bool
+
+
+class MemberState(msgspec.Struct, frozen=True):
+    """A member's projection: `member` is None once gone; `seq` is the event that made it so."""
+
+    member: Member | None
+    seq: int
+
+
+class GroupStore(Protocol):
+    """Point reads and idempotent writes; everything bounded. All raise `shared.streams.StoreUnavailable`.
+
+    A projection (`put_*`, `remove_member`) with a `seq` not above the stored one changes nothing, so it can be
+    redone in any order by anyone (rule 4: a removal leaves a tombstone).
+    """
+
+    async def claim(self, claim: Claim) -> Claim:
+        """Claim a key; return the claim that holds now, ours or an earlier one's. Idempotent per owner."""
+
+    async def replace_claim(self, old: Claim, new: Claim) -> bool:
+        """Take over a claim whose owner's stream does not bear it out; False if it is no longer `old`."""
+
+    async def read_claim(self, key: str) -> Claim | None:
+        """Return who holds a key."""
+
+    async def create_account(self, account: Account) -> None:
+        """Store an account once; a second call for the same user changes nothing."""
+
+    async def read_account(self, user_id: int) -> Account | None:
+        """Return an account."""
+
+    async def put_user(self, user: User, seq: int) -> None:
+        """Project a user's profile."""
+
+    async def read_users(self, user_ids: Sequence[int]) -> dict[int, User]:
+        """Return the users that exist among these (at most 1,000)."""
+
+    async def put_group(self, group: Group, seq: int) -> None:
+        """Project a group."""
+
+    async def read_groups(self, group_ids: Sequence[int]) -> dict[int, Group]:
+        """Return the groups that exist among these (at most 200)."""
+
+    async def put_channel(self, channel: Channel, seq: int) -> None:
+        """Project a channel of a group, or a direct channel once its stream bears it out."""
+
+    async def read_channel(self, channel_id: int) -> Channel | None:
+        """Return a channel."""
+
+    async def list_channels(self, group_id: int) -> list[Channel]:
+        """Return the channels of a group by position, then id (a group has at most 500)."""
+
+    async def list_directs(self, user_id: int, limit: int) -> list[Channel]:
+        """Return a user's direct channels, newest id first."""
+
+    async def put_member(self, member: Member, seq: int) -> None:
+        """Project that somebody is a member."""
+
+    async def remove_member(self, group_id: int, user_id: int, seq: int) -> None:
+        """Project that somebody is not a member any more: a tombstone."""
+
+    async def read_member(self, group_id: int, user_id: int) -> MemberState | None:
+        """Return a member's projection; None if the user never was one."""
+
+    async def read_members(self, group_ids: Sequence[int], user_id: int) -> dict[int, Member]:
+        """Return one user's memberships in these groups, by group id, without the gone."""
+
+    async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
+        """Return a page of members by user id above `after`, without the gone."""
+
+    async def count_members(self, group_id: int) -> int:
+        """Return how many members a group has."""
+
+    async def put_membership(self, membership: Membership, seq: int) -> None:
+        """Project a user's own view of a group, by the user's stream."""
+
+    async def read_membership(self, user_id: int, group_id: int) -> Membership | None:
+        """Return a user's own view of one group, present or not."""
+
+    async def list_memberships(self, user_id: int, limit: int) -> list[int]:
+        """Return the ids of the groups a user is in, ascending."""

@@ -1,0 +1,124 @@
+"""RPC between services: every call and what it answers.
+
+Ring 1 (core). A call is a tagged struct; `Call.Reply` is the type of its answer. Small and idempotent:
+bulk goes by HTTP. Read `shared.rpc` next: how they travel.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+from shared.core.model import Channel, Group, Member, User
+from shared.core.stream import Event
+
+
+class Call(msgspec.Struct, frozen=True, tag_field="call", omit_defaults=True):
+    """Base of all calls. `service` says who serves it."""
+
+    service: ClassVar[str]
+    Reply: ClassVar[Any]
+
+
+class DirectView(msgspec.Struct, frozen=True):
+    """A direct channel with its head."""
+
+    channel: Channel
+    last_seq: int
+    last_message_id: int
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    """What a user's session begins with: complete to `user_seq` of the user's stream."""
+
+    user: User
+    user_seq: int
+    memberships: tuple[Member, ...]
+    directs: tuple[DirectView, ...]
+
+
+class ChannelView(msgspec.Struct, frozen=True):
+    """A group's channel with its head."""
+
+    channel: Channel
+    last_seq: int
+    last_message_id: int
+
+
+class GroupView(msgspec.Struct, frozen=True):
+    """A group's body, complete to `seq` of its stream. `members` is a bounded sample."""
+
+    group: Group
+    seq: int
+    channels: tuple[ChannelView, ...]
+    members: tuple[Member, ...]
+    member_count: int
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Whether a user may see a channel and write to it, under which facts.
+
+    `can_view` False: tell the user "unknown channel" if `channel` is None, else "missing access".
+    """
+
+    channel: Channel | None
+    user: User | None
+    group_seq: int
+    can_view: bool
+    can_send: bool
+
+
+class ReadSession(Call, frozen=True, tag="read_session"):
+    """Everything a gateway needs at identify, but for the bodies of groups. None: no such user."""
+
+    service = "groups"
+    Reply = SessionView | None
+    user_id: int
+
+
+class ReadGroups(Call, frozen=True, tag="read_groups"):
+    """Bodies of groups, at most 20 a call; the heads are read after the call came. Missing ones are left out."""
+
+    service = "groups"
+    Reply = tuple[GroupView, ...]
+    group_ids: tuple[int, ...]
+
+
+class ReadAccess(Call, frozen=True, tag="read_access"):
+    """What this user may do in this channel."""
+
+    service = "groups"
+    Reply = Access
+    channel_id: int
+    user_id: int
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Events of one stream in seq order, without a gap from `after_seq` on."""
+
+    events: tuple[Event, ...]
+    has_more: bool
+
+
+class ReadChannelEvents(Call, frozen=True, tag="read_channel_events"):
+    """Everything in a channel's stream after a seq, for the repair of a hole. `limit` 1–100."""
+
+    service = "history"
+    Reply = EventPage
+    channel_id: int
+    after_seq: int
+    limit: int = 100
+
+
+class ReadChanges(Call, frozen=True, tag="read_changes"):
+    """Everything in a group's or user's stream after a seq, for the repair of a hole. `limit` 1–100."""
+
+    service = "groups"
+    Reply = EventPage
+    stream: str
+    after_seq: int
+    limit: int = 100
+
+
+AnyCall = ReadSession | ReadGroups | ReadAccess | ReadChannelEvents | ReadChanges

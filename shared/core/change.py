@@ -1,0 +1,118 @@
+"""One change to a group's or user's stream: decide, commit, project, publish, then answer.
+
+Ring 1 (core). Any replica may run this; rivals meet at the conditional commit and decide again
+(rule 7 of DESIGN.md section 10). A repeat that changes nothing also waits until everything it was
+decided on is published, and publishes what is missing itself. Rules: `shared.core.stream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Final
+
+import msgspec
+
+from shared.core.errors import Unavailable
+from shared.core.events import AnyBody
+from shared.core.ids import IdSource
+from shared.core.stream import (
+    CHANGE_LIMITS,
+    Commit,
+    Draft,
+    Event,
+    Head,
+    Knowledge,
+    Limits,
+    Publish,
+    RaiseHeads,
+    Record,
+    load,
+    owner_of,
+    plan,
+)
+
+ATTEMPTS: Final = 8
+"""How often a change is decided anew after it lost against a rival, before the caller is told to retry."""
+
+
+class Project(msgspec.Struct, frozen=True):
+    """[None]: apply these events, in order, to the projections of their stream (idempotent by seq)."""
+
+    stream: str
+    records: tuple[Record, ...]
+
+
+class Decide(msgspec.Struct, frozen=True):
+    """[AnyBody | None]: what happens, on projections complete to `seq`; None changes nothing. May refuse by raising."""
+
+    seq: int
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """[None]: do what these published events ask for in other streams (idempotent)."""
+
+    stream: str
+    records: tuple[Record, ...]
+
+
+class Clean(msgspec.Struct, frozen=True):
+    """[None]: take the dirty mark from the bucket if its `next_seq` is still this."""
+
+    stream: str
+    first_seq: int
+    next_seq: int
+
+
+def _route(stream: str, record: Record) -> Event:
+    owner = owner_of(stream)
+    if stream.startswith("g:"):
+        return Event(stream, record, group_id=owner)
+    return Event(stream, record, to=(owner,))
+
+
+def _finish(known: Knowledge, records: list[Record]) -> Generator[Any, Any, None]:
+    """Project, raise the head, publish, follow, raise `published`: rule 3, for all above what the head says."""
+    stream = known.tail.stream
+    last = known.tail.next_seq - 1
+    if todo := tuple(record for record in records if record.seq > known.projected):
+        yield Project(stream, todo)
+    known.projected = max(known.projected, last)
+    yield RaiseHeads((known.head(),))
+    if todo := tuple(record for record in records if record.seq > known.published):
+        yield Publish(tuple(_route(stream, record) for record in todo))
+        yield Follow(stream, todo)
+        known.published = last
+        yield RaiseHeads((Head(stream, published=last),))
+        yield Clean(stream, known.tail.first_seq, known.tail.next_seq)
+
+
+def settle(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
+    """Finish whatever was committed to the stream and not yet projected, published and followed."""
+    known = yield from load(stream, now)
+    if known.pending:
+        yield from _finish(known, known.pending)
+    return known
+
+
+def change(
+    stream: str, now: int, ids: IdSource, *, command_id: int = 0, limits: Limits = CHANGE_LIMITS
+) -> Generator[Any, Any, int]:
+    """Decide on complete facts, commit, and return the head's seq when all of it is published.
+
+    With a `command_id` a repeat of a change that was stored is recognised and not decided again.
+    Raises what `Decide` raises, and `Unavailable` after `ATTEMPTS` lost commits.
+    """
+    for _ in range(ATTEMPTS):
+        known = yield from settle(stream, now)
+        if command_id and known.stored_at(command_id, now) is not None:
+            return known.tail.next_seq - 1
+        body: AnyBody | None = yield Decide(known.tail.next_seq - 1)
+        if body is None:
+            return known.tail.next_seq - 1
+        write, _ = plan(known.tail, (Draft(body, command_id),), now, ids, limits, dirty=True)
+        (stored,) = yield Commit((write,))
+        if stored:
+            known.advance(write)
+            yield from _finish(known, list(write.records))
+            return known.tail.next_seq - 1
+    raise Unavailable("Too many changes at once, try again")

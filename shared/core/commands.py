@@ -1,0 +1,134 @@
+"""Commands through the log, their replies, and the envelopes on the bus: values and their one codec.
+
+Ring 1 (core). An envelope is msgpack with a kind tag, a version and a list, from the first day; a
+release reads the version before its own. Read `shared.command_log` next: who sends commands and waits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from shared.core.errors import StarlingError, error_of
+from shared.core.model import Channel, User
+from shared.core.stream import Event
+
+ENVELOPE_VERSION: Final = 1
+COMMAND_LIFETIME_MS: Final = 60_000
+"""A command that was not stored this long after it was sent never will be (rule 10)."""
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
+    """A change asked for. `reply_to` names the node that waits; `expires_at` is Unix ms."""
+
+    command_id: int
+    channel_id: int
+    reply_to: str
+    expires_at: int
+
+
+class SendMessage(Command, frozen=True, tag="send_message"):
+    """Store this message. `group_id` = 0: a direct channel between the users in `to`.
+
+    `group_seq`: the group's seq that it was permitted under. `refusal`: the sender's node says no
+    (a class name of the catalogue); the shard has the last word, since the nonce may be stored.
+    """
+
+    author: User
+    content: str
+    nonce: str = ""
+    reference_id: int = 0
+    group_id: int = 0
+    to: tuple[int, ...] = ()
+    group_seq: int = 0
+    refusal: str = ""
+
+
+class OpenDirect(Command, frozen=True, tag="open_direct"):
+    """Begin the stream of a direct channel; a repeat changes nothing."""
+
+    channel: Channel
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a command: stored as (`seq`, `id`), or refused with `error` (a catalogue class name)."""
+
+    command_id: int
+    seq: int = 0
+    id: int = 0
+    error: str = ""
+    message: str = ""
+    retry_after: float = 0.0
+
+    def raise_error(self) -> None:
+        """Raise the catalogue's error if the command was refused."""
+        if self.error:
+            raise error_of(self.error, self.message, self.retry_after or None)
+
+
+def refusal_of(command_id: int, error: StarlingError) -> Reply:
+    """Return the reply that tells this error."""
+    return Reply(
+        command_id,
+        error=type(error).__name__,
+        message=error.text,
+        retry_after=error.retry_after or 0.0,
+    )
+
+
+class Commands(msgspec.Struct, frozen=True, tag_field="k", tag="commands"):
+    """To a shard of the log."""
+
+    items: tuple[SendMessage | OpenDirect, ...]
+    v: int = ENVELOPE_VERSION
+
+
+class Events(msgspec.Struct, frozen=True, tag_field="k", tag="events"):
+    """To the nodes."""
+
+    items: tuple[Event, ...]
+    v: int = ENVELOPE_VERSION
+
+
+class Replies(msgspec.Struct, frozen=True, tag_field="k", tag="replies"):
+    """To the one node that sent the commands."""
+
+    items: tuple[Reply, ...]
+    v: int = ENVELOPE_VERSION
+
+
+_encoder = msgspec.msgpack.Encoder()
+_to_node = msgspec.msgpack.Decoder(Events | Replies)
+_to_shard = msgspec.msgpack.Decoder(Commands)
+
+
+class BadEnvelope(Exception):
+    """The bytes are no envelope that this release reads."""
+
+
+def encode_envelope(envelope: Commands | Events | Replies) -> bytes:
+    """Encode an envelope for the bus."""
+    return _encoder.encode(envelope)
+
+
+def decode_for_node(body: bytes) -> Events | Replies:
+    """Decode what a node's queue holds. Raises `BadEnvelope`."""
+    try:
+        envelope: Events | Replies = _to_node.decode(body)
+    except msgspec.MsgspecError as error:
+        raise BadEnvelope(str(error)) from error
+    if envelope.v > ENVELOPE_VERSION:
+        raise BadEnvelope(f"version {envelope.v}")
+    return envelope
+
+
+def decode_for_shard(body: bytes) -> Commands:
+    """Decode what a shard's queue holds. Raises `BadEnvelope`."""
+    try:
+        envelope = _to_shard.decode(body)
+    except msgspec.MsgspecError as error:
+        raise BadEnvelope(str(error)) from error
+    if envelope.v > ENVELOPE_VERSION:
+        raise BadEnvelope(f"version {envelope.v}")
+    return envelope

@@ -1,0 +1,209 @@
+"""The one catalogue of errors: what a peer is told, on every way out.
+
+Ring 1 (core). The same `code` stands in a REST body, an RPC reply, a SEND_REJECT frame and a metric
+label. Numbers are Discord's JSON error codes (developer documentation, "JSON Error Codes") where it
+has one; `shared.http` turns an error into a response. Only these cross a service's border.
+"""
+
+from typing import ClassVar
+
+
+class StarlingError(Exception):
+    """A refusal with a meaning for the peer.
+
+    `code` is Discord's JSON code, `status` the HTTP status, `retryable` says that the same request may
+    succeed later (op 102 then carries `retry_after`).
+    """
+
+    code: ClassVar[int] = 0
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    message: ClassVar[str] = "Internal server error"
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        self.text = message or self.message
+        self.retry_after = retry_after
+        super().__init__(self.text)
+
+
+class InternalError(StarlingError):
+    """Something of ours broke; logged with its cause, told without."""
+
+
+class Unavailable(StarlingError):
+    """A part that is needed did not answer in time; the outcome of a send is unknown until it expires."""
+
+    status = 503
+    retryable = True
+    message = "Service temporarily unavailable, try again"
+
+
+class Unauthorized(StarlingError):
+    """No valid token."""
+
+    status = 401
+    message = "401: Unauthorized"
+
+
+class NotFound(StarlingError):
+    """No such route."""
+
+    status = 404
+    message = "404: Not Found"
+
+
+class MethodNotAllowed(StarlingError):
+    """The route exists, not with this method."""
+
+    status = 405
+    message = "405: Method Not Allowed"
+
+
+class BodyTooLarge(StarlingError):
+    """The request's body is over the limit."""
+
+    code = 40005
+    status = 413
+    message = "Request entity too large"
+
+
+class UnknownChannel(StarlingError):
+    """No such channel, or none that the caller may know of."""
+
+    code = 10003
+    status = 404
+    message = "Unknown Channel"
+
+
+class UnknownGroup(StarlingError):
+    """No such group, or none that the caller may know of."""
+
+    code = 10004
+    status = 404
+    message = "Unknown Guild"
+
+
+class UnknownMessage(StarlingError):
+    """No such message in this channel."""
+
+    code = 10008
+    status = 404
+    message = "Unknown Message"
+
+
+class UnknownUser(StarlingError):
+    """No such user."""
+
+    code = 10013
+    status = 404
+    message = "Unknown User"
+
+
+class TooManyGroups(StarlingError):
+    """The user is in as many groups as one may be."""
+
+    code = 30001
+    status = 400
+    message = "Maximum number of guilds reached"
+
+
+class MissingAccess(StarlingError):
+    """The caller may not see this."""
+
+    code = 50001
+    status = 403
+    message = "Missing Access"
+
+
+class MissingPermissions(StarlingError):
+    """The caller sees this and may not do it."""
+
+    code = 50013
+    status = 403
+    message = "You lack permissions to perform that action"
+
+
+class CannotMessageUser(StarlingError):
+    """A direct channel with this user is not possible."""
+
+    code = 50007
+    status = 403
+    message = "Cannot send messages to this user"
+
+
+class EmptyMessage(StarlingError):
+    """A message without content."""
+
+    code = 50006
+    status = 400
+    message = "Cannot send an empty message"
+
+
+class InvalidForm(StarlingError):
+    """Fields of the request are wrong. `fields` maps a dotted path to (code, message) pairs."""
+
+    code = 50035
+    status = 400
+    message = "Invalid Form Body"
+
+    def __init__(self, fields: dict[str, list[tuple[str, str]]]) -> None:
+        super().__init__()
+        self.fields = fields
+
+    def tree(self) -> dict[str, object]:
+        """Return Discord's `errors` object: nested by path, leaves are `{"_errors": [{code, message}]}`."""
+        root: dict[str, object] = {}
+        for path, reasons in self.fields.items():
+            place = root
+            for part in path.split("."):
+                inner = place.setdefault(part, {})
+                if not isinstance(inner, dict):
+                    break
+                place = inner
+            place["_errors"] = [{"code": code, "message": text} for code, text in reasons]
+        return root
+
+
+class RateLimited(StarlingError):
+    """Over a budget; `retry_after` seconds from now there is room."""
+
+    status = 429
+    retryable = True
+    message = "You are being rate limited."
+
+
+class CommandExpired(StarlingError):
+    """A send that reached its sequencer after its expiry; nothing was stored and nothing will be."""
+
+    status = 503
+    retryable = True
+    message = "The message expired before it could be stored, try again"
+
+
+CATALOGUE: dict[str, type[StarlingError]] = {
+    kind.__name__: kind
+    for kind in (
+        InternalError,
+        Unavailable,
+        Unauthorized,
+        NotFound,
+        MethodNotAllowed,
+        BodyTooLarge,
+        UnknownChannel,
+        UnknownGroup,
+        UnknownMessage,
+        UnknownUser,
+        TooManyGroups,
+        MissingAccess,
+        MissingPermissions,
+        CannotMessageUser,
+        EmptyMessage,
+        RateLimited,
+        CommandExpired,
+    )
+}
+
+
+def error_of(name: str, message: str, retry_after: float | None = None) -> StarlingError:
+    """Return the catalogue's error by class name, as RPC replies and command replies carry it."""
+    return CATALOGUE.get(name, InternalError)(message, retry_after=retry_after)

@@ -1,0 +1,89 @@
+"""Durable events: what streams hold, as stored and as published.
+
+Ring 1 (core). A body is a fact in the past tense; `stream` gives it its seq. Stored documents and
+envelopes share these bodies, so they carry a version there (`BUCKET_VERSION`, `Envelope.v`); a
+field may be added with a default, never changed in meaning.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.core.model import Channel, Group, Member, User
+
+
+class Body(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
+    """Base of all event bodies; the tag `t` names the kind in storage and on the bus."""
+
+
+class MessageCreated(Body, frozen=True, tag="message_created"):
+    """A person wrote a message. `author` is how the author looked when it was written."""
+
+    author: User
+    content: str
+    reference_id: int = 0
+
+
+class ChannelOpened(Body, frozen=True, tag="channel_opened"):
+    """A direct channel came to be; the first event of its own channel stream."""
+
+    channel: Channel
+
+
+class GroupCreated(Body, frozen=True, tag="group_created"):
+    """A group came to be, with its first channels and its owner as its first member."""
+
+    group: Group
+    channels: tuple[Channel, ...]
+    owner: Member
+
+
+class ChannelCreated(Body, frozen=True, tag="channel_created"):
+    """A group got one more channel."""
+
+    channel: Channel
+
+
+class MemberAdded(Body, frozen=True, tag="member_added"):
+    """A user became a member of the group."""
+
+    member: Member
+
+
+class MemberRemoved(Body, frozen=True, tag="member_removed"):
+    """A member left or was removed."""
+
+    user: User
+
+
+class UserRegistered(Body, frozen=True, tag="user_registered"):
+    """An account came to be; the first event of the user's stream."""
+
+    user: User
+
+
+class GroupJoined(Body, frozen=True, tag="group_joined"):
+    """To the user's own sessions: you are in this group, since `group_seq` of its stream."""
+
+    group_seq: int
+    member: Member
+
+
+class GroupLeft(Body, frozen=True, tag="group_left"):
+    """To the user's own sessions: you are out of this group, since `group_seq` of its stream."""
+
+    group_id: int
+    group_seq: int
+
+
+AnyBody = (
+    MessageCreated
+    | ChannelOpened
+    | GroupCreated
+    | ChannelCreated
+    | MemberAdded
+    | MemberRemoved
+    | UserRegistered
+    | GroupJoined
+    | GroupLeft
+)

@@ -1,0 +1,468 @@
+"""Streams: dense numbers, one conditional write per commit, roll-over, dedupe. The rules as pure code.
+
+Ring 1 (core). A stream is a chain of bucket documents; the last is its tail. Every durable event is in
+exactly one stream and has its next `seq` (the first is 1). A commit appends to the tail by an upsert
+whose filter names the bucket, its `next_seq` and "not sealed": whoever writes on outdated
+knowledge meets the unique `_id` and is told so. That alone is the fence (DESIGN.md sections 6 and 10).
+
+The writers (`services.history.core.sequencer`, `shared.core.change`) are generators: they yield an
+effect, a shell performs it and sends the result back. To drop a generator is to crash at that point,
+so tests can crash, delay and race them at every step. Any effect but `Commit` that fails ends the
+generator; its writer then forgets what it knew. Read `shared.streams` next: the seam that performs effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from shared.core.events import AnyBody, MessageCreated
+from shared.core.ids import IdSource, ms_of
+
+BUCKET_VERSION: Final = 1
+DEDUPE_MS: Final = 10 * 60 * 1000
+"""How long after storing a nonce or command id is recognised (promise 3)."""
+
+Key = int | tuple[int, str]
+"""What a repeat is recognised by: a command id, or an author's id and nonce."""
+
+_SEQ_DIGITS = 12
+
+
+def channel_stream(channel_id: int) -> str:
+    """Return the name of a channel's stream."""
+    return f"c:{channel_id}"
+
+
+def group_stream(group_id: int) -> str:
+    """Return the name of a group's stream."""
+    return f"g:{group_id}"
+
+
+def user_stream(user_id: int) -> str:
+    """Return the name of a user's stream."""
+    return f"u:{user_id}"
+
+
+def owner_of(stream: str) -> int:
+    """Return the id of the channel, group or user that a stream is about."""
+    return int(stream[2:])
+
+
+def bucket_name(stream: str, first_seq: int) -> str:
+    """Return the `_id` of a bucket document: names of one stream sort in the order of the chain."""
+    return f"{stream}:{first_seq:0{_SEQ_DIGITS}d}"
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """When a bucket is full. `window_ms` = 0: no windows (group and user streams)."""
+
+    messages: int = 100
+    changes: int = 500
+    size_bytes: int = 256 * 1024
+    window_ms: int = 0
+
+
+CHANNEL_LIMITS: Final = Limits(window_ms=10 * 24 * 3600 * 1000)
+CHANGE_LIMITS: Final = Limits()
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """An event that wants its place in a stream."""
+
+    body: AnyBody
+    command_id: int = 0
+    nonce: str = ""
+
+    @property
+    def key(self) -> Key | None:
+        """The (author, nonce) pair by which a repeated send is recognised, if it has one."""
+        if self.nonce and isinstance(self.body, MessageCreated):
+            return (self.body.author.id, self.nonce)
+        return None
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An event in its place. `at`: when it was sequenced, Unix ms. `id` and `ordinal`: messages only."""
+
+    seq: int
+    at: int
+    body: AnyBody
+    command_id: int = 0
+    nonce: str = ""
+    id: int = 0
+    ordinal: int = 0
+
+    @property
+    def keys(self) -> Iterator[Key]:
+        """All under which a repeat of this record's command is recognised."""
+        if self.command_id:
+            yield self.command_id
+        if self.nonce and isinstance(self.body, MessageCreated):
+            yield (self.body.author.id, self.nonce)
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """What a writer must know of a stream's last bucket to write behind it."""
+
+    stream: str
+    first_seq: int = 1
+    next_seq: int = 1
+    prev: int = 0
+    sealed: bool = False
+    window: int = 0
+    messages: int = 0
+    changes: int = 0
+    size: int = 0
+    first_id: int = 0
+    last_id: int = 0
+    last_ordinal: int = 0
+    group_id: int = 0
+    to: tuple[int, ...] = ()
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """One bucket document. `prev`: first_seq of the bucket before it, 0 for the first of the stream.
+
+    `messages` and `changes` are each in seq order; together they hold first_seq..next_seq-1 without a
+    gap. `first_id` is 0 until there is a message; `last_id` and `last_ordinal` go on from the bucket before.
+    `group_id` and `to` (recipients of a direct channel) say whom the stream's events go to.
+    """
+
+    stream: str
+    first_seq: int
+    next_seq: int
+    prev: int = 0
+    sealed: bool = False
+    window: int = 0
+    size: int = 0
+    first_id: int = 0
+    last_id: int = 0
+    last_ordinal: int = 0
+    group_id: int = 0
+    to: tuple[int, ...] = ()
+    messages: tuple[Record, ...] = ()
+    changes: tuple[Record, ...] = ()
+    v: int = BUCKET_VERSION
+
+    def tail(self) -> Tail:
+        """Return what a writer must know of this bucket, if it is the stream's last."""
+        return Tail(
+            self.stream,
+            self.first_seq,
+            self.next_seq,
+            self.prev,
+            self.sealed,
+            self.window,
+            len(self.messages),
+            len(self.changes),
+            self.size,
+            self.first_id,
+            self.last_id,
+            self.last_ordinal,
+            self.group_id,
+            self.to,
+        )
+
+    def records(self) -> list[Record]:
+        """Return all events of the bucket in seq order."""
+        return sorted(chain(self.messages, self.changes), key=attrgetter("seq"))
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A record on its way: from which stream, to whom (a group's members, or the users in `to`)."""
+
+    stream: str
+    record: Record
+    group_id: int = 0
+    to: tuple[int, ...] = ()
+
+
+def event_of(place: Tail | Bucket, record: Record) -> Event:
+    """Return the event of a record that stands in the bucket `place`."""
+    return Event(place.stream, record, place.group_id, place.to)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """One small document per stream, raised by `$max` after each commit: a lower bound of the truth.
+
+    `tail` is the first_seq of the last bucket (0: the stream is empty). Events up to `projected`
+    stand in their projections; up to `published` they are confirmed by the bus.
+    """
+
+    stream: str
+    seq: int = 0
+    last_id: int = 0
+    ordinal: int = 0
+    tail: int = 0
+    projected: int = 0
+    published: int = 0
+
+
+class Write(msgspec.Struct, frozen=True):
+    """One commit: append to the bucket that `before` tells, if it is still so; then the tail is `after`.
+
+    `dirty_at`: set for group and user streams, so that a sweeper finds what was never published.
+    """
+
+    before: Tail
+    after: Tail
+    messages: tuple[Record, ...] = ()
+    changes: tuple[Record, ...] = ()
+    dirty_at: int = 0
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The committed events in seq order."""
+        return tuple(sorted(chain(self.messages, self.changes), key=attrgetter("seq")))
+
+
+# Effects: what a generator asks of its shell. Results in brackets.
+
+
+class ReadHead(msgspec.Struct, frozen=True):
+    """[Head] of a stream; an empty Head if there is none yet."""
+
+    stream: str
+
+
+class ReadBucket(msgspec.Struct, frozen=True):
+    """[Bucket | None] by name, a majority read."""
+
+    stream: str
+    first_seq: int
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """[list[bool]]: for each write, True only if it is certain that it was stored by majority.
+
+    At most one write per stream; unordered, independent of each other. False is "lost, or unknown".
+    """
+
+    writes: tuple[Write, ...]
+
+
+class RaiseHeads(msgspec.Struct, frozen=True):
+    """[None]: raise each field of each head to at least the value given."""
+
+    heads: tuple[Head, ...]
+
+
+class Publish(msgspec.Struct, frozen=True):
+    """[None]: publish these in this order; done when the bus confirmed all."""
+
+    events: tuple[Event, ...]
+
+
+class Together(msgspec.Struct, frozen=True):
+    """[list]: perform these independent effects side by side; results in the same order."""
+
+    effects: tuple[Any, ...]
+
+
+Effects = Generator[Any, Any, Any]
+
+
+class StreamBroken(Exception):
+    """The stored chain contradicts itself (a named bucket is missing). Needs an operator."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Where a recognised command's event is."""
+
+    seq: int
+    first_seq: int
+    at: int
+
+
+class Knowledge:
+    """What one writer knows of one stream: good until a commit is lost, then to be dropped whole."""
+
+    __slots__ = ("pending", "projected", "published", "seen", "tail")
+
+    def __init__(self, tail: Tail, projected: int, published: int) -> None:
+        self.tail = tail
+        self.projected = projected
+        self.published = published
+        self.seen: dict[Key, Stored] = {}
+        self.pending: list[Record] = []
+        """Events found stored above `projected` or `published` when the stream was loaded, in seq order."""
+
+    def head(self) -> Head:
+        """Return the head as far as this writer may raise it."""
+        tail = self.tail
+        return Head(
+            tail.stream,
+            seq=tail.next_seq - 1,
+            last_id=tail.last_id,
+            ordinal=tail.last_ordinal,
+            tail=tail.first_seq if tail.next_seq > 1 else 0,
+            projected=self.projected,
+            published=self.published,
+        )
+
+    def remember(self, records: Iterable[Record], first_seq: int) -> None:
+        """Recognise repeats of these records' commands from now on."""
+        for record in records:
+            place = Stored(record.seq, first_seq, record.at)
+            for key in record.keys:
+                self.seen[key] = place
+
+    def find(self, draft: Draft, now: int) -> Stored | None:
+        """Return where this command's event is, if it is stored already and not too long ago."""
+        if draft.command_id and (place := self.stored_at(draft.command_id, now)) is not None:
+            return place
+        return self.stored_at(key, now) if (key := draft.key) is not None else None
+
+    def stored_at(self, key: Key, now: int) -> Stored | None:
+        """Return where the event of this key is, if it was stored within `DEDUPE_MS`."""
+        place = self.seen.get(key)
+        return place if place is not None and place.at + DEDUPE_MS > now else None
+
+    def prune(self, now: int) -> None:
+        """Forget commands whose time is over; the table stays as small as ten minutes of the stream."""
+        while self.seen:
+            oldest = next(iter(self.seen))
+            if self.seen[oldest].at + DEDUPE_MS > now:
+                return
+            del self.seen[oldest]
+
+    def advance(self, write: Write) -> None:
+        """Take in that this write of ours was acknowledged."""
+        self.tail = write.after
+        self.remember(write.records, write.after.first_seq)
+
+
+def load(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
+    """Read what a writer must know: the tail, the last ten minutes' commands, and what is unpublished.
+
+    The head may lag behind, so the chain is followed forward from it by name, then backward as far as
+    needed. All bucket reads are majority reads (rule 1).
+    """
+    head: Head = yield ReadHead(stream)
+    bucket: Bucket | None = yield ReadBucket(stream, head.tail or 1)
+    if bucket is None:
+        if head.tail:
+            raise StreamBroken(f"{bucket_name(stream, head.tail)} is missing")
+        return Knowledge(Tail(stream), 0, 0)
+    newest = [bucket]
+    while newest[-1].sealed:
+        bucket = yield ReadBucket(stream, newest[-1].next_seq)
+        if bucket is None:
+            break
+        newest.append(bucket)
+    known = Knowledge(newest[-1].tail(), head.projected, head.published)
+    older = [newest[0]]
+    finished = min(head.projected, head.published)
+    while (first := older[-1]).prev and (first.first_seq > finished + 1 or first.records()[0].at + DEDUPE_MS > now):
+        bucket = yield ReadBucket(stream, first.prev)
+        if bucket is None:
+            raise StreamBroken(f"{bucket_name(stream, first.prev)} is missing")
+        older.append(bucket)
+    for bucket in chain(reversed(older), newest[1:]):
+        records = bucket.records()
+        known.remember(records, bucket.first_seq)
+        known.pending += [record for record in records if record.seq > finished]
+    known.prune(now)
+    return known
+
+
+def together(generators: Sequence[Effects]) -> Generator[Any, Any, list[Any]]:
+    """Run independent generators in lock-step, their effects performed side by side; return their results."""
+    results: list[Any] = [None] * len(generators)
+    waiting: list[tuple[int, Any]] = []
+    answers: list[tuple[int, Any]] = [(index, None) for index in range(len(generators))]
+    while answers:
+        waiting.clear()
+        for index, answer in answers:
+            try:
+                waiting.append((index, generators[index].send(answer)))
+            except StopIteration as stop:
+                results[index] = stop.value
+        if not waiting:
+            break
+        performed = yield Together(tuple(effect for _, effect in waiting))
+        answers = [(index, result) for (index, _), result in zip(waiting, performed, strict=True)]
+    return results
+
+
+def size_of(record: Record) -> int:
+    """Return about how many bytes a record takes in its bucket."""
+    return len(msgspec.msgpack.encode(record))
+
+
+def successor_of(tail: Tail) -> Tail:
+    """Return the empty bucket behind a sealed one (rule 1: only once the seal is known to be stored)."""
+    return Tail(
+        tail.stream,
+        first_seq=tail.next_seq,
+        next_seq=tail.next_seq,
+        prev=tail.first_seq,
+        last_id=tail.last_id,
+        last_ordinal=tail.last_ordinal,
+        group_id=tail.group_id,
+        to=tail.to,
+    )
+
+
+def plan(
+    tail: Tail, drafts: Sequence[Draft], now: int, ids: IdSource, limits: Limits, *, dirty: bool = False
+) -> tuple[Write, int]:
+    """Return the next write of a stream and how many of the drafts are in it, from the first on.
+
+    The write that fills the bucket seals it. Where the first draft begins a new window the write only
+    seals, and takes none. What was not taken goes into the next write, once this one is acknowledged.
+    """
+    before = successor_of(tail) if tail.sealed else tail
+    messages: list[Record] = []
+    changes: list[Record] = []
+    seq, window, size = before.next_seq, before.window, before.size
+    first_id, last_id, ordinal = before.first_id, before.last_id, before.last_ordinal
+    sealed = False
+    taken = 0
+    for draft in drafts:
+        if isinstance(draft.body, MessageCreated):
+            message_id = ids.next_id(now, after=last_id)
+            its_window = ms_of(message_id) // limits.window_ms if limits.window_ms else 0
+            if first_id and its_window != window:
+                sealed = True
+                break
+            window = its_window
+            last_id, ordinal = message_id, ordinal + 1
+            first_id = first_id or message_id
+            record = Record(seq, now, draft.body, draft.command_id, draft.nonce, message_id, ordinal)
+            messages.append(record)
+        else:
+            record = Record(seq, now, draft.body, draft.command_id, draft.nonce)
+            changes.append(record)
+        seq += 1
+        taken += 1
+        size += size_of(record)
+        if (
+            before.messages + len(messages) >= limits.messages
+            or before.changes + len(changes) >= limits.changes
+            or size >= limits.size_bytes
+        ):
+            sealed = True
+            break
+    after = Tail(
+        before.stream,
+        before.first_seq,
+        seq,
+        before.prev,
+        sealed,
+        window,
+        before.messages + len(messages),
+        before.changes + len(changes),
+        size,
+        first_id,
+        last_id,
+        ordinal,
+        before.group_id,
+        before.to,
+    )
+    return Write(before, after, tuple(messages), tuple(changes), now if dirty else 0), taken

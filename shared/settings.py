@@ -1,0 +1,107 @@
+"""Settings from the environment: prefix `STARLING_`, nested by `__`. The only reader of the environment.
+
+Ring 2. One frozen class per service would repeat the shared parts, so services share `Settings` and each
+adds its own section. A default secret is refused unless `environment` is "local".
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_DEFAULT_SECRET = "starling-local-secret-not-for-production"  # noqa: S105 (refused outside "local")
+
+
+class HttpSettings(BaseModel, frozen=True):
+    """Where this process listens, and how clients reach the front door."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    public_url: str = Field(
+        "", description="the front door as clients see it, http(s)://host[:port]; empty: http://host:port"
+    )
+    max_body_bytes: int = Field(256 * 1024, description="larger request bodies are answered 413")
+
+
+class MongoSettings(BaseModel, frozen=True):
+    """The only source of truth."""
+
+    url: str = Field("mongodb://127.0.0.1:27017/", description="connection string")
+    database: str = Field("starling", description="database name")
+    timeout: timedelta = Field(timedelta(seconds=10), description="deadline of every operation")
+
+
+class BusSettings(BaseModel, frozen=True):
+    """RabbitMQ, or the memory of one process."""
+
+    url: str = Field("memory://", description="memory:// or amqp(s)://user:password@host:port/vhost")
+    prefix: str = Field("starling", description="first part of every exchange and queue name")
+    shards: int = Field(16, ge=1, le=256, description="shards of the log; fixed at first start")
+    user_slots: int = Field(0, ge=0, le=65536, description="routing keys for users; 0: one key per user")
+
+
+class CacheSettings(BaseModel, frozen=True):
+    """Redis, or the memory of one process."""
+
+    url: str = Field("memory://", description="memory:// or redis(s)://host:port/db")
+    timeout: timedelta = Field(timedelta(milliseconds=250), description="deadline of every operation")
+
+
+class AuthSettings(BaseModel, frozen=True):
+    """Tokens."""
+
+    secret: SecretStr = Field(SecretStr(_DEFAULT_SECRET), description="key that signs tokens, 32 characters or more")
+
+
+class LimitSettings(BaseModel, frozen=True):
+    """Budgets of clients. `enabled` = false lifts every rate, connection and registration limit (load tests)."""
+
+    enabled: bool = Field(True, description="whether clients have budgets at all")
+    content_characters: int = Field(2000, ge=1, le=4000, description="longest message content")
+    sends_per_second: float = Field(5.0, gt=0, description="messages per second and user, with a burst of 2 s")
+    frames_per_minute: int = Field(120, ge=1, description="frames per minute and connection, but for op 100")
+    auth_per_minute: int = Field(30, ge=1, description="registrations and logins per minute and address")
+
+
+class GatewaySettings(BaseModel, frozen=True):
+    """Connections and sessions."""
+
+    heartbeat_interval: timedelta = Field(timedelta(seconds=41.25), description="what HELLO tells clients")
+    handshake_timeout: timedelta = Field(timedelta(seconds=10), description="from TCP connect to the upgrade")
+    identify_timeout: timedelta = Field(timedelta(seconds=15), description="from HELLO to IDENTIFY")
+    send_timeout: timedelta = Field(timedelta(seconds=10), description="how long a sender waits for its ack")
+    unbind_linger: timedelta = Field(timedelta(seconds=30), description="how long an unused binding is kept")
+    send_buffer_bytes: int = Field(4 * 1024 * 1024, description="unsent bytes at which a slow consumer is closed")
+    origins: tuple[str, ...] = Field((), description="allowed Origin headers; empty: any")
+    max_connections: int = Field(20_000, ge=1, description="open connections on this node")
+    session_ttl: timedelta = Field(timedelta(seconds=120), description="how long the registry keeps a session")
+
+
+class Settings(BaseSettings):
+    """Everything a process of Starling can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="STARLING_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    environment: Literal["local", "production"] = Field("local", description="local allows the default secret")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")
+    node: str = Field("", description="name of this process, unique in the cluster; empty: made up at start")
+    http: HttpSettings = HttpSettings()
+    mongo: MongoSettings = MongoSettings()
+    bus: BusSettings = BusSettings()
+    cache: CacheSettings = CacheSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    gateway: GatewaySettings = GatewaySettings()
+
+    @model_validator(mode="after")
+    def _require_own_secret(self) -> Self:
+        secret = self.auth.secret.get_secret_value()
+        if self.environment != "local" and secret == _DEFAULT_SECRET:
+            raise ValueError("STARLING_AUTH__SECRET must be set outside environment=local")
+        if len(secret) < 32:
+            raise ValueError("STARLING_AUTH__SECRET must have at least 32 characters")
+        return self

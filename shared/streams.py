@@ -1,0 +1,99 @@
+"""The stream store: where bucket chains and heads live. The seam, and the driver of the pure writers.
+
+Ring 2. Implementations: `MemoryStreams` (shared/memory_streams.py) and `MongoStreams`
+(shared/mongo_streams.py), held by tests/contracts/test_streams.py. The rules are in `shared.core.stream`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, Protocol, TypeVar
+
+from shared.core.stream import (
+    Bucket,
+    Commit,
+    Head,
+    RaiseHeads,
+    ReadBucket,
+    ReadHead,
+    Together,
+    Write,
+)
+
+T = TypeVar("T")
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer or did not do it; for a read: try again, for a write: unknown."""
+
+
+class StreamStore(Protocol):
+    """Bucket chains and heads. Every read is a majority read, every write is journaled by majority."""
+
+    async def read_head(self, stream: str) -> Head:
+        """Return a stream's head; an empty one if there is none. Raises `StoreUnavailable`, as all here."""
+
+    async def read_heads(self, streams: Sequence[str]) -> dict[str, Head]:
+        """Return the heads of many streams in one query; streams without one are left out."""
+
+    async def read_bucket(self, stream: str, first_seq: int) -> Bucket | None:
+        """Return a bucket by name."""
+
+    async def find_bucket_of_seq(self, stream: str, seq: int) -> Bucket | None:
+        """Return the bucket that holds `seq`; None if the stream has no such event."""
+
+    async def find_bucket_of_id(self, stream: str, message_id: int) -> Bucket | None:
+        """Return the last bucket with `0 < first_id <= message_id`; None if there is none."""
+
+    async def commit(self, writes: Sequence[Write]) -> list[bool]:
+        """Try these writes, at most one per stream, in one unordered bulk.
+
+        True: surely stored by majority. False: lost (the tail is not as `before` tells) or unknown. Never raises
+        for an outage: that is False for all.
+        """
+
+    async def raise_heads(self, heads: Sequence[Head]) -> None:
+        """Raise each field to at least the value given; creates what is missing."""
+
+    async def find_dirty(self, before_ms: int, limit: int) -> list[tuple[str, int, int]]:
+        """Return (stream, first_seq, next_seq) of buckets whose `dirty_at` is below `before_ms`, oldest first."""
+
+    async def clean(self, stream: str, first_seq: int, next_seq: int) -> None:
+        """Take the dirty mark from a bucket if its `next_seq` is still this."""
+
+
+Perform = Callable[[Any], Awaitable[Any]]
+"""Performs the effects that are not the stream store's own."""
+
+
+async def drive(generator: Generator[Any, Any, T], store: StreamStore, perform: Perform) -> T:
+    """Run a pure writer to its end; `perform` gets every effect that is not the store's.
+
+    Raises what the store or `perform` raises, and what the generator raises (refusals).
+    """
+
+    async def one(effect: Any) -> Any:
+        match effect:
+            case ReadHead(stream):
+                return await store.read_head(stream)
+            case ReadBucket(stream, first_seq):
+                return await store.read_bucket(stream, first_seq)
+            case Commit(writes):
+                return await store.commit(writes)
+            case RaiseHeads(heads):
+                return await store.raise_heads(heads)
+            case Together(effects):
+                return await asyncio.gather(*(one(inner) for inner in effects))
+            case _:
+                return await perform(effect)
+
+    try:
+        effect = next(generator)
+        while True:
+            effect = generator.send(await one(effect))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        generator.close()

@@ -1,0 +1,113 @@
+"""Every RabbitMQ name and argument, as frozen values. The one module that owns them.
+
+Ring 2. DESIGN.md section 5 gives the figures behind each choice. Works on RabbitMQ 3.10 and 4.x: only
+exclusive or durable queues, no global QoS, no mirrored queues. `shared.bus` says what may be done with
+these values, `shared.amqp` declares them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.core.ids import stable_hash
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    kind: Literal["direct", "fanout"] = "direct"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A queue, and how it is consumed.
+
+    `exclusive`: one consumer's own, gone with its connection; the adapter appends an incarnation to
+    the name at each declare, since a re-declare under the old name can meet the half-open old connection.
+    `max_bytes`: drop-head above it; a drop is told to the consumer as a gap (rule 9).
+    `single_active`: one consumer at a time gets deliveries, the first to come (durable queues only).
+    """
+
+    name: str
+    exclusive: bool = False
+    quorum: bool = False
+    single_active: bool = False
+    max_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A queue is fed from this exchange under this key."""
+
+    exchange: Exchange
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The names of one Starling on a broker. `prefix` keeps two of them, or two tests, apart."""
+
+    prefix: str = "starling"
+    shards: int = 16
+    user_slots: int = 0
+    node_queue_bytes: int = 64 * 1024 * 1024
+    events: Exchange = field(init=False)
+    log: Exchange = field(init=False)
+    rpc: Exchange = field(init=False)
+    invalidate: Exchange = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("events", "direct"), ("log", "direct"), ("rpc", "direct"), ("invalidate", "fanout")):
+            object.__setattr__(self, name, Exchange(f"{self.prefix}.{name}", kind))  # type: ignore[arg-type]
+
+    def shard_of(self, channel_id: int) -> int:
+        """Return the shard of the log that sequences this channel."""
+        return stable_hash(channel_id) % self.shards
+
+    def log_key(self, shard: int) -> str:
+        """Return the key under which commands reach a shard."""
+        return str(shard)
+
+    def log_queue(self, shard: int) -> Queue:
+        """Return a shard's queue: durable, replicated, unbounded by design of promise 1; commands expire."""
+        return Queue(f"{self.prefix}.log.{shard}", quorum=True, single_active=True)
+
+    def log_bindings(self, shard: int) -> tuple[Binding, ...]:
+        """Return what feeds a shard's queue."""
+        return (Binding(self.log, self.log_key(shard)),)
+
+    def rpc_queue(self, service: str) -> Queue:
+        """Return the queue all replicas of a service compete for: durable; calls expire with their deadline."""
+        return Queue(f"{self.prefix}.rpc.{service}")
+
+    def rpc_bindings(self, service: str) -> tuple[Binding, ...]:
+        """Return what feeds a service's RPC queue."""
+        return (Binding(self.rpc, service),)
+
+    def node_queue(self, node: str) -> Queue:
+        """Return a node's queue: exclusive, bounded in bytes. Events its sessions may see, and replies."""
+        return Queue(f"{self.prefix}.node.{node}", exclusive=True, max_bytes=self.node_queue_bytes)
+
+    def invalidation_queue(self, process: str) -> Queue:
+        """Return a process's queue of invalidations: exclusive, small; a gap drops the whole local cache."""
+        return Queue(f"{self.prefix}.invalidate.{process}", exclusive=True, max_bytes=4 * 1024 * 1024)
+
+    def node_key(self, node: str) -> str:
+        """Return the key that reaches one node."""
+        return f"n.{node}"
+
+    def group_key(self, group_id: int) -> str:
+        """Return the key that reaches the nodes with sessions of a group's members."""
+        return f"g.{group_id}"
+
+    def user_key(self, user_id: int) -> str:
+        """Return the key that reaches the nodes with sessions of a user (or of the user's slot)."""
+        return f"u.{stable_hash(user_id) % self.user_slots if self.user_slots else user_id}"
+
+    def keys_of(self, group_id: int, to: Iterable[int]) -> tuple[str, ...]:
+        """Return the routing keys of an event."""
+        if group_id:
+            return (self.group_key(group_id),)
+        return tuple(dict.fromkeys(self.user_key(user_id) for user_id in to))
