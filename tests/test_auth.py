@@ -1,0 +1,75 @@
+"""Tokens: minted once, verified by anyone who has the secret, forged by no one."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.auth import Tokens
+from shared.core.errors import Unauthorized
+from shared.core.ids import MAX_ID
+
+NOW = 1_760_000_000_000
+TOKENS = Tokens("a secret of the tests, long enough")
+USER = 1_234_567_890_123_456_789
+
+
+@given(st.integers(1, MAX_ID), st.sampled_from(["", "Bot ", "Bearer "]))
+def test_a_token_tells_its_user(user_id: int, prefix: str) -> None:
+    """Whom a token was minted for is who calls, whatever prefix the library puts before it."""
+    assert TOKENS.verify(prefix + TOKENS.mint(user_id, NOW)) == user_id
+
+
+def test_libraries_find_their_own_id_in_the_first_part() -> None:
+    """The first part is the base64 of the decimal id, unpadded (trap 8 of the client libraries)."""
+    first = TOKENS.mint(USER, NOW).split(".")[0]
+    assert "=" not in first
+    assert urlsafe_b64decode(first + "==") == str(USER).encode()
+
+
+def test_no_two_tokens_are_equal() -> None:
+    """Two tokens of one user in one millisecond differ, so that one can be revoked alone."""
+    assert TOKENS.mint(USER, NOW) != TOKENS.mint(USER, NOW)
+
+
+def test_another_secret_is_refused() -> None:
+    """A token of another installation is worth nothing here."""
+    with pytest.raises(Unauthorized):
+        TOKENS.verify(Tokens("another secret that is long enough").mint(USER, NOW))
+
+
+def test_no_other_id_under_the_same_signature() -> None:
+    """Swapping the id part of a good token is refused."""
+    _, issued, signature = TOKENS.mint(USER, NOW).split(".")
+    other = urlsafe_b64encode(b"1").rstrip(b"=").decode()
+    with pytest.raises(Unauthorized):
+        TOKENS.verify(f"{other}.{issued}.{signature}")
+
+
+@given(st.data())
+def test_every_change_of_a_character_is_refused(data: st.DataObject) -> None:
+    """A token has exactly one spelling: no character of it can be another one, be missing or be more."""
+    token = TOKENS.mint(USER, NOW)
+    place = data.draw(st.integers(0, len(token) - 1))
+    letter = data.draw(st.characters().filter(lambda c: c != token[place]))
+    with pytest.raises(Unauthorized):
+        TOKENS.verify(token[:place] + letter + token[place + 1 :])
+    with pytest.raises(Unauthorized):
+        TOKENS.verify(token[:place] + token[place + 1 :])
+    with pytest.raises(Unauthorized):
+        TOKENS.verify(token + letter)
+
+
+@given(st.text(max_size=300))
+def test_anything_else_is_refused(text: str) -> None:
+    """Whatever a client sends as a token, the answer is a refusal, never an exception of another kind."""
+    with pytest.raises(Unauthorized):
+        TOKENS.verify(text)
+
+
+@pytest.mark.parametrize("token", ["", ".", "..", "Bot ", "a.b.c", "\ud800.\ud800.\ud800", "\0", "é.é.é", "=" * 90])
+def test_malformed_tokens_are_refused(token: str) -> None:
+    """Empty, lone surrogates, NUL and the like: refused."""
+    with pytest.raises(Unauthorized):
+        TOKENS.verify(token)
