@@ -1,7 +1,8 @@
-"""The cache: what may be lost. The seam, and its memory implementation's contract.
+"""The cache: what may be lost. The seam.
 
-Ring 2. Implementations: `MemoryCache` (here) and `shared.redis_cache.RedisCache`; the same contract
-tests hold both. An outage is a miss, never an error: with Redis down the system is slower, never wrong.
+Ring 2. Implementations: `shared.memory_cache.MemoryCache` and `shared.redis_cache.RedisCache`, held by
+tests/contracts/test_cache.py. An outage is a miss, never an error: with Redis down the system is slower,
+never wrong.
 """
 
 from __future__ import annotations
@@ -22,4 +23,7 @@ class Cache(Protocol):
         """
 
     async def drop(self, key: str, version: int, *, ttl_s: float = 60.0) -> None:
-        """Forget the value, and for `ttl_s` refuse every `put` of a version below this one."""
+        """Forget a value below `version`, and for `ttl_s` refuse every `put` of a version below it.
+
+        A value of this version or above already has what the drop is about, and stays.
+        """

@@ -1,6 +1,6 @@
 """The session registry: which node has which session. The seam.
 
-Ring 2. Implementations: `MemoryRegistry` (here) and `RedisRegistry` (redis_registry.py), held by
+Ring 2. Implementations: `MemoryRegistry` (memory_registry.py) and `RedisRegistry` (redis_registry.py), held by
 tests/contracts/test_registry.py. What is in it may be lost: a session that is not found can't be
 resumed, and its client identifies anew (INVALID_SESSION). Changed only by compare-and-set on the claim
 epoch, so that of two nodes that take over one session the lower epoch loses (rule 5).

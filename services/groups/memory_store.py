@@ -1,0 +1,165 @@
+"""The group store in the memory of one process: for tests, and the measure of the MongoDB one.
+
+Ring 2. Every projection keeps the seq that made it and ignores what is not above it. Held by
+tests/contracts/test_group_store.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Generic, TypeVar
+
+from services.groups.store import Account, Claim, Membership, MemberState
+from shared.core.model import Channel, Group, Member, User
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class _Projection(Generic[K, V]):
+    """Values by key, each with the seq of the event that made it."""
+
+    def __init__(self) -> None:
+        self._entries: dict[K, tuple[int, V]] = {}
+
+    def put(self, key: K, value: V, seq: int) -> None:
+        stored = self._entries.get(key)
+        if stored is None or stored[0] < seq:
+            self._entries[key] = (seq, value)
+
+    def entry(self, key: K) -> tuple[int, V] | None:
+        return self._entries.get(key)
+
+    def get(self, key: K) -> V | None:
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None else None
+
+    def some(self, keys: Sequence[K]) -> dict[K, V]:
+        return {key: self._entries[key][1] for key in keys if key in self._entries}
+
+    def values(self) -> list[V]:
+        return [value for _, value in self._entries.values()]
+
+
+class MemoryGroups:
+    """A `GroupStore` without a server."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, Claim] = {}
+        self._accounts: dict[int, Account] = {}
+        self._users: _Projection[int, User] = _Projection()
+        self._groups: _Projection[int, Group] = _Projection()
+        self._channels: _Projection[int, Channel] = _Projection()
+        self._members: dict[int, _Projection[int, Member | None]] = {}
+        self._memberships: dict[int, _Projection[int, Membership]] = {}
+
+    async def claim(self, claim: Claim) -> Claim:
+        """Claim a key; return the claim that holds now, ours or an earlier one's."""
+        return self._claims.setdefault(claim.key, claim)
+
+    async def replace_claim(self, old: Claim, new: Claim) -> bool:
+        """Take over a claim; False if it is no longer `old`."""
+        if self._claims.get(old.key) != old:
+            return False
+        self._claims[old.key] = new
+        return True
+
+    async def read_claim(self, key: str) -> Claim | None:
+        """Return who holds a key."""
+        return self._claims.get(key)
+
+    async def create_account(self, account: Account) -> None:
+        """Store an account once."""
+        self._accounts.setdefault(account.user_id, account)
+
+    async def read_account(self, user_id: int) -> Account | None:
+        """Return an account."""
+        return self._accounts.get(user_id)
+
+    async def put_user(self, user: User, seq: int) -> None:
+        """Project a user's profile."""
+        self._users.put(user.id, user, seq)
+
+    async def read_users(self, user_ids: Sequence[int]) -> dict[int, User]:
+        """Return the users that exist among these."""
+        return self._users.some(user_ids)
+
+    async def put_group(self, group: Group, seq: int) -> None:
+        """Project a group."""
+        self._groups.put(group.id, group, seq)
+
+    async def read_groups(self, group_ids: Sequence[int]) -> dict[int, Group]:
+        """Return the groups that exist among these."""
+        return self._groups.some(group_ids)
+
+    async def put_channel(self, channel: Channel, seq: int) -> None:
+        """Project a channel."""
+        self._channels.put(channel.id, channel, seq)
+
+    async def read_channel(self, channel_id: int) -> Channel | None:
+        """Return a channel."""
+        return self._channels.get(channel_id)
+
+    async def list_channels(self, group_id: int) -> list[Channel]:
+        """Return the channels of a group by position, then id."""
+        found = [channel for channel in self._channels.values() if channel.group_id == group_id]
+        return sorted(found, key=lambda channel: (channel.position, channel.id))
+
+    async def list_directs(self, user_id: int, limit: int) -> list[Channel]:
+        """Return a user's direct channels, newest id first."""
+        found = [
+            channel
+            for channel in self._channels.values()
+            if any(recipient.id == user_id for recipient in channel.recipients)
+        ]
+        return sorted(found, key=lambda channel: -channel.id)[:limit]
+
+    async def put_member(self, member: Member, seq: int) -> None:
+        """Project that somebody is a member."""
+        self._members.setdefault(member.group_id, _Projection()).put(member.user.id, member, seq)
+
+    async def remove_member(self, group_id: int, user_id: int, seq: int) -> None:
+        """Project that somebody is not a member any more: a tombstone."""
+        self._members.setdefault(group_id, _Projection()).put(user_id, None, seq)
+
+    async def read_member(self, group_id: int, user_id: int) -> MemberState | None:
+        """Return a member's projection; None if the user never was one."""
+        members = self._members.get(group_id)
+        entry = members.entry(user_id) if members is not None else None
+        return MemberState(entry[1], entry[0]) if entry is not None else None
+
+    async def read_members(self, group_ids: Sequence[int], user_id: int) -> dict[int, Member]:
+        """Return one user's memberships in these groups, by group id, without the gone."""
+        found = {group_id: self._members[group_id].get(user_id) for group_id in group_ids if group_id in self._members}
+        return {group_id: member for group_id, member in found.items() if member is not None}
+
+    async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
+        """Return a page of members by user id above `after`, without the gone."""
+        members = self._present(group_id)
+        return sorted((member for member in members if member.user.id > after), key=lambda member: member.user.id)[
+            :limit
+        ]
+
+    async def count_members(self, group_id: int) -> int:
+        """Return how many members a group has."""
+        return len(self._present(group_id))
+
+    def _present(self, group_id: int) -> list[Member]:
+        members = self._members.get(group_id)
+        return [member for member in members.values() if member is not None] if members is not None else []
+
+    async def put_membership(self, membership: Membership, seq: int) -> None:
+        """Project a user's own view of a group, by the user's stream."""
+        self._memberships.setdefault(membership.user_id, _Projection()).put(membership.group_id, membership, seq)
+
+    async def read_membership(self, user_id: int, group_id: int) -> Membership | None:
+        """Return a user's own view of one group, present or not."""
+        memberships = self._memberships.get(user_id)
+        return memberships.get(group_id) if memberships is not None else None
+
+    async def list_memberships(self, user_id: int, limit: int) -> list[int]:
+        """Return the ids of the groups a user is in, ascending."""
+        memberships = self._memberships.get(user_id)
+        if memberships is None:
+            return []
+        return sorted(membership.group_id for membership in memberships.values() if membership.present)[:limit]

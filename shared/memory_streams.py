@@ -1,0 +1,114 @@
+"""The stream store in the memory of one process: for tests, and the measure of the MongoDB one.
+
+Ring 2. `commit` follows the rule of the conditional upsert on a unique name, step by step, so that the pure
+writers meet the same fence here as there. Held by tests/contracts/test_streams.py. Nothing is evicted:
+it is the only copy.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Sequence
+
+from shared.core.stream import Bucket, Head, Write
+
+_Name = tuple[str, int]
+
+
+class MemoryStreams:
+    """A `StreamStore` without a server."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[_Name, Bucket] = {}
+        self._chains: dict[str, list[int]] = {}
+        self._heads: dict[str, Head] = {}
+        self._dirty: dict[_Name, int] = {}
+
+    async def read_head(self, stream: str) -> Head:
+        """Return a stream's head; an empty one if there is none."""
+        return self._heads.get(stream) or Head(stream)
+
+    async def read_heads(self, streams: Sequence[str]) -> dict[str, Head]:
+        """Return the heads of many streams; streams without one are left out."""
+        return {stream: self._heads[stream] for stream in streams if stream in self._heads}
+
+    async def read_bucket(self, stream: str, first_seq: int) -> Bucket | None:
+        """Return a bucket by name."""
+        return self._buckets.get((stream, first_seq))
+
+    async def find_bucket_of_seq(self, stream: str, seq: int) -> Bucket | None:
+        """Return the bucket that holds `seq`; None if the stream has no such event."""
+        chain = self._chains.get(stream, [])
+        place = bisect_right(chain, seq)
+        if not place:
+            return None
+        bucket = self._buckets[stream, chain[place - 1]]
+        return bucket if seq < bucket.next_seq else None
+
+    async def find_bucket_of_id(self, stream: str, message_id: int) -> Bucket | None:
+        """Return the last bucket with `0 < first_id <= message_id`; None if there is none."""
+        for first_seq in reversed(self._chains.get(stream, [])):
+            bucket = self._buckets[stream, first_seq]
+            if 0 < bucket.first_id <= message_id:
+                return bucket
+        return None
+
+    async def commit(self, writes: Sequence[Write]) -> list[bool]:
+        """Try these writes, each for itself; True for those that are stored."""
+        return [self._upsert(write) for write in writes]
+
+    def _upsert(self, write: Write) -> bool:
+        before, after = write.before, write.after
+        name = (before.stream, before.first_seq)
+        stored = self._buckets.get(name)
+        if stored is None:
+            if before.next_seq != before.first_seq:
+                return False
+            insort(self._chains.setdefault(before.stream, []), before.first_seq)
+            messages, changes = write.messages, write.changes
+        elif stored.next_seq == before.next_seq and not stored.sealed:
+            messages, changes = stored.messages + write.messages, stored.changes + write.changes
+        else:
+            return False
+        self._buckets[name] = Bucket(
+            after.stream,
+            after.first_seq,
+            after.next_seq,
+            prev=after.prev,
+            sealed=after.sealed,
+            window=after.window,
+            size=after.size,
+            first_id=after.first_id,
+            last_id=after.last_id,
+            last_ordinal=after.last_ordinal,
+            group_id=after.group_id,
+            to=after.to,
+            messages=messages,
+            changes=changes,
+        )
+        if write.dirty_at:
+            self._dirty[name] = write.dirty_at
+        return True
+
+    async def raise_heads(self, heads: Sequence[Head]) -> None:
+        """Raise each field to at least the value given; creates what is missing."""
+        for head in heads:
+            stored = self._heads.get(head.stream) or Head(head.stream)
+            self._heads[head.stream] = Head(
+                head.stream,
+                *(max(getattr(stored, field), getattr(head, field)) for field in _RAISED),
+            )
+
+    async def find_dirty(self, before_ms: int, limit: int) -> list[tuple[str, int, int]]:
+        """Return (stream, first_seq, next_seq) of buckets marked before `before_ms`, oldest mark first."""
+        marks = sorted((at, name) for name, at in self._dirty.items() if at < before_ms)
+        return [(*name, self._buckets[name].next_seq) for _, name in marks[:limit]]
+
+    async def clean(self, stream: str, first_seq: int, next_seq: int) -> None:
+        """Take the dirty mark from a bucket if its `next_seq` is still this."""
+        bucket = self._buckets.get((stream, first_seq))
+        if bucket is not None and bucket.next_seq == next_seq:
+            self._dirty.pop((stream, first_seq), None)
+
+
+_RAISED = tuple(field for field in Head.__struct_fields__ if field != "stream")
