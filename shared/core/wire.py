@@ -1,0 +1,313 @@
+"""Discord's v10 shapes of our values: the one codec of everything public, in REST bodies and in frames.
+
+Ring 1 (core). Ids are decimal strings here and ints everywhere else, times are ISO 8601 with `+00:00`, a group
+is a *guild*. The set of keys is the one that the strictest client library needs (hikari; `null` where Discord
+allows it, but the key is there). Discord has no word for `seq`, `last_seq` and `public`: libraries ignore them.
+Frames around these are `services.gateway.core.frames`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from shared.core.calls import DirectView, GroupView
+from shared.core.events import ChannelCreated, ChannelOpened, GroupLeft, MemberAdded, MemberRemoved, MessageCreated
+from shared.core.ids import MAX_ID
+from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.stream import Event, Record, owner_of
+
+Json = dict[str, Any]
+
+API_VERSION: Final = 10
+
+ALL_PERMISSIONS: Final = (1 << 53) - 1
+EVERYONE_PERMISSIONS: Final = (
+    1 << 0  # create instant invite
+    | 1 << 6  # add reactions
+    | 1 << 10  # view channel
+    | 1 << 11  # send messages
+    | 1 << 14  # embed links
+    | 1 << 15  # attach files
+    | 1 << 16  # read message history
+    | 1 << 18  # use external emojis
+    | 1 << 26  # change nickname
+)
+"""What every member may do; client libraries compute what they may try from the @everyone role."""
+
+_APPLICATION_FLAGS: Final = 1 << 13 | 1 << 15 | 1 << 19
+"""Presence, members and message content intents are granted; disnake refuses `fetch_members` without."""
+
+_REPLY_TYPE: Final = 19
+
+encode: Final = msgspec.json.Encoder().encode
+"""Encode what the functions here return, as UTF-8 JSON bytes. Strings must hold no lone surrogates."""
+
+
+def id_of(value: object) -> int | None:
+    """Return an id as it came in: a decimal string or an integer (libraries send both); None if it is neither."""
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit() and len(value) <= 20):
+            return None
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value <= MAX_ID else None
+
+
+def iso_of(ms: int) -> str:
+    """Return a Unix time in ms as Discord writes it."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def user_of(user: User) -> Json:
+    """Return a user as others see it."""
+    return {
+        "id": str(user.id),
+        "username": user.username,
+        "discriminator": "0",
+        "global_name": user.global_name,
+        "avatar": user.avatar,
+        "bot": user.bot,
+        "public_flags": 0,
+    }
+
+
+def own_user_of(user: User) -> Json:
+    """Return a user as it sees itself (READY, `GET /users/@me`)."""
+    return user_of(user) | {"flags": 0, "mfa_enabled": False, "verified": True, "locale": "en-US"}
+
+
+def member_of(member: Member) -> Json:
+    """Return a member, the user inside."""
+    return {
+        "user": user_of(member.user),
+        "nick": member.nick,
+        "avatar": None,
+        "roles": [str(role) for role in member.roles],
+        "joined_at": iso_of(member.joined_at),
+        "premium_since": None,
+        "deaf": False,
+        "mute": False,
+        "pending": False,
+        "flags": 0,
+        "communication_disabled_until": None,
+    }
+
+
+def everyone_role_of(group_id: int) -> Json:
+    """Return the role that all members have; its id is the group's (clients look for it there)."""
+    return {
+        "id": str(group_id),
+        "name": "@everyone",
+        "color": 0,
+        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
+        "hoist": False,
+        "icon": None,
+        "unicode_emoji": None,
+        "position": 0,
+        "permissions": str(EVERYONE_PERMISSIONS),
+        "managed": False,
+        "mentionable": False,
+        "flags": 0,
+    }
+
+
+def channel_of(channel: Channel, last_seq: int = 0, last_message_id: int = 0, *, viewer: int = 0) -> Json:
+    """Return a channel with its head. Discord leaves the `viewer` (a user id) out of a DM's recipients."""
+    head: Json = {
+        "id": str(channel.id),
+        "type": int(channel.type),
+        "last_message_id": str(last_message_id) if last_message_id else None,
+        "last_seq": last_seq,
+        "last_pin_timestamp": None,
+        "flags": 0,
+    }
+    if channel.type is ChannelType.DIRECT:
+        return head | {"recipients": [user_of(user) for user in channel.recipients if user.id != viewer]}
+    return head | {
+        "guild_id": str(channel.group_id),
+        "name": channel.name,
+        "position": channel.position,
+        "topic": channel.topic,
+        "nsfw": False,
+        "parent_id": None,
+        "rate_limit_per_user": 0,
+        "permission_overwrites": [],
+    }
+
+
+def direct_of(view: DirectView, viewer: int) -> Json:
+    """Return a direct channel as one of its users sees it."""
+    return channel_of(view.channel, view.last_seq, view.last_message_id, viewer=viewer)
+
+
+def guild_of(group: Group) -> Json:
+    """Return a group as `GET /guilds/{id}` tells it: without its members and channels."""
+    return {
+        "id": str(group.id),
+        "name": group.name,
+        "public": group.public,
+        "icon": None,
+        "splash": None,
+        "discovery_splash": None,
+        "banner": None,
+        "description": None,
+        "owner_id": str(group.owner_id),
+        "afk_channel_id": None,
+        "afk_timeout": 300,
+        "application_id": None,
+        "verification_level": 0,
+        "default_message_notifications": 0,
+        "explicit_content_filter": 0,
+        "mfa_level": 0,
+        "nsfw_level": 0,
+        "premium_tier": 0,
+        "premium_subscription_count": 0,
+        "premium_progress_bar_enabled": False,
+        "preferred_locale": "en-US",
+        "vanity_url_code": None,
+        "system_channel_id": None,
+        "system_channel_flags": 0,
+        "rules_channel_id": None,
+        "public_updates_channel_id": None,
+        "safety_alerts_channel_id": None,
+        "widget_enabled": False,
+        "widget_channel_id": None,
+        "max_members": None,
+        "max_video_channel_users": 0,
+        "features": [],
+        "emojis": [],
+        "stickers": [],
+        "roles": [everyone_role_of(group.id)],
+    }
+
+
+def guild_summary_of(group: Group, viewer: int) -> Json:
+    """Return a group as `GET /users/@me/guilds` lists it."""
+    is_owner = group.owner_id == viewer
+    return {
+        "id": str(group.id),
+        "name": group.name,
+        "icon": None,
+        "banner": None,
+        "owner": is_owner,
+        "permissions": str(ALL_PERMISSIONS if is_owner else EVERYONE_PERMISSIONS),
+        "features": [],
+    }
+
+
+def guild_create_of(view: GroupView, joined_at: int) -> Json:
+    """Return a GUILD_CREATE: the body of a group for a session of a member who joined then (Unix ms).
+
+    `last_seq` is the seq of the group's stream to which the body is complete.
+    """
+    return guild_of(view.group) | {
+        "joined_at": iso_of(joined_at),
+        "large": view.member_count > len(view.members),
+        "unavailable": False,
+        "member_count": view.member_count,
+        "last_seq": view.seq,
+        "members": [member_of(member) for member in view.members],
+        "channels": [channel_of(one.channel, one.last_seq, one.last_message_id) for one in view.channels],
+        "threads": [],
+        "presences": [],
+        "voice_states": [],
+        "stage_instances": [],
+        "guild_scheduled_events": [],
+        "soundboard_sounds": [],
+    }
+
+
+def guild_delete_of(group_id: int, group_seq: int) -> Json:
+    """Return a GUILD_DELETE: the session is out of the group since `group_seq` of its stream."""
+    return {"id": str(group_id), "seq": group_seq}
+
+
+def message_of(record: Record, channel_id: int, group_id: int) -> Json:
+    """Return a message from its record (whose body is `MessageCreated`); `group_id` is 0 in a direct channel."""
+    body = record.body
+    if not isinstance(body, MessageCreated):
+        raise TypeError(f"record {record.seq} is no message but {type(body).__name__}")
+    message: Json = {
+        "id": str(record.id),
+        "type": _REPLY_TYPE if body.reference_id else 0,
+        "channel_id": str(channel_id),
+        "content": body.content,
+        "author": user_of(body.author),
+        "timestamp": iso_of(record.at),
+        "edited_timestamp": None,
+        "tts": False,
+        "mention_everyone": False,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [],
+        "embeds": [],
+        "components": [],
+        "pinned": False,
+        "flags": 0,
+        "seq": record.seq,
+    }
+    if group_id:
+        message["guild_id"] = str(group_id)
+    else:
+        message["channel_type"] = int(ChannelType.DIRECT)  # discord.js drops a DM's message without
+    if record.nonce:
+        message["nonce"] = record.nonce
+    if body.reference_id:
+        reference = {"type": 0, "message_id": str(body.reference_id), "channel_id": str(channel_id)}
+        message["message_reference"] = reference | ({"guild_id": str(group_id)} if group_id else {})
+    return message
+
+
+def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[None, None]:
+    """Return name and payload (`t`, `d`) of an event's dispatch; (None, None) if clients get none of it as such.
+
+    Those are accounts and groups coming to be, and joins, which a session sees as a GUILD_CREATE made from the
+    group's body. `viewer` matters only where a DM opens.
+    """
+    record = event.record
+    match record.body:
+        case MessageCreated():
+            return "MESSAGE_CREATE", message_of(record, owner_of(event.stream), event.group_id)
+        case ChannelOpened(channel):
+            return "CHANNEL_CREATE", channel_of(channel, record.seq, viewer=viewer) | {"seq": record.seq}
+        case ChannelCreated(channel):
+            return "CHANNEL_CREATE", channel_of(channel) | {"seq": record.seq}
+        case MemberAdded(member):
+            group_id = str(event.group_id)
+            return "GUILD_MEMBER_ADD", member_of(member) | {"guild_id": group_id, "seq": record.seq}
+        case MemberRemoved(user):
+            group_id = str(event.group_id)
+            return "GUILD_MEMBER_REMOVE", {"guild_id": group_id, "user": user_of(user), "seq": record.seq}
+        case GroupLeft(group_id=group_id, group_seq=group_seq):
+            return "GUILD_DELETE", guild_delete_of(group_id, group_seq)
+        case _:
+            return None, None
+
+
+def ready_of(
+    user: User,
+    *,
+    session_id: str,
+    resume_url: str,
+    group_ids: Iterable[int],
+    directs: Iterable[DirectView],
+    shard: tuple[int, int] | None = None,
+) -> Json:
+    """Return READY. Groups are told as unavailable; a GUILD_CREATE for each follows."""
+    ready: Json = {
+        "v": API_VERSION,
+        "user": own_user_of(user),
+        "guilds": [{"id": str(group_id), "unavailable": True} for group_id in group_ids],
+        "private_channels": [direct_of(view, user.id) for view in directs],
+        "session_id": session_id,
+        "resume_gateway_url": resume_url,
+        "application": {"id": str(user.id), "flags": _APPLICATION_FLAGS},
+    }
+    if shard is not None:
+        ready["shard"] = list(shard)
+    return ready
