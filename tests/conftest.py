@@ -1,0 +1,50 @@
+"""Fixtures of every test: URLs of real servers. What they are and how they start: tests/servers.py."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.servers import SOCKET_VARIABLE, ServerMissing, Servers, ask
+
+_SERVERS = pytest.StashKey[Servers]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the run's `Servers` in the first process; workers find it by the environment they inherit."""
+    if hasattr(config, "workerinput"):
+        return
+    servers = Servers()
+    config.stash[_SERVERS] = servers
+    config.add_cleanup(servers.close)
+    os.environ[SOCKET_VARIABLE] = servers.serve()
+    config.add_cleanup(lambda: os.environ.__delitem__(SOCKET_VARIABLE))
+
+
+def _require_server(config: pytest.Config, name: str) -> str:
+    try:
+        servers = config.stash.get(_SERVERS, None)
+        return servers.url_of(name) if servers is not None else ask(os.environ[SOCKET_VARIABLE], name)
+    except ServerMissing as missing:
+        if os.environ.get("STARLING_REQUIRE_SERVERS") == "1":
+            pytest.fail(f"{name} is required here: {missing}", pytrace=False)
+        pytest.skip(f"{name}: {missing}")
+
+
+@pytest.fixture(scope="session")
+def mongo_url(pytestconfig: pytest.Config) -> str:
+    """Return the URL of a MongoDB; tests take a database of their own."""
+    return _require_server(pytestconfig, "mongo")
+
+
+@pytest.fixture(scope="session")
+def redis_url(pytestconfig: pytest.Config) -> str:
+    """Return the URL of a Redis; tests take a prefix of their own."""
+    return _require_server(pytestconfig, "redis")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(pytestconfig: pytest.Config) -> str:
+    """Return the AMQP URL of a RabbitMQ; tests take a prefix of their own."""
+    return _require_server(pytestconfig, "rabbitmq")

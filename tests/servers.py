@@ -1,0 +1,175 @@
+"""Real servers for tests: found by URL, else started from the installed binary in a temporary folder.
+
+`Servers` starts each server once, when it is first asked for. Under pytest-xdist it lives in the controller
+and the workers ask it over a local socket (`serve`, `ask`), so a run has one of each and none that it does
+not need. All listen on 127.0.0.1 only, on free ports, and are gone after the run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+
+from deploy.local.mongo import start_mongo
+from deploy.local.process import NotInstalled, StartFailed, exchange_bytes, free_port, start_child
+
+SOCKET_VARIABLE = "STARLING_TEST_SERVERS_SOCKET"
+_ASK_DEADLINE_S = 100.0  # below the time-out of a test, above the slowest start
+
+
+class ServerMissing(Exception):
+    """A server could not be had; the text is the reason for the skip."""
+
+
+class Servers:
+    """Starts servers on demand and ends them in `close`. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="starling-servers-"))
+        self._stack = ExitStack()
+        self._known: dict[str, str | ServerMissing | StartFailed] = {}
+        self._locks = {name: threading.Lock() for name in _STARTERS}
+        self._listener: Listener | None = None
+
+    def url_of(self, name: str) -> str:
+        """Return the URL of "mongo", "redis" or "rabbitmq".
+
+        Raises `ServerMissing` or `StartFailed`, the same each time after.
+        """
+        with self._locks[name]:
+            if name not in self._known:
+                self._known[name] = self._find(name)
+            answer = self._known[name]
+        if isinstance(answer, str):
+            return answer
+        raise answer
+
+    def _find(self, name: str) -> str | ServerMissing | StartFailed:
+        given = os.environ.get(f"STARLING_TEST_{name.upper()}_URL")
+        if given:
+            return given
+        folder = self._folder / name
+        folder.mkdir()
+        try:
+            return _STARTERS[name](folder, self._stack)
+        except NotInstalled as missing:
+            return ServerMissing(str(missing))
+        except StartFailed as failure:
+            return failure
+
+    def serve(self) -> str:
+        """Answer `ask` from other processes; return the address of the socket."""
+        listener = Listener(str(self._folder / "socket"), "AF_UNIX", backlog=16)
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        return str(listener.address)
+
+    def _accept(self, listener: Listener) -> None:
+        while True:
+            try:
+                connection = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: Connection) -> None:
+        with connection:
+            try:
+                connection.send((None, self.url_of(connection.recv())))
+            except (ServerMissing, StartFailed) as failure:
+                connection.send((type(failure), str(failure)))
+
+    def close(self) -> None:
+        """End every server that was started, and remove the folder."""
+        if self._listener is not None:
+            self._listener.close()
+        self._stack.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def ask(address: str, name: str) -> str:
+    """Return a server's URL from the `Servers` that serves at `address`. Raises as `Servers.url_of`."""
+    with Client(address, "AF_UNIX") as connection:
+        connection.send(name)
+        if not connection.poll(_ASK_DEADLINE_S):
+            raise StartFailed(f"{name} did not start within {_ASK_DEADLINE_S:g} s")
+        refusal, text = connection.recv()
+    if refusal is not None:
+        raise refusal(text)
+    return str(text)
+
+
+def _start_mongo(folder: Path, stack: ExitStack) -> str:
+    mongo = start_mongo(folder, free_port())
+    stack.callback(mongo.child.terminate, 5)
+    return mongo.url
+
+
+def _start_redis(folder: Path, stack: ExitStack) -> str:
+    binary = shutil.which("redis-server")
+    if binary is None:
+        raise NotInstalled("redis-server is not on the PATH (Debian package redis-server)")
+    port = free_port()
+    command = [binary, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
+    child = start_child("redis", command, log=folder / "redis.log")
+    stack.callback(child.terminate, 5)
+    child.wait_ready(lambda: exchange_bytes(port, b"PING\r\n", b"+PONG"), 20)
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def _start_rabbitmq(folder: Path, stack: ExitStack) -> str:
+    # Debian's wrapper on the PATH changes to the user rabbitmq and its home; the script beneath does not.
+    binary = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin") or shutil.which("rabbitmq-server")
+    epmd = shutil.which("epmd")
+    if binary is None or epmd is None:
+        raise NotInstalled("rabbitmq-server or epmd is not on the PATH (Debian package rabbitmq-server)")
+    port, dist_port, epmd_port = free_port(), free_port(), free_port()
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\n"
+        "log.file.level = warning\n"
+        "disk_free_limit.absolute = 50MB\n"
+        "vm_memory_high_watermark.relative = 0.6\n"
+    )
+    (folder / "enabled_plugins").write_text("[].\n")
+    env = {
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "HOME": str(folder),
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"starling-test-{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(dist_port),
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "no-rabbitmq-env.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "no-advanced.config"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+    }
+    # An epmd of our own, in the foreground: the one that Erlang would start detaches and outlives the run.
+    names = start_child("epmd", [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"], log=folder / "epmd.log")
+    stack.callback(names.terminate, 2)
+    names.wait_ready(lambda: exchange_bytes(epmd_port, b"\x00\x01n", epmd_port.to_bytes(4, "big")), 10)
+    # Below about 1,024 open files RabbitMQ stops taking connections without a word.
+    limited = ["/bin/sh", "-c", 'ulimit -n 16384 || ulimit -n "$(ulimit -H -n)"; exec "$0"', binary]
+    child = start_child("rabbitmq", limited, log=folder / "rabbitmq.log", env=env)
+    stack.callback(child.terminate, 15)
+    child.wait_ready(lambda: exchange_bytes(port, b"AMQP\x00\x00\x09\x01", b"\x01\x00\x00"), 90)
+    return f"amqp://guest:guest@127.0.0.1:{port}/"
+
+
+_STARTERS: dict[str, Callable[[Path, ExitStack], str]] = {
+    "mongo": _start_mongo,
+    "redis": _start_redis,
+    "rabbitmq": _start_rabbitmq,
+}
