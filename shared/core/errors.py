@@ -107,6 +107,14 @@ class TooManyGroups(StarlingError):
     message = "Maximum number of guilds reached"
 
 
+class TooManyChannels(StarlingError):
+    """The group has as many channels as one may have."""
+
+    code = 30013
+    status = 400
+    message = "Maximum number of server channels reached (500)"
+
+
 class MissingAccess(StarlingError):
     """The caller may not see this."""
 
@@ -139,8 +147,16 @@ class EmptyMessage(StarlingError):
     message = "Cannot send an empty message"
 
 
+class InvalidJson(StarlingError):
+    """The request's body is no JSON, or holds what no text may hold (lone surrogates, NUL)."""
+
+    code = 50109
+    status = 400
+    message = "The request body contains invalid JSON."
+
+
 class InvalidForm(StarlingError):
-    """Fields of the request are wrong. `fields` maps a dotted path to (code, message) pairs."""
+    """Fields of the request are wrong. `fields` maps a dotted path to (code, message) pairs; "" is the whole."""
 
     code = 50035
     status = 400
@@ -155,7 +171,7 @@ class InvalidForm(StarlingError):
         root: dict[str, object] = {}
         for path, reasons in self.fields.items():
             place = root
-            for part in path.split("."):
+            for part in filter(None, path.split(".")):
                 inner = place.setdefault(part, {})
                 if not isinstance(inner, dict):
                     break
@@ -194,10 +210,12 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         UnknownMessage,
         UnknownUser,
         TooManyGroups,
+        TooManyChannels,
         MissingAccess,
         MissingPermissions,
         CannotMessageUser,
         EmptyMessage,
+        InvalidJson,
         RateLimited,
         CommandExpired,
     )
