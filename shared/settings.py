@@ -23,7 +23,18 @@ class HttpSettings(BaseModel, frozen=True):
     public_url: str = Field(
         "", description="the front door as clients see it, http(s)://host[:port]; empty: http://host:port"
     )
-    max_body_bytes: int = Field(256 * 1024, description="larger request bodies are answered 413")
+    max_body_bytes: int = Field(256 * 1024, ge=1, description="larger request bodies are answered 413")
+    max_requests: int = Field(1000, ge=1, description="requests at work at once; more are answered 503")
+    request_timeout: timedelta = Field(timedelta(seconds=15), description="deadline of a request, else 503")
+    probe_timeout: timedelta = Field(timedelta(seconds=2), description="deadline of each part's answer to /readyz")
+    head_timeout: timedelta = Field(timedelta(seconds=10), description="from connect to the end of a request's head")
+    keep_alive: timedelta = Field(
+        timedelta(seconds=75), description="how long an idle connection is kept; above the proxy's own"
+    )
+    shutdown_timeout: timedelta = Field(timedelta(seconds=10), description="how long requests at work may take to end")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses whose X-Forwarded-For and -Proto are believed; empty: none"
+    )
 
 
 class MongoSettings(BaseModel, frozen=True):

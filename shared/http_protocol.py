@@ -1,0 +1,104 @@
+"""uvicorn's HTTP protocol with the bounds it lacks: how long and how large a request's head may be.
+
+Ring 4 (shell). uvicorn times idle kept-alive connections only, so one that never sends, or sends a header
+for ever, would stay and grow. Bodies and answers are bounded by `shared.http_edge`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from shared.http_errors import plain_error
+
+_MAX_HEAD_BYTES: Final = 64 * 1024
+_LINGER_S: Final = 2.0
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One HTTP connection until it closes or becomes a WebSocket."""
+
+    head_timeout_s: ClassVar[float] = 10.0
+    _in_head = True
+    _head_bytes = 0
+    _head_timer: asyncio.TimerHandle | None = None
+    _linger_timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def within(cls, head_timeout_s: float) -> type[BoundedHttp]:
+        """Return the class with this time from connect, or from a further request's first byte, to its head's end."""
+        return type(cls.__name__, (cls,), {"head_timeout_s": head_timeout_s})
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timers with the connection."""
+        self._end_head()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, unless the head is too large already."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_timer is None:
+                self._await_head()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(431)
+
+    def on_headers_complete(self) -> None:
+        """Stop the clock: the head is here."""
+        self._end_head()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect the next head."""
+        super().on_message_complete()
+        self._in_head = True
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        """Read on for a moment where the body is not all here: closing at once would reset the answer away."""
+        super().on_response_complete()
+        if self.cycle.more_body and not self.transport.is_closing():
+            self._linger_timer = self.loop.call_later(_LINGER_S, self.transport.close)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, in the shape of every other error."""
+        self._refuse(400)
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_timeout_s, self._head_overran)
+
+    def _end_head(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_overran(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self._refuse(408)
+
+    def _refuse(self, status: int) -> None:
+        body = plain_error(status)
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            + body
+        )
+        self.transport.close()

@@ -1,0 +1,157 @@
+"""Life and death of a process: supervised background tasks, and uvicorn under our own signals.
+
+Ring 4 (shell). A background task that breaks ends its supervisor's owner, loudly. uvicorn by itself would take
+the signals, close every connection at once and exit 143: here `services.__main__` owns them, drains first,
+then leaves `open_server`, and ends with 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from shared.http_protocol import BoundedHttp
+from shared.settings import HttpSettings
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Supervisor:
+    """Owns background tasks for as long as its context is open; all are cancelled at its end.
+
+    If one of them raises, it is logged by name, the others and the context's body are cancelled, and the
+    context raises an `ExceptionGroup` with the cause: the process ends rather than limps.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` in the background under a name for logs. It may also end by itself."""
+        task = self._group.create_task(self._watched(name, work), name=f"{self.name}.{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def stop(self) -> None:
+        """Cancel all tasks and wait until they ended; the context may go on without them."""
+        self._cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _watched(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("task_crashed", supervisor=self.name, task=name)
+            raise
+
+
+def bind_socket(settings: HttpSettings) -> socket.socket:
+    """Return a socket bound to the settings' host and port (0: a free one), not yet listening.
+
+    Raises `OSError` if the port is busy or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # asyncio sets TCP_NODELAY only where the protocol is named: without it each answer waits 40 ms.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((settings.host, settings.port))
+    except OSError:
+        bound.close()
+        raise
+    bound.setblocking(False)
+    return bound
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its hands on the signals, and with an event for having started."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
+@contextlib.asynccontextmanager
+async def open_server(
+    app: ASGIApp,
+    settings: HttpSettings,
+    bound: socket.socket,
+    *,
+    ws: type[asyncio.Protocol] | Literal["none"] = "none",
+) -> AsyncIterator[None]:
+    """Serve `app` on a bound socket until the context ends; requests at work then get `shutdown_timeout`.
+
+    `ws` is the class (or factory) of WebSocket connections; "none": upgrades are answered as plain requests.
+    """
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=BoundedHttp.within(settings.head_timeout.total_seconds()),
+            ws=ws,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
+            timeout_keep_alive=int(settings.keep_alive.total_seconds()),
+            timeout_graceful_shutdown=int(settings.shutdown_timeout.total_seconds()),
+        )
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[bound]), name="http.server")
+        await server.up.wait()
+        try:
+            yield
+        finally:
+            server.should_exit = True
+
+
+@contextlib.contextmanager
+def caught_signals() -> Iterator[asyncio.Event]:
+    """Yield an event that SIGINT or SIGTERM sets, whatever number of times they come."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    caught = (signal.SIGINT, signal.SIGTERM)
+    for number in caught:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)

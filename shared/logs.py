@@ -1,0 +1,123 @@
+"""Logs: the one place where structlog and the standard library's logging are configured.
+
+Ring 2. JSON lines, or coloured lines on a terminal; uvicorn, aiormq, motor and all others go the same way.
+Contents and tokens never reach a log: fields with such names are emptied here, and so is what an
+exception of a driver says, since drivers quote the document. Event names are constant and past tense.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.tracebacks import extract
+
+_SECRET_FIELDS = frozenset({"authorization", "body", "content", "password", "secret", "text", "token"})
+_QUOTING_ROOTS = frozenset({"bson", "msgspec", "pydantic", "pydantic_core", "pymongo"})
+_MESSAGE_CHARACTERS = 300
+_FRAMES = 12  # the innermost: what is above is the framework's
+_QUIET_LOGGERS = ("aiormq", "asyncio", "httpcore", "httpx", "pymongo", "uvicorn")
+
+
+def configure_logs(
+    log_format: Literal["auto", "json", "console"] = "auto",
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    stream: TextIO | None = None,
+    **fields: str,
+) -> None:
+    """Send every log of this process to `stream` (standard error), each line with `fields`.
+
+    A second call replaces the first. Libraries are heard from WARNING upward.
+    """
+    out = stream or sys.stderr
+    console = log_format == "console" or (log_format == "auto" and out.isatty())
+
+    def add_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in fields.items():
+            event.setdefault(name, value)
+        return event
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_fields,
+        _empty_secrets,
+        _tell_failure,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty())
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET_LOGGERS:
+        quiet = logging.getLogger(name)
+        quiet.handlers.clear()
+        quiet.propagate = True
+        quiet.setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _empty_secrets(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    for name in _SECRET_FIELDS & event.keys():
+        event[name] = "[not logged]"
+    return event
+
+
+def _tell_failure(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Replace `exc_info` by `exception`: the chain of causes, innermost last, with places but no values."""
+    failure = event.pop("exc_info", None)
+    if failure is True:
+        failure = sys.exc_info()[1]
+    elif isinstance(failure, tuple):
+        failure = failure[1]
+    if isinstance(failure, BaseException):
+        event["exception"] = describe_failure(failure)
+    return event
+
+
+def describe_failure(failure: BaseException) -> str:
+    """Return an exception, its causes and its group's members as text: types, places, and short messages.
+
+    Messages of libraries that quote documents are left out.
+    """
+    lines: list[str] = []
+    pending: list[tuple[str, BaseException]] = [("", failure)]
+    seen: set[int] = set()
+    while pending:
+        how, one = pending.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        kind = type(one)
+        quoting = kind.__module__.partition(".")[0] in _QUOTING_ROOTS
+        said = "[not logged]" if quoting else str(one)[:_MESSAGE_CHARACTERS]
+        lines.append(f"{how}{kind.__module__}.{kind.__qualname__}: {said}")
+        trace = extract(kind, one, one.__traceback__, show_locals=False)
+        lines.extend(f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in trace.stacks[0].frames[-_FRAMES:])
+        if isinstance(one, BaseExceptionGroup):
+            pending[:0] = [("with ", member) for member in one.exceptions]
+        if one.__cause__ is not None:
+            pending.append(("caused by ", one.__cause__))
+        elif one.__context__ is not None and not one.__suppress_context__:
+            pending.append(("while handling ", one.__context__))
+    return "\n".join(lines)
