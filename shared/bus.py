@@ -26,6 +26,10 @@ class CallTimeout(Exception):
     """A call was not answered within its deadline."""
 
 
+class SubscriptionClosed(Exception):
+    """The subscription's context has ended; nothing more comes from it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One publish as received. `token` is the adapter's own; `reply_to` is empty unless it is a call."""
@@ -53,7 +57,10 @@ class Subscription(Protocol):
     """One consumer on one queue. Deliveries come in the queue's order."""
 
     async def take(self, limit: int) -> Batch:
-        """Wait for at least one delivery (or a gap), return what is there, at most `limit`."""
+        """Wait for at least one delivery (or a gap), return what is there, at most `limit`.
+
+        Raises `SubscriptionClosed` when the context ends meanwhile or has ended.
+        """
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         """Settle these. Those from before a gap are ignored: they are void."""
@@ -61,6 +68,7 @@ class Subscription(Protocol):
     async def bind(self, bindings: Sequence[Binding]) -> None:
         """Bind the queue; returns when all are in force, and keeps them over reconnects.
 
+        Binding twice is binding once. Binds and unbinds take effect in the order of these calls.
         Raises `BusUnavailable` if the connection is lost meanwhile; they are kept and bound on reconnect.
         """
 

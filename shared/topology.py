@@ -6,7 +6,7 @@ these values, `shared.amqp` declares them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shared.core.ids import stable_hash
@@ -14,10 +14,11 @@ from shared.core.ids import stable_hash
 
 @dataclass(frozen=True)
 class Exchange:
-    """A durable exchange."""
+    """A durable exchange. `persistent`: what is published to it survives a restart of the broker."""
 
     name: str
     kind: Literal["direct", "fanout"] = "direct"
+    persistent: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Queue:
     quorum: bool = False
     single_active: bool = False
     max_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.exclusive and (self.quorum or self.single_active):
+            raise ValueError(f"queue {self.name}: an exclusive queue is neither quorum nor single active")
+        if self.max_bytes and not self.exclusive:
+            raise ValueError(f"queue {self.name}: only an exclusive queue is bounded, since only one consumer is told")
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,14 @@ class Topology:
     invalidate: Exchange = field(init=False)
 
     def __post_init__(self) -> None:
-        for name, kind in (("events", "direct"), ("log", "direct"), ("rpc", "direct"), ("invalidate", "fanout")):
-            object.__setattr__(self, name, Exchange(f"{self.prefix}.{name}", kind))  # type: ignore[arg-type]
+        for exchange in (
+            Exchange("events"),
+            # Commands are acknowledged to nobody before they are stored, but a sender's deadline outlives a restart.
+            Exchange("log", persistent=True),
+            Exchange("rpc"),
+            Exchange("invalidate", kind="fanout"),
+        ):
+            object.__setattr__(self, exchange.name, replace(exchange, name=f"{self.prefix}.{exchange.name}"))
 
     def shard_of(self, channel_id: int) -> int:
         """Return the shard of the log that sequences this channel."""
