@@ -1,0 +1,72 @@
+# Starling: run it, test it. `make help` lists what there is.
+#
+# Needs Python 3.11 or later with pip, and nothing else: environments are made without ensurepip, which
+# Debian packs apart (python3-venv), and filled from lock files with hashes.
+
+PORT ?= 8080
+DATA ?= .data
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTEST_ARGS ?= -n 2
+
+RUN := .venv
+DEV := .venv-dev
+TOOLS := .venv-tools
+
+.PHONY: help run test check format lock clean servers
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(RUN)/.installed ## Run all of Starling at http://127.0.0.1:PORT with its data in DATA (PORT=8080 DATA=.data)
+	@exec $(RUN)/bin/python -m deploy.local.run --port "$(PORT)" --data "$(DATA)"
+
+test: check servers ## Run the checks and all tests, on real RabbitMQ, Redis and MongoDB wire
+	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)
+
+check: $(DEV)/.installed ## Lint, format check, types, import layers
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	PYTHONPATH=. $(DEV)/bin/lint-imports --no-logo
+
+format: $(DEV)/.installed ## Format the code and fix what can be fixed
+	$(DEV)/bin/ruff format .
+	$(DEV)/bin/ruff check --fix .
+
+lock: $(TOOLS)/.installed ## Make the lock files anew from pyproject.toml, with what is newest
+	$(call lock,requirements.lock,)
+	$(call lock,requirements-embedded.lock,--extra embedded)
+	$(call lock,requirements-dev.lock,--extra embedded --extra dev)
+
+clean: ## Remove environments and caches; data stays
+	rm -rf $(RUN) $(DEV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+servers:
+	@deploy/local/install_servers.sh
+
+$(RUN)/.installed: requirements-embedded.lock
+	$(call install,$(RUN),--require-hashes --only-binary :all: -r requirements-embedded.lock)
+
+$(DEV)/.installed: requirements-dev.lock
+	$(call install,$(DEV),--require-hashes --only-binary :all: -r requirements-dev.lock)
+
+$(TOOLS)/.installed:
+	$(call install,$(TOOLS),uv)
+
+define install
+@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+  { echo "Starling needs Python 3.11 or later as python3 (or: make PYTHON=/path/to/python3.11)" >&2; exit 1; }
+@"$(PYTHON)" -m pip --version >/dev/null 2>&1 || \
+  { echo "Starling needs pip for $(PYTHON) (Debian: apt install python3-pip)" >&2; exit 1; }
+@echo "installing into $(1) (once, and again when its lock file changes)"
+@"$(PYTHON)" -m venv --clear --without-pip $(1)
+@"$(PYTHON)" -m pip --python $(1)/bin/python install --quiet --no-input --disable-pip-version-check $(2)
+@touch $@
+endef
+
+define lock
+$(TOOLS)/bin/uv pip compile pyproject.toml $(2) --output-file $(1) --upgrade --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
+endef
