@@ -83,6 +83,14 @@ class UnknownGroup(StarlingError):
     message = "Unknown Guild"
 
 
+class UnknownMember(StarlingError):
+    """No such member in this group."""
+
+    code = 10007
+    status = 404
+    message = "Unknown Member"
+
+
 class UnknownMessage(StarlingError):
     """No such message in this channel."""
 
@@ -207,6 +215,7 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         BodyTooLarge,
         UnknownChannel,
         UnknownGroup,
+        UnknownMember,
         UnknownMessage,
         UnknownUser,
         TooManyGroups,

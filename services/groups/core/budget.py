@@ -23,18 +23,6 @@ def origin_of(address: str) -> str:
     return f"{int(parsed) >> 64:x}::/64"
 
 
-def client_address(peer: str, forwarded_for: str, proxies: int) -> str:
-    """Return the client's address, given how many proxies of ours stand before us.
-
-    Each proxy appends who it saw to X-Forwarded-For, so only the last `proxies` entries are to be
-    believed; everything before them is the client's own text.
-    """
-    if not proxies:
-        return peer
-    hops = [hop.strip() for hop in forwarded_for.split(",") if hop.strip()]
-    return hops[-proxies] if len(hops) >= proxies else peer
-
-
 class Budgets:
     """`per_minute` uses per origin and minute, all of them at once if they were saved up."""
 

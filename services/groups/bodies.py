@@ -1,0 +1,145 @@
+"""What requests and answers of the groups service look like, for checking and for the OpenAPI document.
+
+Ring 4 (shell). Requests: unknown fields are ignored, types are strict, ids come as strings or integers. Answers
+are made by `shared.core.wire`; the models here only describe them, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field, StrictBool
+
+from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
+from shared.snowflakes import Snowflake
+
+_LONGEST = 1024
+"""No text field of a request is longer; the rules of each are in `services.groups.core.names`."""
+
+
+class Registration(BaseModel):
+    """A new account."""
+
+    username: str = Field(max_length=_LONGEST, description=f"{USERNAME_LENGTH[0]}–{USERNAME_LENGTH[1]} characters")
+    password: str = Field(max_length=_LONGEST, description=f"{PASSWORD_LENGTH[0]}–{PASSWORD_LENGTH[1]} characters")
+
+
+class Login(BaseModel):
+    """Who wants a token."""
+
+    login: str = Field(max_length=_LONGEST, description="the username")
+    password: str = Field(max_length=_LONGEST)
+
+
+class NewDirect(BaseModel):
+    """With whom a direct channel is to be."""
+
+    recipient_id: Snowflake | None = Field(None, description="the other user")
+    recipients: list[Snowflake] | None = Field(None, max_length=10, description="instead: a list of one user")
+
+
+class NewGuild(BaseModel):
+    """A new group."""
+
+    name: str = Field(max_length=_LONGEST, description=f"{GROUP_NAME_LENGTH[0]}–{GROUP_NAME_LENGTH[1]} characters")
+    public: StrictBool = Field(False, description="anyone may join by the name, which is then unique")
+
+
+class JoinedGuild(BaseModel):
+    """Which public group to join."""
+
+    name: str = Field(max_length=_LONGEST)
+
+
+class NewChannel(BaseModel):
+    """A new text channel."""
+
+    name: str = Field(max_length=_LONGEST, description=f"{CHANNEL_NAME_LENGTH[0]}–{CHANNEL_NAME_LENGTH[1]} characters")
+
+
+class UserBody(BaseModel):
+    """A user."""
+
+    id: Snowflake
+    username: str
+    discriminator: str
+    global_name: str | None
+    avatar: str | None
+    bot: bool
+    public_flags: int
+
+
+class OwnUserBody(UserBody):
+    """A user as it sees itself."""
+
+    flags: int
+    mfa_enabled: bool
+    verified: bool
+    locale: str
+
+
+class TokenBody(BaseModel):
+    """A token and whose it is."""
+
+    token: str
+    user: OwnUserBody
+
+
+class ChannelBody(BaseModel):
+    """A channel. In a guild it has a name and a position, a direct one has recipients."""
+
+    id: Snowflake
+    type: int = Field(description="0: text channel of a guild, 1: direct")
+    last_message_id: Snowflake | None
+    last_seq: int = Field(description="seq of the channel's last event, 0 if there is none")
+    last_pin_timestamp: str | None
+    flags: int
+    guild_id: Snowflake | None = None
+    name: str | None = None
+    position: int | None = None
+    topic: str | None = None
+    nsfw: bool | None = None
+    parent_id: Snowflake | None = None
+    rate_limit_per_user: int | None = None
+    permission_overwrites: list[dict[str, Any]] | None = None
+    recipients: list[UserBody] | None = None
+
+
+class GuildBody(BaseModel):
+    """A group; beside these the fields that Discord's client libraries expect, at rest."""
+
+    id: Snowflake
+    name: str
+    owner_id: Snowflake
+    public: bool
+    roles: list[dict[str, Any]]
+    features: list[str]
+    channels: list[ChannelBody]
+
+
+class GuildSummaryBody(BaseModel):
+    """A group in a list of one's own."""
+
+    id: Snowflake
+    name: str
+    icon: str | None
+    banner: str | None
+    owner: bool
+    permissions: str
+    features: list[str]
+
+
+class MemberBody(BaseModel):
+    """A user inside a group."""
+
+    user: UserBody
+    nick: str | None
+    avatar: str | None
+    roles: list[Snowflake]
+    joined_at: str
+    premium_since: str | None
+    deaf: bool
+    mute: bool
+    pending: bool
+    flags: int
+    communication_disabled_until: str | None

@@ -1,0 +1,140 @@
+"""What users do to groups: create, join, leave, add channels.
+
+Ring 4 (shell). Gathers the facts, lets `services.groups.core.decisions` decide on them, and hands the decision
+to `Changes`. The limits per user are read before the decision: two calls at once may pass one by a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.groups.changes import Changes
+from services.groups.claims import Claims
+from services.groups.core.decisions import (
+    MAX_GROUPS,
+    decide_create_channel,
+    decide_join,
+    decide_leave,
+    group_created,
+    require_room,
+)
+from services.groups.core.names import group_name_key, group_name_taken, require_channel_name, require_group_name
+from services.groups.store import GroupStore
+from shared.core.errors import Unauthorized, UnknownGroup
+from shared.core.events import AnyBody
+from shared.core.ids import IdSource
+from shared.core.model import Channel, Group, User
+from shared.core.stream import group_stream
+
+
+class Memberships:
+    """Changes of groups asked for by users. All raise `StoreUnavailable` and `Unavailable` beside what they tell."""
+
+    def __init__(
+        self, groups: GroupStore, changes: Changes, claims: Claims, ids: IdSource, now: Callable[[], int]
+    ) -> None:
+        self._groups = groups
+        self._changes = changes
+        self._claims = claims
+        self._ids = ids
+        self._now = now
+
+    async def create_group(self, user_id: int, name: str, *, public: bool) -> tuple[Group, Channel]:
+        """Create a group, owned by the user, and its first channel. Raises `InvalidForm`, `TooManyGroups`."""
+        name = require_group_name(name)
+        owner = await self._require_user(user_id)
+        await self._require_room(user_id, owned=True)
+        group = Group(self._ids.next_id(self._now()), name, user_id, public)
+        event = group_created(group, owner, self._ids.next_id(self._now()), self._now())
+        key = group_name_key(name)
+        if public and not await self._claims.take(key, group.id):
+            raise group_name_taken()
+
+        async def decide(seq: int) -> AnyBody | None:
+            if public:
+                await self._claims.require_held_by(key, group.id)
+            return None if seq else event
+
+        await self._changes.change(group_stream(group.id), decide, answer_stored=True)
+        return group, event.channels[0]
+
+    async def join(self, user_id: int, name: str) -> Group:
+        """Join a public group by its name; a member stays one. Raises `UnknownGroup`, `TooManyGroups`."""
+        user = await self._require_user(user_id)
+        group_id = await self._claims.owner_of(group_name_key(name))
+        if group_id is None:
+            raise UnknownGroup
+        if not await self._is_member(group_id, user_id):
+            await self._require_room(user_id)
+
+        async def decide(_: int) -> AnyBody | None:
+            is_member = await self._is_member(group_id, user_id)
+            return decide_join(await self._find_group(group_id), is_member=is_member, user=user, now=self._now())
+
+        await self._changes.change(group_stream(group_id), decide)
+        group = await self._find_group(group_id)
+        if group is None:
+            raise UnknownGroup
+        return group
+
+    async def leave(self, user_id: int, group_id: int) -> None:
+        """Leave a group; to have left already is the same. Raises `UnknownGroup`, `MissingPermissions`."""
+        user = await self._require_user(user_id)
+        if await self._find_group(group_id) is None:
+            raise UnknownGroup
+
+        async def decide(_: int) -> AnyBody | None:
+            state = await self._groups.read_member(group_id, user_id)
+            return decide_leave(
+                await self._find_group(group_id),
+                is_member=state is not None and state.member is not None,
+                was_member=state is not None,
+                user=user,
+            )
+
+        await self._changes.change(group_stream(group_id), decide)
+
+    async def create_channel(self, user_id: int, group_id: int, name: str) -> Channel:
+        """Add a channel to one's own group.
+
+        Raises `InvalidForm`, `UnknownGroup`, `MissingPermissions`, `TooManyChannels`.
+        """
+        name = require_channel_name(name)
+        channel_id = self._ids.next_id(self._now())
+        created: list[Channel] = []
+
+        async def decide(_: int) -> AnyBody | None:
+            event = decide_create_channel(
+                await self._find_group(group_id),
+                len(await self._groups.list_channels(group_id)),
+                is_member=await self._is_member(group_id, user_id),
+                user_id=user_id,
+                channel_id=channel_id,
+                name=name,
+            )
+            created[:] = [event.channel]
+            return event
+
+        if not await self._is_member(group_id, user_id):
+            raise UnknownGroup
+        await self._changes.change(group_stream(group_id), decide, answer_stored=True)
+        return created[0]
+
+    async def _require_user(self, user_id: int) -> User:
+        """Return the caller. Raises `Unauthorized` where a token outlived its account's database."""
+        users = await self._groups.read_users((user_id,))
+        if user_id not in users:
+            raise Unauthorized
+        return users[user_id]
+
+    async def _require_room(self, user_id: int, *, owned: bool = False) -> None:
+        joined = await self._groups.list_memberships(user_id, MAX_GROUPS)
+        groups = await self._groups.read_groups(joined) if owned and joined else {}
+        require_room(len(joined), sum(group.owner_id == user_id for group in groups.values()))
+
+    async def _find_group(self, group_id: int) -> Group | None:
+        return (await self._groups.read_groups((group_id,))).get(group_id)
+
+    async def _is_member(self, group_id: int, user_id: int) -> bool:
+        state = await self._groups.read_member(group_id, user_id)
+        return state is not None and state.member is not None

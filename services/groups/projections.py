@@ -1,0 +1,51 @@
+"""Projections of group and user streams: what the group store shows after each event.
+
+Ring 4 (shell). Idempotent by seq, redone by anyone after a crash (rule 3 of DESIGN.md section 10). Who gains
+sight gets it last, who loses it loses it first, should a process die between two writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.groups.store import GroupStore, Membership
+from shared.core.events import (
+    ChannelCreated,
+    GroupCreated,
+    GroupJoined,
+    GroupLeft,
+    MemberAdded,
+    MemberRemoved,
+    UserRegistered,
+)
+from shared.core.stream import Record, owner_of
+
+
+async def project(groups: GroupStore, stream: str, records: Sequence[Record]) -> None:
+    """Apply these events of one stream, in order. Raises `StoreUnavailable`."""
+    for record in records:
+        await _project(groups, owner_of(stream), record)
+
+
+async def _project(groups: GroupStore, owner: int, record: Record) -> None:
+    seq = record.seq
+    match record.body:
+        case GroupCreated(group, channels, member):
+            await groups.put_group(group, seq)
+            for channel in channels:
+                await groups.put_channel(channel, seq)
+            await groups.put_member(member, seq)
+        case ChannelCreated(channel):
+            await groups.put_channel(channel, seq)
+        case MemberAdded(member):
+            await groups.put_member(member, seq)
+        case MemberRemoved(user):
+            await groups.remove_member(owner, user.id, seq)
+        case UserRegistered(user):
+            await groups.put_user(user, seq)
+        case GroupJoined(group_seq, member):
+            await groups.put_membership(Membership(owner, member.group_id, group_seq, present=True), seq)
+        case GroupLeft(group_id, group_seq):
+            await groups.put_membership(Membership(owner, group_id, group_seq, present=False), seq)
+        case other:
+            raise TypeError(f"{type(other).__name__} is no event of a group or user")

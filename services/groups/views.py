@@ -1,0 +1,200 @@
+"""What is so: sessions, groups, channels, access and past changes, each with the seq it is complete to.
+
+Ring 4 (shell). Serves the RPC handlers and the REST routes. A body that goes to a gateway carries the seq of its
+stream, and the head of each channel is read after the call came (rule 8 of DESIGN.md section 10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar
+
+from services.groups.changes import Changes
+from services.groups.core.decisions import MAX_GROUPS
+from services.groups.store import GroupStore
+from shared.core.calls import Access, ChannelView, DirectView, EventPage, GroupView, SessionView
+from shared.core.change import event_of_change
+from shared.core.errors import MissingAccess, UnknownChannel, UnknownGroup, UnknownMember
+from shared.core.events import ChannelOpened
+from shared.core.model import Channel, Group, Member, User
+from shared.core.stream import Event, Head, channel_stream, group_stream, user_stream
+from shared.streams import StreamStore
+
+T = TypeVar("T")
+
+MEMBERS_SHOWN: Final = 100
+"""Members inside a group's body; the rest is asked for page by page."""
+DIRECTS_SHOWN: Final = 100
+"""Direct channels of a session or a list, the newest ones."""
+MAX_GROUPS_READ: Final = 20
+MAX_EVENTS_READ: Final = 100
+_READS: Final = 3
+"""How often a body is read again to catch it at rest, before one that may hold more than its seq says is taken."""
+
+
+class Views:
+    """Reads. All raise `StoreUnavailable` and `Unavailable`."""
+
+    def __init__(self, groups: GroupStore, streams: StreamStore, changes: Changes) -> None:
+        self._groups = groups
+        self._streams = streams
+        self._changes = changes
+
+    async def read_session(self, user_id: int) -> SessionView | None:
+        """Return what a user's session begins with; None if there is no such user."""
+
+        async def read(seq: int) -> SessionView | None:
+            user = (await self._groups.read_users((user_id,))).get(user_id)
+            if user is None:
+                return None
+            group_ids = await self._groups.list_memberships(user_id, MAX_GROUPS)
+            members, directs = await asyncio.gather(
+                self._groups.read_members(group_ids, user_id), self.list_directs(user_id)
+            )
+            return SessionView(user, seq, tuple(members[one] for one in group_ids if one in members), tuple(directs))
+
+        return await self._at_rest(user_stream(user_id), read)
+
+    async def read_group(self, group_id: int) -> GroupView | None:
+        """Return a group's body; None if there is no such group."""
+
+        async def read(seq: int) -> GroupView | None:
+            group = (await self._groups.read_groups((group_id,))).get(group_id)
+            if group is None:
+                return None
+            channels, members, count = await asyncio.gather(
+                self._groups.list_channels(group_id),
+                self._groups.list_members(group_id, 0, MEMBERS_SHOWN),
+                self._groups.count_members(group_id),
+            )
+            views = await self.with_heads(channels)
+            return GroupView(group, seq, tuple(views), tuple(members), count)
+
+        return await self._at_rest(group_stream(group_id), read)
+
+    async def read_groups(self, group_ids: Iterable[int]) -> tuple[GroupView, ...]:
+        """Return the bodies of the groups that exist among these."""
+        found = await asyncio.gather(*(self.read_group(group_id) for group_id in group_ids))
+        return tuple(view for view in found if view is not None)
+
+    async def _at_rest(self, stream: str, read: Callable[[int], Awaitable[T]]) -> T:
+        """Return what `read` finds between two looks at the stream that see the same end."""
+        seq = await self._changes.settle(stream)
+        for _ in range(_READS):
+            body = await read(seq)
+            after = await self._changes.settle(stream)
+            if after == seq:
+                break
+            seq = after
+        return body
+
+    async def read_access(self, channel_id: int, user_id: int) -> Access:
+        """Return what a user may do in a channel, by facts complete to at least `group_seq`.
+
+        Whatever was answered or published before this call is in them: both come after the head was raised.
+        So the head is read before the facts.
+        """
+        channel = await self._find_channel(channel_id)
+        group_id = channel.group_id if channel is not None else 0
+        head = await self._streams.read_head(group_stream(group_id)) if group_id else Head("")
+        user = (await self._groups.read_users((user_id,))).get(user_id)
+        if channel is None or user is None:
+            return Access(None, user, 0, can_view=False, can_send=False)
+        if not group_id:
+            is_recipient = any(recipient.id == user_id for recipient in channel.recipients)
+            return Access(channel if is_recipient else None, user, 0, is_recipient, is_recipient)
+        state = await self._groups.read_member(group_id, user_id)
+        is_member = state is not None and state.member is not None
+        return Access(channel, user, head.projected, can_view=is_member, can_send=is_member)
+
+    async def read_changes(self, stream: str, after_seq: int, limit: int) -> EventPage:
+        """Return events of a group's or user's stream after a seq, as far as they are projected."""
+        head = await self._streams.read_head(stream)
+        events: list[Event] = []
+        seq = max(after_seq, 0) + 1
+        limit = min(max(limit, 1), MAX_EVENTS_READ)
+        while seq <= head.projected and len(events) < limit:
+            bucket = await self._streams.find_bucket_of_seq(stream, seq)
+            if bucket is None:
+                break
+            events += [event_of_change(stream, record) for record in bucket.records() if seq <= record.seq]
+            seq = bucket.next_seq
+        events = [event for event in events if event.record.seq <= head.projected][:limit]
+        last = events[-1].record.seq if events else head.projected
+        return EventPage(tuple(events), has_more=last < head.projected)
+
+    async def read_channel(self, channel_id: int, user_id: int) -> ChannelView:
+        """Return a channel with its head. Raises `UnknownChannel`, `MissingAccess`."""
+        access = await self.read_access(channel_id, user_id)
+        if access.channel is None:
+            raise UnknownChannel
+        if not access.can_view:
+            raise MissingAccess
+        (view,) = await self.with_heads((access.channel,))
+        return view
+
+    async def read_user(self, user_id: int) -> User | None:
+        """Return a user."""
+        return (await self._groups.read_users((user_id,))).get(user_id)
+
+    async def require_group(self, group_id: int, user_id: int) -> Group:
+        """Return a group to its member. Raises `UnknownGroup` for all others, so that nobody can probe for groups."""
+        state = await self._groups.read_member(group_id, user_id)
+        group = (await self._groups.read_groups((group_id,))).get(group_id)
+        if state is None or state.member is None or group is None:
+            raise UnknownGroup
+        return group
+
+    async def list_groups(self, user_id: int, before: int | None, after: int | None, limit: int) -> list[Group]:
+        """Return a page of a user's groups by id, ascending: the first above `after`, or the last below `before`."""
+        ids = await self._groups.list_memberships(user_id, MAX_GROUPS)
+        ids = [one for one in ids if (after is None or one > after) and (before is None or one < before)]
+        page = ids[-limit:] if before is not None and after is None else ids[:limit]
+        groups = await self._groups.read_groups(page) if page else {}
+        return [groups[one] for one in page if one in groups]
+
+    async def list_channels(self, group_id: int) -> list[ChannelView]:
+        """Return a group's channels with their heads."""
+        return await self.with_heads(await self._groups.list_channels(group_id))
+
+    async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
+        """Return a page of a group's members by user id."""
+        return await self._groups.list_members(group_id, after, limit)
+
+    async def require_member(self, group_id: int, user_id: int) -> Member:
+        """Return one member of a group. Raises `UnknownMember`."""
+        state = await self._groups.read_member(group_id, user_id)
+        if state is None or state.member is None:
+            raise UnknownMember
+        return state.member
+
+    async def list_directs(self, user_id: int) -> list[DirectView]:
+        """Return a user's direct channels with their heads, newest first."""
+        views = await self.with_heads(await self._groups.list_directs(user_id, DIRECTS_SHOWN))
+        return [DirectView(view.channel, view.last_seq, view.last_message_id) for view in views]
+
+    async def with_heads(self, channels: Iterable[Channel]) -> list[ChannelView]:
+        """Return channels with their heads, read now."""
+        channels = tuple(channels)
+        heads = await self._streams.read_heads([channel_stream(channel.id) for channel in channels]) if channels else {}
+        views = []
+        for channel in channels:
+            head = heads.get(channel_stream(channel.id)) or Head("")
+            views.append(ChannelView(channel, head.seq, head.last_id))
+        return views
+
+    async def _find_channel(self, channel_id: int) -> Channel | None:
+        return await self._groups.read_channel(channel_id) or await self.project_direct(channel_id)
+
+    async def project_direct(self, channel_id: int) -> Channel | None:
+        """Project a direct channel from the first event of its own stream; None if there is no such stream.
+
+        Who opened it does this; if they were cut off, whoever asks for the channel first.
+        """
+        bucket = await self._streams.read_bucket(channel_stream(channel_id), 1)
+        first = bucket.records()[0] if bucket is not None else None
+        if first is None or not isinstance(first.body, ChannelOpened):
+            return None
+        await self._groups.put_channel(first.body.channel, first.seq)
+        return first.body.channel
