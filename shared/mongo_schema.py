@@ -1,0 +1,44 @@
+"""What MongoDB holds: collections, their indexes, and the ordered steps that make them.
+
+Ring 3 (adapter), values only. One schema for all services, since they start in any order and share one
+version. A step is idempotent and may run in several processes at once; the n-th step makes version n.
+A release reads what the release before it has written. `open_database` runs the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index: (field, 1 or -1) pairs. `sparse` leaves out documents without any of the fields."""
+
+    keys: tuple[tuple[str, int], ...]
+    sparse: bool = False
+
+
+def _ascending(*fields: str, sparse: bool = False) -> Index:
+    return Index(tuple((field, 1) for field in fields), sparse)
+
+
+Step = Mapping[str, tuple[Index, ...]]
+
+STEPS: Final[tuple[Step, ...]] = (
+    {
+        "buckets": (
+            _ascending("stream", "first_seq"),  # find_bucket_of_seq
+            _ascending("stream", "first_id"),  # find_bucket_of_id
+            _ascending("dirty_at", sparse=True),  # the sweeper of unpublished events
+        ),
+        "channels": (
+            _ascending("group_id", sparse=True),
+            Index((("recipients.id", 1), ("_id", -1))),
+        ),
+        "members": (_ascending("group_id", "gone", "user.id"),),
+        "memberships": (_ascending("user_id", "present", "group_id"),),
+        # By _id alone: heads, accounts, claims, users, groups, workers, schema.
+    },
+)

@@ -1,0 +1,194 @@
+"""The stream store on MongoDB: bucket chains in `buckets`, heads in `heads`.
+
+Ring 3 (adapter). The fence is in `commit`: an upsert whose filter names bucket, `next_seq` and "not sealed", so
+that outdated knowledge meets the unique `_id` as a duplicate-key error. The rules are in `shared.core.stream`;
+held by tests/contracts/test_streams.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from shared.core.ids import first_id_at
+from shared.core.stream import BUCKET_VERSION, CHANGE_LIMITS, CHANNEL_LIMITS, Bucket, Head, Write, bucket_name
+from shared.mongo import Document, Mongo
+from shared.streams import StoreUnavailable
+
+_DUPLICATE_KEY: Final = 11000
+_RAISE_ATTEMPTS: Final = 3
+_RAISED: Final = tuple(field for field in Head.__struct_fields__ if field != "stream")
+_BUCKET_SEQS: Final = max(limits.messages + limits.changes for limits in (CHANNEL_LIMITS, CHANGE_LIMITS))
+"""No bucket holds more events than this, so its `first_seq` is at most so far below any of its seqs."""
+_FIRST_STEP: Final = first_id_at(1000) - first_id_at(0)
+_STEP_FACTOR: Final = 16
+
+
+class MongoStreams:
+    """A `StreamStore` on MongoDB."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+        self._buckets = mongo["buckets"]
+        self._heads = mongo["heads"]
+
+    async def read_head(self, stream: str) -> Head:
+        """Return a stream's head; an empty one if there is none. Raises `StoreUnavailable`, as all here."""
+        async with self._mongo.asking():
+            document = await self._heads.find_one({"_id": stream})
+        return _head_of(document) if document is not None else Head(stream)
+
+    async def read_heads(self, streams: Sequence[str]) -> dict[str, Head]:
+        """Return the heads of many streams in one query; streams without one are left out."""
+        if not streams:
+            return {}
+        async with self._mongo.asking():
+            documents = await self._heads.find({"_id": {"$in": list(streams)}}).to_list(None)
+        return {document["_id"]: _head_of(document) for document in documents}
+
+    async def read_bucket(self, stream: str, first_seq: int) -> Bucket | None:
+        """Return a bucket by name."""
+        async with self._mongo.asking():
+            document = await self._buckets.find_one({"_id": bucket_name(stream, first_seq)})
+        return _bucket_of(document)
+
+    async def find_bucket_of_seq(self, stream: str, seq: int) -> Bucket | None:
+        """Return the bucket that holds `seq`; None if the stream has no such event."""
+        found = await self._last(stream, "first_seq", seq - _BUCKET_SEQS, seq)
+        return found if found is not None and seq < found.next_seq else None
+
+    async def find_bucket_of_id(self, stream: str, message_id: int) -> Bucket | None:
+        """Return the last bucket with `0 < first_id <= message_id`; None if there is none.
+
+        Looks back one second, then sixteen times as far, and so on: at most eight reads of one index.
+        The embedded server reads all of a range before it takes the last, so the range must be short.
+        """
+        step = _FIRST_STEP
+        while True:
+            above = max(message_id - step, 0)
+            found = await self._last(stream, "first_id", above, message_id)
+            if found is not None or not above:
+                return found
+            step *= _STEP_FACTOR
+
+    async def _last(self, stream: str, field: str, above: int, upto: int) -> Bucket | None:
+        query = {"stream": stream, field: {"$gt": above, "$lte": upto}}
+        async with self._mongo.asking():
+            documents = await self._buckets.find(query).sort(field, -1).limit(1).to_list(1)
+        return _bucket_of(documents[0]) if documents else None
+
+    async def commit(self, writes: Sequence[Write]) -> list[bool]:
+        """Try these writes, at most one per stream, in one unordered bulk.
+
+        True: surely stored by majority. False: lost or unknown, and an outage is False for all.
+        """
+        lost: set[int] = set()
+        answer: Mapping[str, Any]
+        try:
+            async with asyncio.timeout(self._mongo.timeout_s):
+                result = await self._buckets.bulk_write([_upsert_of(write) for write in writes], ordered=False)
+            answer = result.bulk_api_result
+        except BulkWriteError as error:
+            answer = error.details
+            lost.update(failure["index"] for failure in answer["writeErrors"])
+        except (PyMongoError, TimeoutError):
+            return [False] * len(writes)
+        # A server that stops in the middle tells of fewer writes than it got: then nothing is sure.
+        if answer["writeConcernErrors"] or answer["nMatched"] + answer["nUpserted"] + len(lost) != len(writes):
+            return [False] * len(writes)
+        for inserted in answer["upserted"]:
+            write = writes[inserted["index"]]
+            if write.before.next_seq != write.before.first_seq:
+                lost.add(inserted["index"])
+                await self._remove_stray(write)
+        return [index not in lost for index in range(len(writes))]
+
+    async def _remove_stray(self, write: Write) -> None:
+        """Take away what was inserted because the bucket to append to is not there: it holds a hole."""
+        name = bucket_name(write.after.stream, write.after.first_seq)
+        with suppress(StoreUnavailable):
+            async with self._mongo.asking():
+                await self._buckets.delete_one({"_id": name, "next_seq": write.after.next_seq, "stray": True})
+
+    async def raise_heads(self, heads: Sequence[Head]) -> None:
+        """Raise each field to at least the value given; creates what is missing."""
+        todo = [UpdateOne({"_id": head.stream}, {"$max": _fields_of(head)}, upsert=True) for head in heads]
+        for _ in range(_RAISE_ATTEMPTS):
+            if not todo:
+                return
+            async with self._mongo.asking():
+                try:
+                    await self._heads.bulk_write(todo, ordered=False)
+                except BulkWriteError as error:
+                    failures = error.details["writeErrors"]
+                    # Two upserts of one new head at once: the loser finds it there the next time.
+                    if error.details["writeConcernErrors"] or any(f["code"] != _DUPLICATE_KEY for f in failures):
+                        raise
+                    todo = [todo[failure["index"]] for failure in failures]
+                else:
+                    return
+        raise StoreUnavailable("MongoDB: heads could not be raised")
+
+    async def find_dirty(self, before_ms: int, limit: int) -> list[tuple[str, int, int]]:
+        """Return (stream, first_seq, next_seq) of buckets marked before `before_ms`, oldest mark first."""
+        query = {"dirty_at": {"$gt": 0, "$lt": before_ms}}
+        fields = {"stream": 1, "first_seq": 1, "next_seq": 1}
+        async with self._mongo.asking():
+            documents = await self._buckets.find(query, fields).sort("dirty_at", 1).limit(limit).to_list(limit)
+        return [(document["stream"], document["first_seq"], document["next_seq"]) for document in documents]
+
+    async def clean(self, stream: str, first_seq: int, next_seq: int) -> None:
+        """Take the dirty mark from a bucket if its `next_seq` is still this."""
+        query = {"_id": bucket_name(stream, first_seq), "next_seq": next_seq}
+        async with self._mongo.asking():
+            await self._buckets.update_one(query, {"$unset": {"dirty_at": ""}})
+
+
+def _upsert_of(write: Write) -> UpdateOne:
+    before, after = write.before, write.after
+    # All that `after` tells is set anew each time, so that an insert and an append are one statement.
+    values: Document = {
+        "next_seq": after.next_seq,
+        "sealed": after.sealed,
+        "window": after.window,
+        "size": after.size,
+        "first_id": after.first_id,
+        "last_id": after.last_id,
+        "last_ordinal": after.last_ordinal,
+        "group_id": after.group_id,
+        "to": list(after.to),
+    }
+    if write.dirty_at:
+        values["dirty_at"] = write.dirty_at
+    once: Document = {"stream": after.stream, "first_seq": after.first_seq, "prev": after.prev, "v": BUCKET_VERSION}
+    if before.next_seq != before.first_seq:
+        once["stray"] = True
+    update: Document = {"$set": values, "$setOnInsert": once}
+    push = {
+        field: {"$each": msgspec.to_builtins(records)}
+        for field, records in (("messages", write.messages), ("changes", write.changes))
+        if records
+    }
+    if push:
+        update["$push"] = push
+    name = bucket_name(before.stream, before.first_seq)
+    return UpdateOne({"_id": name, "next_seq": before.next_seq, "sealed": False}, update, upsert=True)
+
+
+def _bucket_of(document: Document | None) -> Bucket | None:
+    return msgspec.convert(document, Bucket) if document is not None else None
+
+
+def _head_of(document: Any) -> Head:
+    return msgspec.convert({**document, "stream": document["_id"]}, Head)
+
+
+def _fields_of(head: Head) -> Document:
+    """Return what is to be raised: a field left at 0 says nothing."""
+    return {field: value for field in _RAISED if (value := getattr(head, field))} or {"seq": 0}
