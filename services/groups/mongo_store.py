@@ -1,0 +1,179 @@
+"""The group store on MongoDB: one document per account, claim, user, group, channel, member and membership.
+
+Ring 3 (adapter). A projection is one replacement conditional on `seq`, so it can be redone in any order by anyone;
+what a removal leaves is a tombstone. Indexes: `shared.mongo_schema`. Held by tests/contracts/test_group_store.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+from pymongo.errors import DuplicateKeyError
+
+from services.groups.store import Account, Claim, Membership, MemberState
+from shared.core.ids import MAX_ID
+from shared.core.model import Channel, Group, Member, User
+from shared.mongo import Document, Mongo
+
+T = TypeVar("T")
+
+_VERSION: Final = 1
+_MOST_CHANNELS: Final = 500
+
+
+class MongoGroups:
+    """A `GroupStore` on MongoDB. All raise `StoreUnavailable`."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+
+    async def claim(self, claim: Claim) -> Claim:
+        """Claim a key; return the claim that holds now, ours or an earlier one's."""
+        document = {"_id": claim.key, "v": _VERSION, "owner": claim.owner, "at": claim.at}
+        async with self._mongo.asking():
+            try:
+                await self._mongo["claims"].insert_one(document)
+            except DuplicateKeyError:
+                held = await self._mongo["claims"].find_one({"_id": claim.key})
+                if held is not None:  # claims are replaced, never removed
+                    return _claim_of(held)
+        return claim
+
+    async def replace_claim(self, old: Claim, new: Claim) -> bool:
+        """Take over a claim; False if it is no longer `old`."""
+        same = {"_id": old.key, "owner": old.owner, "at": old.at}
+        async with self._mongo.asking():
+            result = await self._mongo["claims"].update_one(same, {"$set": {"owner": new.owner, "at": new.at}})
+        return result.matched_count == 1
+
+    async def read_claim(self, key: str) -> Claim | None:
+        """Return who holds a key."""
+        document = await self._read("claims", key)
+        return _claim_of(document) if document is not None else None
+
+    async def create_account(self, account: Account) -> None:
+        """Store an account once; a second call for the same user changes nothing."""
+        document = {"_id": account.user_id, "v": _VERSION, **msgspec.to_builtins(account)}
+        async with self._mongo.asking():
+            try:
+                await self._mongo["accounts"].insert_one(document)
+            except DuplicateKeyError:
+                return
+
+    async def read_account(self, user_id: int) -> Account | None:
+        """Return an account."""
+        return _value_of(await self._read("accounts", user_id), Account)
+
+    async def put_user(self, user: User, seq: int) -> None:
+        """Project a user's profile."""
+        await self._put("users", user.id, seq, user)
+
+    async def read_users(self, user_ids: Sequence[int]) -> dict[int, User]:
+        """Return the users that exist among these."""
+        return {user.id: user for user in await self._read_many("users", user_ids, User)}
+
+    async def put_group(self, group: Group, seq: int) -> None:
+        """Project a group."""
+        await self._put("groups", group.id, seq, group)
+
+    async def read_groups(self, group_ids: Sequence[int]) -> dict[int, Group]:
+        """Return the groups that exist among these."""
+        return {group.id: group for group in await self._read_many("groups", group_ids, Group)}
+
+    async def put_channel(self, channel: Channel, seq: int) -> None:
+        """Project a channel of a group, or a direct one."""
+        await self._put("channels", channel.id, seq, channel)
+
+    async def read_channel(self, channel_id: int) -> Channel | None:
+        """Return a channel."""
+        return _value_of(await self._read("channels", channel_id), Channel)
+
+    async def list_channels(self, group_id: int) -> list[Channel]:
+        """Return the channels of a group by position, then id."""
+        async with self._mongo.asking():
+            found = await self._mongo["channels"].find({"group_id": group_id}).to_list(_MOST_CHANNELS)
+        channels = [msgspec.convert(document, Channel) for document in found]
+        return sorted(channels, key=lambda channel: (channel.position, channel.id))
+
+    async def list_directs(self, user_id: int, limit: int) -> list[Channel]:
+        """Return a user's direct channels, newest id first."""
+        cursor = self._mongo["channels"].find({"recipients.id": user_id}).sort("_id", -1).limit(limit)
+        async with self._mongo.asking():
+            return [msgspec.convert(document, Channel) for document in await cursor.to_list(limit)]
+
+    async def put_member(self, member: Member, seq: int) -> None:
+        """Project that somebody is a member."""
+        await self._put("members", f"{member.group_id}:{member.user.id}", seq, member, gone=False)
+
+    async def remove_member(self, group_id: int, user_id: int, seq: int) -> None:
+        """Project that somebody is not a member any more: a tombstone."""
+        tombstone = {"v": _VERSION, "gone": True, "group_id": group_id, "user": {"id": user_id}}
+        await self._mongo.put_newer("members", f"{group_id}:{user_id}", seq, tombstone)
+
+    async def read_member(self, group_id: int, user_id: int) -> MemberState | None:
+        """Return a member's projection; None if the user never was one."""
+        document = await self._read("members", f"{group_id}:{user_id}")
+        if document is None:
+            return None
+        return MemberState(None if document["gone"] else msgspec.convert(document, Member), document["seq"])
+
+    async def read_members(self, group_ids: Sequence[int], user_id: int) -> dict[int, Member]:
+        """Return one user's memberships in these groups, by group id, without the gone."""
+        names = [f"{group_id}:{user_id}" for group_id in group_ids]
+        found = await self._read_many("members", names, Member, gone=False)
+        return {member.group_id: member for member in found}
+
+    async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
+        """Return a page of members by user id above `after`, without the gone."""
+        query = {"group_id": group_id, "gone": False, "user.id": {"$gt": after, "$lte": MAX_ID}}
+        cursor = self._mongo["members"].find(query).sort("user.id", 1).limit(limit)
+        async with self._mongo.asking():
+            return [msgspec.convert(document, Member) for document in await cursor.to_list(limit)]
+
+    async def count_members(self, group_id: int) -> int:
+        """Return how many members a group has."""
+        async with self._mongo.asking():
+            return await self._mongo["members"].count_documents({"group_id": group_id, "gone": False})
+
+    async def put_membership(self, membership: Membership, seq: int) -> None:
+        """Project a user's own view of a group, by the user's stream."""
+        await self._put("memberships", f"{membership.user_id}:{membership.group_id}", seq, membership)
+
+    async def read_membership(self, user_id: int, group_id: int) -> Membership | None:
+        """Return a user's own view of one group, present or not."""
+        return _value_of(await self._read("memberships", f"{user_id}:{group_id}"), Membership)
+
+    async def list_memberships(self, user_id: int, limit: int) -> list[int]:
+        """Return the ids of the groups a user is in, ascending."""
+        query = {"user_id": user_id, "present": True, "group_id": {"$gt": 0, "$lte": MAX_ID}}
+        cursor = self._mongo["memberships"].find(query, {"group_id": 1}).sort("group_id", 1).limit(limit)
+        async with self._mongo.asking():
+            return [document["group_id"] for document in await cursor.to_list(limit)]
+
+    async def _put(self, collection: str, key: int | str, seq: int, value: msgspec.Struct, **marks: bool) -> None:
+        fields = {"v": _VERSION, **msgspec.to_builtins(value), **marks}
+        await self._mongo.put_newer(collection, key, seq, fields)
+
+    async def _read(self, collection: str, key: int | str) -> Document | None:
+        async with self._mongo.asking():
+            return await self._mongo[collection].find_one({"_id": key})
+
+    async def _read_many(
+        self, collection: str, keys: Sequence[int] | Sequence[str], kind: type[T], **marks: bool
+    ) -> list[T]:
+        if not keys:
+            return []
+        query: Document = {"_id": {"$in": list(keys)}, **marks}
+        async with self._mongo.asking():
+            documents = await self._mongo[collection].find(query).to_list(len(keys))
+        return [msgspec.convert(document, kind) for document in documents]
+
+
+def _claim_of(document: Document) -> Claim:
+    return Claim(document["_id"], document["owner"], document["at"])
+
+
+def _value_of(document: Any, kind: type[T]) -> T | None:
+    return msgspec.convert(document, kind) if document is not None else None

@@ -1,0 +1,199 @@
+"""Contract of the group store: memory and MongoDB project the same, in any order, and page the same."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from services.groups.memory_store import MemoryGroups
+from services.groups.mongo_store import MongoGroups
+from services.groups.store import Account, Claim, GroupStore, Membership, MemberState
+from shared.core.ids import MAX_ID
+from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.mongo import open_database
+from shared.settings import MongoSettings
+
+NOW = 1_790_000_000_000
+ALICE = User(MAX_ID, "alice", global_name="Alice ☂")
+BOB = User(1 << 61, "bob", bot=True)
+GARDEN = Group(1 << 62, "Garden", ALICE.id, public=True)
+
+
+@pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.servers)])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[GroupStore]:
+    """Yield an empty store of either kind."""
+    if request.param == "memory":
+        yield MemoryGroups()
+        return
+    settings = MongoSettings(url=request.getfixturevalue("mongo_url"), database=f"groups_{uuid4().hex}")
+    async with open_database(settings) as mongo:
+        yield MongoGroups(mongo)
+
+
+def member(user_id: int, *, group_id: int = GARDEN.id, nick: str | None = None) -> Member:
+    """Return a member whose user has this id."""
+    return Member(group_id, User(user_id, f"user{user_id}"), NOW, nick, roles=(3, MAX_ID))
+
+
+async def test_first_claim_holds(store: GroupStore) -> None:
+    """A key has one owner: whoever comes later is told who holds it; the owner may repeat its claim."""
+    first = Claim("u:straße ☂", ALICE.id, NOW)
+    assert await store.read_claim(first.key) is None
+    assert await store.claim(first) == first
+    assert await store.claim(Claim(first.key, BOB.id, NOW + 1)) == first
+    assert await store.claim(Claim(first.key, ALICE.id, NOW + 2)) == first
+    assert await store.read_claim(first.key) == first
+
+
+async def test_racing_claims_have_one_winner(store: GroupStore) -> None:
+    """All who race for a key are told the same owner, and it is one of them."""
+    claims = [Claim("g:garden", owner, NOW + owner) for owner in range(1, 9)]
+    told = await asyncio.gather(*(store.claim(claim) for claim in claims))
+    assert len(set(told)) == 1
+    assert told[0] in claims
+
+
+async def test_claim_is_replaced_only_as_it_was_seen(store: GroupStore) -> None:
+    """A take-over names the claim that it saw, with its time; of two such take-overs one succeeds."""
+    old = await store.claim(Claim("g:garden", 1, NOW))
+    assert not await store.replace_claim(Claim(old.key, 1, NOW - 1), Claim(old.key, 2, NOW))
+    assert not await store.replace_claim(Claim("g:none", 1, NOW), Claim("g:none", 2, NOW))
+    rivals = [Claim(old.key, owner, NOW + 1) for owner in (2, 3)]
+    told = await asyncio.gather(*(store.replace_claim(old, rival) for rival in rivals))
+    assert sorted(told) == [False, True]
+    assert await store.read_claim(old.key) == rivals[told.index(True)]
+    assert await store.read_claim("g:none") is None
+
+
+async def test_account_is_stored_once(store: GroupStore) -> None:
+    """A repeated registration does not change the password."""
+    assert await store.read_account(ALICE.id) is None
+    await store.create_account(Account(ALICE.id, "$argon2id$one"))
+    await store.create_account(Account(ALICE.id, "$argon2id$two"))
+    assert await store.read_account(ALICE.id) == Account(ALICE.id, "$argon2id$one")
+
+
+async def test_users_and_groups_by_id(store: GroupStore) -> None:
+    """Those that exist are returned by id, as they were put; the others are left out."""
+    await store.put_user(ALICE, 1)
+    await store.put_user(BOB, 1)
+    await store.put_group(GARDEN, 4)
+    assert await store.read_users([ALICE.id, 5, BOB.id]) == {ALICE.id: ALICE, BOB.id: BOB}
+    assert await store.read_groups([GARDEN.id, 5]) == {GARDEN.id: GARDEN}
+    assert await store.read_users([]) == {}
+    assert await store.read_groups([]) == {}
+
+
+async def test_projection_ignores_what_is_not_newer(store: GroupStore) -> None:
+    """Events applied again, late or in any order leave what the latest says, and nothing of the others."""
+    steps = [
+        (1, User(7, "old", global_name="Old", avatar="a")),
+        (2, User(7, "older", global_name="Older")),
+        (3, User(7, "new")),
+    ]
+    for order in ([1, 2, 3], [3, 2, 1], [2, 3, 1, 2, 3]):
+        user_id = int("".join(map(str, order)))
+        for step in order:
+            seq, user = steps[step - 1]
+            await store.put_user(User(user_id, user.username, user.global_name, user.avatar), seq)
+        assert await store.read_users([user_id]) == {user_id: User(user_id, "new")}
+
+
+async def test_racing_projections_leave_the_newest(store: GroupStore) -> None:
+    """However many replicas project the same new document at once, the highest seq is what stays."""
+    for round_number in range(5):
+        user_id = 100 + round_number
+        order = random.Random(round_number).sample(range(1, 9), 8)  # noqa: S311 (a reproducible shuffle)
+        await asyncio.gather(*(store.put_user(User(user_id, f"name{seq}"), seq) for seq in order))
+        assert await store.read_users([user_id]) == {user_id: User(user_id, "name8")}
+
+
+async def test_channels_of_a_group(store: GroupStore) -> None:
+    """A group's channels come by position, then id; those of others and direct ones do not."""
+    channels = [
+        Channel(30, ChannelType.TEXT, "c", GARDEN.id, position=1),
+        Channel(20, ChannelType.TEXT, "b", GARDEN.id, position=1, topic="bees"),
+        Channel(40, ChannelType.TEXT, "a", GARDEN.id, position=0),
+    ]
+    for channel in channels:
+        await store.put_channel(channel, 1)
+    await store.put_channel(Channel(50, ChannelType.TEXT, "x", 99), 1)
+    await store.put_channel(Channel(60, ChannelType.DIRECT, recipients=(ALICE, BOB)), 1)
+    assert await store.list_channels(GARDEN.id) == [channels[2], channels[1], channels[0]]
+    assert await store.read_channel(20) == channels[1]
+    assert await store.read_channel(21) is None
+
+
+async def test_direct_channels_of_a_user(store: GroupStore) -> None:
+    """Each of the two finds the channel, newest first and no more than asked for."""
+    for channel_id in (3, 9, 6):
+        await store.put_channel(
+            Channel(channel_id, ChannelType.DIRECT, recipients=(ALICE, User(channel_id * 10, "peer"))), 1
+        )
+    await store.put_channel(Channel(7, ChannelType.TEXT, "general", GARDEN.id), 1)
+    assert [channel.id for channel in await store.list_directs(ALICE.id, 10)] == [9, 6, 3]
+    assert [channel.id for channel in await store.list_directs(ALICE.id, 2)] == [9, 6]
+    assert [channel.id for channel in await store.list_directs(30, 10)] == [3]
+    assert await store.list_directs(BOB.id, 10) == []
+
+
+async def test_removed_member_leaves_a_tombstone(store: GroupStore) -> None:
+    """After a removal a late join of lower seq changes nothing; a later one does."""
+    assert await store.read_member(GARDEN.id, 5) is None
+    await store.put_member(member(5, nick="five"), 2)
+    assert await store.read_member(GARDEN.id, 5) == MemberState(member(5, nick="five"), 2)
+    await store.remove_member(GARDEN.id, 5, 4)
+    await store.put_member(member(5), 3)
+    assert await store.read_member(GARDEN.id, 5) == MemberState(None, 4)
+    assert await store.read_members([GARDEN.id], 5) == {}
+    assert await store.list_members(GARDEN.id, 0, 10) == []
+    assert await store.count_members(GARDEN.id) == 0
+    await store.put_member(member(5), 6)
+    assert await store.read_member(GARDEN.id, 5) == MemberState(member(5), 6)
+    await store.remove_member(GARDEN.id, 8, 7)
+    assert await store.read_member(GARDEN.id, 8) == MemberState(None, 7)
+
+
+async def test_members_are_paged_by_user_id(store: GroupStore) -> None:
+    """Pages above the last id of the page before give every member once, in order, and count them."""
+    user_ids = [*range(1, 12), 1 << 60, MAX_ID]
+    for user_id in random.Random(1).sample(user_ids, len(user_ids)):  # noqa: S311 (a reproducible shuffle)
+        await store.put_member(member(user_id), user_id % 100 + 1)
+    await store.put_member(member(3, group_id=77), 1)
+    await store.remove_member(GARDEN.id, 4, 1000)
+    user_ids.remove(4)
+    listed: list[int] = []
+    while page := await store.list_members(GARDEN.id, listed[-1] if listed else 0, 5):
+        assert len(page) <= 5
+        listed += [found.user.id for found in page]
+    assert listed == user_ids
+    assert await store.count_members(GARDEN.id) == len(user_ids)
+    assert await store.count_members(5) == 0
+
+
+async def test_memberships_of_a_user_in_some_groups(store: GroupStore) -> None:
+    """One user's memberships are read for the groups that are asked for, and no other's."""
+    for group_id in (1, 2, 3):
+        await store.put_member(member(5, group_id=group_id), 1)
+    await store.put_member(member(6, group_id=4), 1)
+    await store.remove_member(2, 5, 2)
+    found = await store.read_members([1, 2, 4], 5)
+    assert found == {1: member(5, group_id=1)}
+    assert await store.read_members([], 5) == {}
+
+
+async def test_own_view_of_groups(store: GroupStore) -> None:
+    """A user's groups are listed ascending while present; a view that was left is still known by its seq."""
+    for group_id in (9, 3, MAX_ID, 6):
+        await store.put_membership(Membership(5, group_id, 1, present=True), group_id % 10 + 1)
+    await store.put_membership(Membership(6, 4, 1, present=True), 1)
+    await store.put_membership(Membership(5, 6, 12, present=False), 20)
+    await store.put_membership(Membership(5, 6, 1, present=True), 7)
+    assert await store.list_memberships(5, 10) == [3, 9, MAX_ID]
+    assert await store.list_memberships(5, 2) == [3, 9]
+    assert await store.read_membership(5, 6) == Membership(5, 6, 12, present=False)
+    assert await store.read_membership(5, 7) is None
