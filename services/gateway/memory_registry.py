@@ -24,7 +24,7 @@ class MemoryRegistry:
     async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store the entry if its epoch is one above the stored one's (1: none stored)."""
         stored = self._live(entry.session_id)
-        if entry.epoch != (stored.epoch if stored is not None else 0) + 1:
+        if stored != entry and entry.epoch != (stored.epoch if stored is not None else 0) + 1:
             return False
         self._set(entry, ttl_s)
         self._make_room()

@@ -30,7 +30,10 @@ class SessionRegistry(Protocol):
     """Entries by session id, each with a time to live. All raise `RegistryUnavailable`."""
 
     async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
-        """Store the entry if its epoch is one above the stored one's (1: none stored); True if it is ours now."""
+        """Store the entry if its epoch is one above the stored one's (1: none stored); True if it is ours now.
+
+        Idempotent: the same claim again only begins its time to live anew.
+        """
 
     async def touch(self, session_id: str, epoch: int, *, ttl_s: float) -> bool:
         """Begin the time to live anew; False if the entry is gone or was claimed by a later epoch."""

@@ -1,0 +1,130 @@
+"""Contract of the session registry: memory and Redis hand a session to one claimant per epoch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from services.gateway.memory_registry import MemoryRegistry
+from services.gateway.redis_registry import RedisRegistry
+from services.gateway.registry import SessionEntry, SessionRegistry
+from shared.core.ids import MAX_ID
+from shared.redis_client import open_redis
+from shared.settings import CacheSettings
+
+LONG = 60.0
+SHORT = 0.02
+ENTRY = SessionEntry("s1", MAX_ID, "node-1.☂", 1)
+
+
+def claimed_by(node: str, epoch: int) -> SessionEntry:
+    """Return the entry of a later claim on the same session."""
+    return msgspec.structs.replace(ENTRY, node=node, epoch=epoch)
+
+
+@dataclass
+class Subject:
+    """A registry, and how to let a hundredth of a second pass for it."""
+
+    registry: SessionRegistry
+    tick: Callable[[], Awaitable[None]]
+
+    async def wait_gone(self, session_id: str) -> None:
+        """Let time pass until the session is not found."""
+        async with asyncio.timeout(5):
+            while await self.registry.read(session_id) is not None:
+                await self.tick()
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.servers)])
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    """Yield an empty registry of either kind."""
+    if request.param == "memory":
+        now = 1000.0
+
+        async def advance() -> None:
+            nonlocal now
+            now += 0.01
+
+        yield Subject(MemoryRegistry(clock=lambda: now), advance)
+        return
+    async with open_redis(CacheSettings(url=request.getfixturevalue("redis_url"))) as client:
+        yield Subject(RedisRegistry(client, prefix=f"test-{uuid4().hex}"), lambda: asyncio.sleep(0.01))
+
+
+async def test_claims_follow_each_other(subject: Subject) -> None:
+    """A claim counts only one epoch above the stored one; a lower, equal or skipping one loses."""
+    registry = subject.registry
+    assert await registry.read("s1") is None
+    assert not await registry.claim(claimed_by("b", 2), ttl_s=LONG)
+    assert await registry.claim(ENTRY, ttl_s=LONG)
+    assert await registry.read("s1") == ENTRY
+    assert not await registry.claim(claimed_by("b", 1), ttl_s=LONG)
+    assert not await registry.claim(claimed_by("b", 3), ttl_s=LONG)
+    assert await registry.claim(claimed_by("b", 2), ttl_s=LONG)
+    assert not await registry.claim(ENTRY, ttl_s=LONG)
+    assert await registry.read("s1") == claimed_by("b", 2)
+
+
+async def test_claim_is_idempotent(subject: Subject) -> None:
+    """The same claim again, its answer having been lost, is ours still."""
+    assert await subject.registry.claim(ENTRY, ttl_s=LONG)
+    assert await subject.registry.claim(ENTRY, ttl_s=LONG)
+    assert not await subject.registry.claim(msgspec.structs.replace(ENTRY, user_id=5), ttl_s=LONG)
+
+
+async def test_racing_claims_have_one_winner(subject: Subject) -> None:
+    """Of the nodes that take over one session at once, exactly one has it then."""
+    await subject.registry.claim(ENTRY, ttl_s=LONG)
+    rivals = [claimed_by(f"node{number}", 2) for number in range(12)]
+    told = await asyncio.gather(*(subject.registry.claim(rival, ttl_s=LONG) for rival in rivals))
+    assert told.count(True) == 1
+    assert await subject.registry.read("s1") == rivals[told.index(True)]
+
+
+async def test_touch_and_release_need_the_epoch(subject: Subject) -> None:
+    """Whoever lost a session by a later claim can neither keep it alive nor remove it."""
+    registry = subject.registry
+    assert not await registry.touch("s1", 1, ttl_s=LONG)
+    assert not await registry.release("s1", 1)
+    await registry.claim(ENTRY, ttl_s=LONG)
+    await registry.claim(claimed_by("b", 2), ttl_s=LONG)
+    assert not await registry.touch("s1", 1, ttl_s=LONG)
+    assert not await registry.release("s1", 1)
+    assert await registry.touch("s1", 2, ttl_s=LONG)
+    assert await registry.release("s1", 2)
+    assert await registry.read("s1") is None
+    assert await registry.claim(ENTRY, ttl_s=LONG)
+
+
+async def test_entry_expires_unless_touched(subject: Subject) -> None:
+    """An entry is gone after its time to live, which a touch begins anew; then the session can't be resumed."""
+    registry = subject.registry
+    other = msgspec.structs.replace(ENTRY, session_id="s2")
+    await registry.claim(ENTRY, ttl_s=SHORT)
+    await registry.claim(other, ttl_s=LONG)
+    assert await registry.touch("s2", 1, ttl_s=SHORT)
+    await subject.wait_gone("s2")
+    await subject.wait_gone("s1")
+    assert not await registry.touch("s1", 1, ttl_s=LONG)
+    assert not await registry.claim(claimed_by("b", 2), ttl_s=LONG)
+    assert await registry.claim(ENTRY, ttl_s=SHORT)
+    assert await registry.touch("s1", 1, ttl_s=LONG)
+    for _ in range(5):
+        await subject.tick()
+    assert await registry.read("s1") == ENTRY
+
+
+async def test_memory_is_bounded() -> None:
+    """Beyond its bound the memory registry loses the session that was touched longest ago."""
+    registry = MemoryRegistry(max_sessions=2)
+    for session_id in ("a", "b"):
+        await registry.claim(msgspec.structs.replace(ENTRY, session_id=session_id), ttl_s=LONG)
+    await registry.touch("a", 1, ttl_s=LONG)
+    await registry.claim(msgspec.structs.replace(ENTRY, session_id="c"), ttl_s=LONG)
+    assert [session_id for session_id in "abc" if await registry.read(session_id) is not None] == ["a", "c"]
