@@ -18,12 +18,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared.core.errors import InvalidJson, StarlingError
+from shared.bus import BusUnavailable
+from shared.core.errors import InvalidJson, StarlingError, Unavailable
 from shared.http_docs import documents
 from shared.http_edge import Edge
 from shared.http_errors import JsonResponse, answer_of, answer_of_status, form_error_of
 from shared.metrics import Metrics
 from shared.settings import HttpSettings
+from shared.streams import StoreUnavailable
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -67,6 +69,8 @@ def create_app(
     app.add_exception_handler(StarlingError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_status)
+    app.add_exception_handler(StoreUnavailable, _on_outage)
+    app.add_exception_handler(BusUnavailable, _on_outage)
     app.include_router(_health(metrics, probes or {}, settings.probe_timeout.total_seconds()))
     app.include_router(documents(title))
     for router in routers:
@@ -103,6 +107,11 @@ async def _on_status(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     return answer_of_status(error)
+
+
+async def _on_outage(request: Request, error: Exception) -> Response:
+    log.warning("part_was_away", path=request.url.path, reason=str(error)[:200])
+    return answer_of(Unavailable())
 
 
 def _health(metrics: Metrics, probes: Mapping[str, Probe], timeout_s: float) -> APIRouter:

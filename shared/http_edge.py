@@ -81,6 +81,11 @@ class Edge:
         except ClientDisconnect:
             answer.status = _CLIENT_GONE
             return
+        except asyncio.CancelledError:
+            # The server ends and waited long enough: the client is told, whoever cancelled gets its way.
+            if not answer.status:
+                await answer_of(Unavailable())(scope, receive, answer.send)
+            raise
         except Exception:
             late = deadline.expired()
             log.exception("request_overran" if late else "request_failed", path=scope["path"])

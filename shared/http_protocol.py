@@ -22,6 +22,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     head_timeout_s: ClassVar[float] = 10.0
     _in_head = True
+    _refused = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
@@ -44,13 +45,15 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, unless the head is too large already."""
+        """Parse, as long as the head is not too large."""
+        if self._refused:
+            return
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_timer is None:
                 self._await_head()
         super().data_received(data)
-        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
             self._refuse(431)
 
     def on_headers_complete(self) -> None:
@@ -70,10 +73,10 @@ class BoundedHttp(HttpToolsProtocol):
             )
 
     def on_response_complete(self) -> None:
-        """Read on for a moment where the body is not all here: closing at once would reset the answer away."""
+        """Keep the connection for a moment where the answer is out before all of the body has come."""
         super().on_response_complete()
         if self.cycle.more_body and not self.transport.is_closing():
-            self._linger_timer = self.loop.call_later(_LINGER_S, self.transport.close)
+            self._linger()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, in the shape of every other error."""
@@ -91,14 +94,22 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _head_overran(self) -> None:
         self._head_timer = None
-        if not self.transport.is_closing():
-            self._refuse(408)
+        self._refuse(408)
 
     def _refuse(self, status: int) -> None:
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._end_head()
         body = plain_error(status)
         self.transport.write(
             STATUS_LINE[status]
             + b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             + body
         )
-        self.transport.close()
+        self.transport.write_eof()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Read on for a moment, then close: closing on unread bytes would reset our answer away."""
+        self._linger_timer = self.loop.call_later(_LINGER_S, self.transport.close)

@@ -45,7 +45,11 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._cancel()
-        await self._group.__aexit__(kind, error, trace)
+        try:
+            await self._group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if group.exceptions != (error,):  # the body's own failure goes on as it is
+                raise
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` in the background under a name for logs. It may also end by itself."""
@@ -133,13 +137,14 @@ async def open_server(
             timeout_graceful_shutdown=int(settings.shutdown_timeout.total_seconds()),
         )
     )
-    async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[bound]), name="http.server")
-        await server.up.wait()
+    async with Supervisor("http") as supervisor:
+        serving = supervisor.start("server", server.serve(sockets=[bound]))
         try:
+            await server.up.wait()
             yield
         finally:
             server.should_exit = True
+            await asyncio.wait({serving})
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ class Child:
             if code is not None or time.monotonic() > deadline:
                 why = f"ended with code {code}" if code is not None else f"did not answer within {deadline_s:g} s"
                 self.terminate(grace_s=2)
-                raise StartFailed(f"{self.name} {why}; the end of {self.log}:\n{_tail_of(self.log)}")
+                raise StartFailed(f"{self.name} {why}; the end of {self.log}:\n{tail_of(self.log)}")
             time.sleep(_PROBE_INTERVAL_S)
 
     def terminate(self, grace_s: float = 15) -> int:
@@ -103,5 +103,6 @@ def exchange_bytes(port: int, request: bytes, answer: bytes) -> bool:
         return False
 
 
-def _tail_of(log: Path) -> str:
+def tail_of(log: Path) -> str:
+    """Return the last lines of a log, as much as one reads in a message."""
     return log.read_bytes()[-2000:].decode(errors="replace")
