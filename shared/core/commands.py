@@ -33,6 +33,7 @@ class SendMessage(Command, frozen=True, tag="send_message"):
 
     `group_seq`: the group's seq that it was permitted under. `refusal`: the sender's node says no
     (a class name of the catalogue); the shard has the last word, since the nonce may be stored.
+    `enforce_nonce` = False: the nonce is only shown, a repeat of it is another message.
     """
 
     author: User
@@ -43,6 +44,7 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     to: tuple[int, ...] = ()
     group_seq: int = 0
     refusal: str = ""
+    enforce_nonce: bool = True
 
 
 class OpenDirect(Command, frozen=True, tag="open_direct"):

@@ -17,11 +17,15 @@ class Body(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
 
 
 class MessageCreated(Body, frozen=True, tag="message_created"):
-    """A person wrote a message. `author` is how the author looked when it was written."""
+    """A person wrote a message. `author` is how the author looked when it was written.
+
+    `nonce`: the client's own mark where it is not to recognise repeats by (that one stands in the record).
+    """
 
     author: User
     content: str
     reference_id: int = 0
+    nonce: str = ""
 
 
 class ChannelOpened(Body, frozen=True, tag="channel_opened"):

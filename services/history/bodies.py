@@ -1,0 +1,81 @@
+"""What requests and answers of the history service look like, for checking and for the OpenAPI document.
+
+Ring 4 (shell). Answers are made by `shared.core.wire`; the models here only describe them. What a new message may
+hold is judged by `shared.core.sending`, alike for REST and the gateway's op 100.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field, StrictBool
+
+from shared.snowflakes import Snowflake
+
+
+class Reference(BaseModel):
+    """The message that this one replies to."""
+
+    message_id: Snowflake
+
+
+class NewMessage(BaseModel):
+    """A message to send. Unknown fields are ignored, as libraries send many."""
+
+    content: str | None = Field(None, description="1–2,000 characters (code points)")
+    nonce: int | str | None = Field(None, description="up to 25 characters; comes back in the message")
+    enforce_nonce: StrictBool = Field(False, description="the same nonce again within 10 minutes: the first message")
+    message_reference: Reference | None = None
+
+
+class AuthorBody(BaseModel):
+    """Who wrote a message, as they looked then."""
+
+    id: Snowflake
+    username: str
+    discriminator: str
+    global_name: str | None
+    avatar: str | None
+    bot: bool
+    public_flags: int
+
+
+class MessageBody(BaseModel):
+    """A message."""
+
+    id: Snowflake
+    type: int = Field(description="0: message, 19: reply")
+    channel_id: Snowflake
+    guild_id: Snowflake | None = None
+    channel_type: int | None = Field(None, description="1 in a direct channel")
+    content: str
+    author: AuthorBody
+    timestamp: str
+    edited_timestamp: str | None
+    tts: bool
+    mention_everyone: bool
+    mentions: list[dict[str, Any]]
+    mention_roles: list[Snowflake]
+    attachments: list[dict[str, Any]]
+    embeds: list[dict[str, Any]]
+    components: list[dict[str, Any]]
+    pinned: bool
+    flags: int
+    nonce: str | None = None
+    message_reference: dict[str, Any] | None = None
+    seq: int = Field(description="number of its creation in the channel's stream")
+
+
+class EventBody(BaseModel):
+    """One event as the gateway dispatches it; `t` and `d` are null where a client sees none."""
+
+    seq: int
+    t: str | None
+    d: dict[str, Any] | None
+
+
+class EventsBody(BaseModel):
+    """Events of a channel, in order and without a gap."""
+
+    events: list[EventBody]
+    has_more: bool

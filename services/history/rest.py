@@ -1,0 +1,174 @@
+"""REST routes of the history service: messages and events of a channel.
+
+Ring 4 (shell). Each door asks groups what the caller may do there. A message goes through the log, like one sent
+over the gateway; the answer comes when it is stored by majority. Shapes: `shared.core.wire`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from services.history.bodies import EventsBody, MessageBody, NewMessage
+from services.history.pages import MAX_LIMIT, Pages
+from shared.auth import Caller
+from shared.command_log import CommandLog
+from shared.core import wire
+from shared.core.calls import Access, ReadAccess
+from shared.core.commands import Reply
+from shared.core.errors import (
+    InvalidForm,
+    MissingAccess,
+    RateLimited,
+    StarlingError,
+    UnknownChannel,
+    UnknownMessage,
+    error_of,
+)
+from shared.core.ids import MAX_ID
+from shared.core.limits import Budgets
+from shared.core.model import Channel
+from shared.core.sending import command_of, draft_of, place_of_access
+from shared.http import ErrorBody
+from shared.http_errors import JsonResponse
+from shared.rpc import Rpc
+from shared.snowflakes import Cursor, Snowflake
+
+_ID_BITS: Final = 63
+
+
+@dataclass(frozen=True)
+class History:
+    """What the routes need, as `app.state.history`. `budgets` is None where clients have none."""
+
+    pages: Pages
+    commands: CommandLog
+    rpc: Rpc
+    now: Callable[[], int]
+    budgets: Budgets | None
+    content_characters: int
+    send_timeout_s: float
+
+
+def _history_of(request: Request) -> History:
+    history: History = request.app.state.history
+    return history
+
+
+Service = Annotated[History, Depends(_history_of)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+
+router = APIRouter(
+    prefix="/api/v10/channels/{channel_id}",
+    tags=["history"],
+    responses={"5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}},
+)
+
+
+async def _require_access(history: History, channel_id: int, caller: int) -> Access:
+    """Return what the caller may do. Raises `UnknownChannel`, `MissingAccess`."""
+    access: Access = await history.rpc.call(ReadAccess(channel_id, caller))
+    if access.channel is None or access.user is None:
+        raise UnknownChannel
+    if not access.can_view:
+        raise MissingAccess
+    return access
+
+
+async def _require_channel(history: Service, channel_id: Snowflake, caller: Caller) -> Channel:
+    access = await _require_access(history, channel_id, caller)
+    if access.channel is None:
+        raise UnknownChannel
+    return access.channel
+
+
+Visible = Annotated[Channel, Depends(_require_channel)]
+"""The channel of the path, if the caller may see it."""
+
+
+@router.get("/messages", response_model=list[MessageBody])
+async def list_messages(
+    history: Service,
+    channel: Visible,
+    before: Cursor | None = None,
+    after: Cursor | None = None,
+    around: Cursor | None = None,
+    limit: Limit = 50,
+) -> Response:
+    """Return a page of messages, newest first: the latest, or those next to one of the three cursors."""
+    if sum(cursor is not None for cursor in (before, after, around)) > 1:
+        text = "Only one of before, after and around can be given."
+        raise InvalidForm({name: [("BASE_TYPE_CHOICES", text)] for name in ("before", "after", "around")})
+    if around is not None:
+        page = await history.pages.around(channel.id, around, limit)
+    elif after is not None:
+        page = await history.pages.after(channel.id, after, limit)
+    else:
+        page = await history.pages.before(channel.id, MAX_ID if before is None else before, limit)
+    return JsonResponse([wire.message_of(record, channel.id, channel.group_id) for record in page])
+
+
+@router.get("/messages/{message_id}", response_model=MessageBody)
+async def get_message(history: Service, channel: Visible, message_id: Snowflake) -> Response:
+    """Return one message."""
+    record = await history.pages.find(channel.id, message_id)
+    if record is None:
+        raise UnknownMessage
+    return JsonResponse(wire.message_of(record, channel.id, channel.group_id))
+
+
+@router.post("/messages", response_model=MessageBody)
+async def create_message(history: Service, channel_id: Snowflake, caller: Caller, body: NewMessage) -> Response:
+    """Send a message; answers when it is stored. With `enforce_nonce` a repeat answers the first message."""
+    if history.budgets is not None and (wait := history.budgets.spend(caller, history.now())):
+        raise RateLimited(retry_after=wait)
+    reference = {"message_id": body.message_reference.message_id} if body.message_reference else None
+    draft = draft_of(channel_id, body.content, body.nonce, reference, history.content_characters)
+    if isinstance(draft, StarlingError):
+        raise draft
+    access = await _require_access(history, channel_id, caller)
+    place = place_of_access(access)
+    if place is None or access.user is None:
+        raise UnknownChannel
+    if place.refusal and not (draft.nonce and body.enforce_nonce):
+        raise error_of(place.refusal, "")
+    command = command_of(
+        draft,
+        access.user,
+        place,
+        command_id=secrets.randbits(_ID_BITS) or 1,
+        reply_to=history.commands.reply_to,
+        now_ms=history.now(),
+        enforce_nonce=body.enforce_nonce,
+    )
+    reply = await history.commands.send(command, timeout_s=history.send_timeout_s)
+    return JsonResponse(await _stored(history, channel_id, place.group_id, reply))
+
+
+async def _stored(history: History, channel_id: int, group_id: int, reply: Reply) -> dict[str, Any]:
+    reply.raise_error()
+    record = await history.pages.at_seq(channel_id, reply.seq)
+    if record is None:
+        raise UnknownMessage
+    return wire.message_of(record, channel_id, group_id)
+
+
+@router.get("/events", response_model=EventsBody)
+async def list_events(
+    history: Service,
+    channel: Visible,
+    caller: Caller,
+    after_seq: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
+    limit: Limit = MAX_LIMIT,
+) -> Response:
+    """Return everything that happened in the channel after a seq, in order; the same as was dispatched."""
+    page = await history.pages.events(channel.id, after_seq, limit)
+    events = []
+    for event in page.events:
+        t, d = wire.dispatch_of(event, viewer=caller)
+        events.append({"seq": event.record.seq, "t": t, "d": d})
+    return JsonResponse({"events": events, "has_more": page.has_more})

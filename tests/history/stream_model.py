@@ -1,0 +1,376 @@
+"""A model of rival sequencers over one stream store: every step can crash, lose its answer, or come late.
+
+`Rivals` is a Hypothesis state machine. Each worker runs the real `sequence` generator; the machine performs
+its effects one at a time against any `StreamStore`, and chooses what becomes of each commit. Used by
+test_stream_model.py on memory and on MongoDB's wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from services.history.core.sequencer import AnyCommand, CheckAccess, Settled, Shard, sequence
+from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect, Reply, SendMessage
+from shared.core.events import MessageCreated
+from shared.core.ids import IdSource, first_id_at
+from shared.core.model import Channel, ChannelType, User
+from shared.core.stream import (
+    DEDUPE_MS,
+    Bucket,
+    Commit,
+    Event,
+    Limits,
+    Publish,
+    RaiseHeads,
+    ReadBucket,
+    ReadHead,
+    Record,
+    Together,
+    Write,
+    channel_stream,
+)
+from shared.memory_streams import MemoryStreams
+from shared.streams import StreamStore
+
+SMALL = Limits(messages=3, changes=2, size_bytes=1500, window_ms=24 * 3600 * 1000)
+START_MS = 1_700_000_000_000
+SKEW_MS = 2_000
+GROUP = 9
+CHANNELS = (11, 12)
+DIRECT = 13
+AUTHORS = tuple(User(id=number, username=f"user{number}") for number in (1, 2))
+
+Fate = Literal["stored", "stored, unanswered", "lost", "late"]
+
+
+@dataclass
+class Worker:
+    """One rival: what it believes, the batch in its hands, and the effect it waits for."""
+
+    ids: IdSource
+    skew_ms: int
+    shard: Shard = field(default_factory=lambda: Shard(SMALL))
+    batch: tuple[AnyCommand, ...] = ()
+    running: Generator[Any, Any, Settled] | None = None
+    effect: Any = None
+
+    def drop(self) -> None:
+        """Lose the batch and all knowledge, as a crash or a failed effect does."""
+        if self.running is not None:
+            self.running.close()
+        self.running, self.effect, self.batch = None, None, ()
+        self.shard.forget()
+
+
+class Rivals(RuleBasedStateMachine):
+    """Two workers that both believe to own the shard, one log, one store."""
+
+    def make_store(self) -> StreamStore:
+        """Return an empty store; the machine's subclasses choose which."""
+        return MemoryStreams()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.store = self.make_store()
+        self.now = START_MS
+        self.commands = 0
+        self.log: list[AnyCommand] = []
+        self.late: list[Write] = []
+        self.published: dict[str, set[int]] = defaultdict(set)
+        self.replies: list[tuple[AnyCommand, Reply]] = []
+        self.workers = (Worker(IdSource(1), 0), Worker(IdSource(2), 0))
+
+    @initialize(skew=st.integers(-SKEW_MS, SKEW_MS))
+    def skew_clocks(self, skew: int) -> None:
+        """Let one worker's clock differ."""
+        self.workers[1].skew_ms = skew
+
+    def run(self, awaitable: Any) -> Any:
+        """Run one store call to its end."""
+        return self.runner.run(awaitable)
+
+    # what clients and the broker do
+
+    @rule(
+        channel=st.sampled_from(CHANNELS),
+        author=st.sampled_from(AUTHORS),
+        nonce=st.sampled_from(("", "a", "b", "c")),
+        group_seq=st.integers(1, 3),
+        refusal=st.sampled_from(("", "", "", "MissingPermissions")),
+        length=st.sampled_from((1, 400)),
+    )
+    def send(self, channel: int, author: User, nonce: str, group_seq: int, refusal: str, length: int) -> None:
+        """Send as a client; a used nonce is a retry."""
+        self.commands += 1
+        self.log.append(
+            SendMessage(
+                command_id=self.commands,
+                channel_id=channel,
+                reply_to="node",
+                expires_at=self.now + COMMAND_LIFETIME_MS,
+                author=author,
+                content=f"{self.commands} " + "x" * length,
+                nonce=nonce,
+                group_id=GROUP,
+                group_seq=group_seq,
+                refusal=refusal if nonce else "",
+            )
+        )
+
+    @rule()
+    def open_direct(self) -> None:
+        """Ask for a direct channel, perhaps once more."""
+        channel = Channel(DIRECT, ChannelType.DIRECT, recipients=AUTHORS)
+        self.log.append(
+            OpenDirect(
+                command_id=DIRECT + 1_000_000,
+                channel_id=DIRECT,
+                reply_to="groups",
+                expires_at=self.now + COMMAND_LIFETIME_MS,
+                channel=channel,
+            )
+        )
+
+    @precondition(lambda self: self.log)
+    @rule(index=st.integers(0, 50))
+    def redeliver(self, index: int) -> None:
+        """Deliver a command twice."""
+        self.log.append(self.log[index % len(self.log)])
+
+    @rule(ms=st.sampled_from((1, 1, 500, 500, 500, 30_000, COMMAND_LIFETIME_MS + 1, DEDUPE_MS, SMALL.window_ms)))
+    def wait(self, ms: int) -> None:
+        """Time passes."""
+        self.now += ms
+
+    # what workers do
+
+    @rule(which=st.integers(0, 1), count=st.integers(1, 6))
+    def take(self, which: int, count: int) -> None:
+        """Give a worker the oldest unacked commands, whoever else holds them too."""
+        worker = self.workers[which]
+        if worker.running is None and self.log:
+            worker.batch = tuple(self.log[:count])
+            now = self.now + worker.skew_ms
+            worker.running = sequence(worker.shard, worker.batch, now, worker.ids)
+            self._go(worker, None)
+
+    @rule(
+        which=st.integers(0, 1),
+        fates=st.lists(
+            st.sampled_from(("stored", "stored", "stored", "stored, unanswered", "lost", "late")),
+            min_size=3,
+            max_size=3,
+        ),
+    )
+    def step(self, which: int, fates: list[Fate]) -> None:
+        """One effect of a worker happens."""
+        worker = self.workers[which]
+        if worker.running is not None:
+            self._go(worker, self._perform(worker.effect, fates))
+
+    @rule(which=st.integers(0, 1), steps=st.integers(2, 12))
+    def hurry(self, which: int, steps: int) -> None:
+        """Let a worker get on undisturbed for a while."""
+        for _ in range(steps):
+            self.step(which, ["stored"] * 3)
+
+    @rule(which=st.integers(0, 1), count=st.integers(1, 8))
+    def work(self, which: int, count: int) -> None:
+        """Let a worker settle a whole batch undisturbed."""
+        self.take(which, count)
+        self._to_end(self.workers[which])
+
+    @rule(
+        which=st.integers(0, 1),
+        channel=st.sampled_from(CHANNELS),
+        nonces=st.lists(st.sampled_from(("", "d", "e", "f")), min_size=2, max_size=5),
+    )
+    def talk(self, which: int, channel: int, nonces: list[str]) -> None:
+        """Let one author say several things, each stored before the next is said: buckets fill and roll over."""
+        for nonce in nonces:
+            self.send(channel, AUTHORS[0], nonce, 4, "", 1)
+            self.take(which, len(self.log))
+            self._to_end(self.workers[which])
+
+    @rule(which=st.integers(0, 1))
+    def crash(self, which: int) -> None:
+        """Kill a worker between two of its steps."""
+        self.workers[which].drop()
+
+    @rule(which=st.integers(0, 1), seq=st.integers(1, 4))
+    def hear_of_change(self, which: int, seq: int) -> None:
+        """Tell a worker that the group's facts moved on: older permissions are looked at again."""
+        self.workers[which].shard.note_group_seq(GROUP, seq)
+
+    @precondition(lambda self: self.late)
+    @rule(index=st.integers(0, 10))
+    def land(self, index: int) -> None:
+        """Let a write that its worker gave up for lost reach the store after all."""
+        self.run(self.store.commit((self.late.pop(index % len(self.late)),)))
+
+    def _go(self, worker: Worker, result: Any) -> None:
+        assert worker.running is not None
+        try:
+            worker.effect = worker.running.send(result)
+        except StopIteration as stop:
+            self._finish(worker, stop.value)
+
+    def _to_end(self, worker: Worker) -> None:
+        while worker.running is not None:
+            self._go(worker, self._perform(worker.effect, ["stored"] * 3))
+
+    def _finish(self, worker: Worker, settled: Settled) -> None:
+        for index, command in enumerate(worker.batch):
+            if index in settled.given_back:
+                continue
+            self.replies.append((command, settled.replies[index]))
+            if command in self.log:
+                self.log.remove(command)
+        if settled.given_back:
+            worker.drop()
+        worker.running, worker.effect, worker.batch = None, None, ()
+
+    def _perform(self, effect: Any, fates: list[Fate]) -> Any:
+        match effect:
+            case ReadHead(stream):
+                return self.run(self.store.read_head(stream))
+            case ReadBucket(stream, first_seq):
+                return self.run(self.store.read_bucket(stream, first_seq))
+            case RaiseHeads(heads):
+                return self.run(self.store.raise_heads(heads))
+            case Together(effects):
+                return [self._perform(inner, fates) for inner in effects]
+            case Commit(writes):
+                return [self._commit(write, fate) for write, fate in zip(writes, fates, strict=False)]
+            case Publish(events):
+                for event in events:
+                    self._publish(event)
+                return None
+            case CheckAccess(pairs):
+                return ["MissingAccess" if user == AUTHORS[1].id else "" for _, user in pairs]
+        raise AssertionError(effect)
+
+    def _commit(self, write: Write, fate: Fate) -> bool:
+        if fate == "late":
+            self.late.append(write)
+        if fate in {"lost", "late"}:
+            return False
+        (stored,) = self.run(self.store.commit((write,)))
+        return stored if fate == "stored" else False
+
+    def _publish(self, event: Event) -> None:
+        """Persist, then publish: what goes out is stored as it goes out, and goes to the right members."""
+        assert event.record in self._records(event.stream), "a ghost was published"
+        if event.stream == channel_stream(DIRECT):
+            assert event.to == tuple(user.id for user in AUTHORS)
+        else:
+            assert event.group_id == GROUP
+        self.published[event.stream].add(event.record.seq)
+
+    # what must hold
+
+    def _chain(self, stream: str) -> list[Bucket]:
+        chain: list[Bucket] = []
+        first_seq = 1
+        while (bucket := self.run(self.store.read_bucket(stream, first_seq))) is not None:
+            chain.append(bucket)
+            if not bucket.sealed:
+                break
+            first_seq = bucket.next_seq
+        return chain
+
+    def _records(self, stream: str) -> list[Record]:
+        return [record for bucket in self._chain(stream) for record in bucket.records()]
+
+    @invariant()
+    def streams_are_whole(self) -> None:
+        """Seq dense, ids and ordinals ascending, chains linked, buckets within their limits, nothing twice."""
+        for channel in (*CHANNELS, DIRECT):
+            self._check_stream(channel_stream(channel))
+
+    def _check_stream(self, stream: str) -> None:
+        chain = self._chain(stream)
+        records = [record for bucket in chain for record in bucket.records()]
+        assert [record.seq for record in records] == list(range(1, len(records) + 1))
+        messages = [record for record in records if isinstance(record.body, MessageCreated)]
+        ids = [record.id for record in messages]
+        assert ids == sorted(set(ids))
+        assert [record.ordinal for record in messages] == list(range(1, len(messages) + 1))
+        for before, after in pairwise(chain):
+            assert before.sealed
+            assert after.prev == before.first_seq
+            assert after.first_seq == before.next_seq
+        for bucket in chain:
+            assert len(bucket.messages) <= SMALL.messages
+            assert len(bucket.changes) <= SMALL.changes
+            windows = {record.id // first_id_at_window() for record in bucket.messages}
+            assert len(windows) <= 1
+        self._check_nothing_twice(records)
+
+    def _check_nothing_twice(self, records: list[Record]) -> None:
+        stored: dict[Any, int] = {}
+        for record in records:
+            for key in record.keys:
+                if key in stored:
+                    assert record.at - stored[key] >= DEDUPE_MS - 2 * SKEW_MS, f"{key} is stored twice"
+                stored[key] = record.at
+
+    @invariant()
+    def acknowledged_is_stored(self) -> None:
+        """Each positive reply tells a stored event that was published first; what a gateway refused is not stored.
+
+        (A refusal by a worker is no commit, so a rival that has not heard of the change may store the command.)
+        """
+        by_stream = {
+            channel_stream(channel): {record.seq: record for record in self._records(channel_stream(channel))}
+            for channel in (*CHANNELS, DIRECT)
+        }
+        for command, reply in self.replies:
+            stream = channel_stream(command.channel_id)
+            if reply.error:
+                if isinstance(command, SendMessage) and command.refusal:
+                    assert all(record.command_id != command.command_id for record in by_stream[stream].values())
+                continue
+            record = by_stream[stream][reply.seq]
+            assert record.id == reply.id
+            assert reply.seq in self.published[stream]
+            if isinstance(command, SendMessage):
+                assert isinstance(record.body, MessageCreated)
+                assert record.body.author == command.author
+                assert record.command_id == command.command_id or (command.nonce and record.nonce == command.nonce)
+
+    def teardown(self) -> None:
+        """At last an undisturbed worker settles everything: nothing is left, all is published, heads are right."""
+        try:
+            for worker in self.workers:
+                worker.drop()
+            survivor = Worker(IdSource(3), 0)
+            if self.log:
+                survivor.batch = tuple(self.log)
+                survivor.running = sequence(survivor.shard, survivor.batch, self.now, survivor.ids)
+                self._go(survivor, None)
+                self._to_end(survivor)
+            assert not self.log, "an undisturbed worker gave commands back"
+            self.streams_are_whole()
+            self.acknowledged_is_stored()
+            for command, reply in self.replies:
+                if not reply.error:
+                    stream = channel_stream(command.channel_id)
+                    head = self.run(self.store.read_head(stream))
+                    assert head.seq >= reply.seq
+        finally:
+            self.runner.close()
+
+
+def first_id_at_window() -> int:
+    """Return how many ids a window of `SMALL` spans."""
+    return first_id_at(SMALL.window_ms) - first_id_at(0)
