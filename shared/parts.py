@@ -1,0 +1,140 @@
+"""What all services of one process share: connections, clock, name, tasks. Opened once, closed in reverse.
+
+Ring 5 (composition). Which implementation stands behind a seam is decided here, by the URL in the settings.
+Each service's `app.py` builds its own collaborators from these; `services.__main__` puts it all together.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from shared.amqp import open_amqp_bus
+from shared.auth import Tokens
+from shared.bus import Bus
+from shared.cache import Cache
+from shared.clock import now_ms
+from shared.core.ids import IdSource
+from shared.http import Probe
+from shared.lease import Lease, open_lease
+from shared.lifecycle import Supervisor
+from shared.memory_bus import MemoryBus
+from shared.memory_cache import MemoryCache
+from shared.metrics import Metrics
+from shared.mongo import Mongo, open_database
+from shared.mongo_lease import MongoLeases
+from shared.mongo_streams import MongoStreams
+from shared.redis_cache import RedisCache
+from shared.redis_client import RedisClient, open_redis
+from shared.settings import Settings
+from shared.streams import StreamStore
+from shared.topology import Topology
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The database and what stands on it. `ids` mints only while the worker id's lease holds."""
+
+    mongo: Mongo
+    streams: StreamStore
+    lease: Lease
+
+    @property
+    def ids(self) -> IdSource:
+        """The source of ids of this process."""
+        return self.lease.source
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Collaborators that every service of this process gets.
+
+    `node` names the process on the bus, in logs and in session ids. `now` is Unix ms. Tasks started in `supervisor` end
+    before any service closes. `redis` is None where the cache is this process's memory.
+    """
+
+    settings: Settings
+    node: str
+    now: Callable[[], int]
+    metrics: Metrics
+    topology: Topology
+    bus: Bus
+    cache: Cache
+    redis: RedisClient | None
+    tokens: Tokens
+    supervisor: Supervisor
+    stored: Storage | None
+
+    @property
+    def storage(self) -> Storage:
+        """The database; only for services that were opened with one."""
+        if self.stored is None:
+            raise RuntimeError("this process was opened without a database")
+        return self.stored
+
+    def probes(self) -> Mapping[str, Probe]:
+        """Return what `/readyz` asks: the parts without which no request can be served (a cache is not one)."""
+
+        async def bus() -> bool:
+            return self.bus.connected
+
+        async def database() -> bool:
+            await self.storage.mongo.ping()
+            return True
+
+        async def worker_id() -> bool:
+            return self.storage.lease.source.held
+
+        found: dict[str, Probe] = {"bus": bus}
+        if self.stored is not None:
+            found |= {"database": database, "worker_id": worker_id}
+        return found
+
+
+def node_name(settings: Settings) -> str:
+    """Return the configured name of this process, or one made of the host's and something unique."""
+    if settings.node:
+        return settings.node
+    host = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower())[:32].strip("-") or "node"
+    return f"{host}-{uuid4().hex[:8]}"
+
+
+@asynccontextmanager
+async def open_parts(
+    settings: Settings, *, mongo: bool, node: str = "", now: Callable[[], int] = now_ms
+) -> AsyncIterator[Parts]:
+    """Open what the settings name; `mongo` for services that own data.
+
+    Raises `StoreUnavailable` when the database does not answer, `SchemaTooNew` when a later release wrote it. A broker
+    or a cache that is away does not hold up the start: `/readyz` tells.
+    """
+    name = node or node_name(settings)
+    async with AsyncExitStack() as stack:
+        redis = None
+        if not settings.cache.url.startswith("memory:"):
+            redis = await stack.enter_async_context(open_redis(settings.cache))
+        bus: Bus = MemoryBus()
+        if not settings.bus.url.startswith("memory:"):
+            bus = await stack.enter_async_context(open_amqp_bus(settings.bus.url, name=name))
+        stored = None
+        if mongo:
+            database = await stack.enter_async_context(open_database(settings.mongo))
+            lease = await stack.enter_async_context(open_lease(MongoLeases(database), now=now))
+            stored = Storage(database, MongoStreams(database), lease)
+        yield Parts(
+            settings=settings,
+            node=name,
+            now=now,
+            metrics=Metrics(),
+            topology=Topology(settings.bus.prefix, settings.bus.shards, settings.bus.user_slots),
+            bus=bus,
+            cache=MemoryCache() if redis is None else RedisCache(redis, settings.bus.prefix),
+            redis=redis,
+            tokens=Tokens(settings.auth.secret.get_secret_value()),
+            supervisor=await stack.enter_async_context(Supervisor("node")),
+            stored=stored,
+        )
