@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from shared.core.change import Clean, Decide, Follow, Project, change, settle
 from shared.core.errors import StarlingError
@@ -25,7 +25,7 @@ from shared.streams import StreamStore
 
 GROUP = 9
 STREAM = f"g:{GROUP}"
-SMALL = Limits(changes=3, size_bytes=1500)
+SMALL = Limits(changes=2)
 START_MS = 1_700_000_000_000
 USERS = tuple(User(number, f"user{number}") for number in (1, 2, 3))
 ACTORS = 3
@@ -94,6 +94,14 @@ class Replicas(RuleBasedStateMachine):
                 break
         assert [record.seq for record in found] == list(range(1, len(found) + 1))
         return found
+
+    @initialize(events=st.integers(0, 5))
+    def live_before(self, events: int) -> None:
+        """Begin with some history, so that roll-over is near."""
+        for number in range(events):
+            self.call(0, USERS[0], joins=number % 2 == 0)
+            while self.actors[0] is not None:
+                self.step(0, "stored")
 
     @rule(place=st.integers(0, ACTORS - 1), user=st.sampled_from(USERS), joins=st.booleans())
     def call(self, place: int, user: User, joins: bool) -> None:
