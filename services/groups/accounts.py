@@ -48,6 +48,11 @@ class Accounts:
         self._ids = ids
         self._now = now
 
+    @property
+    def hashes_in_hand(self) -> int:
+        """How many passwords are being hashed or wait for it."""
+        return self._passwords.in_hand
+
     async def register(self, username: str, password: str) -> tuple[str, User]:
         """Create an account; return its first token and its user. Raises `InvalidForm`.
 

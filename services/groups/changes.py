@@ -8,9 +8,8 @@ order. Rules 3, 4 and 7 of DESIGN.md section 10.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import groupby
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -21,7 +20,6 @@ from services.groups.projections import project
 from services.groups.store import GroupStore
 from shared.bus import Bus, BusUnavailable
 from shared.core.change import Clean, Decide, Follow, Project, change, settle
-from shared.core.commands import Events, encode_envelope
 from shared.core.errors import Unavailable
 from shared.core.events import AnyBody, GroupCreated, MemberAdded, MemberRemoved
 from shared.core.ids import IdSource
@@ -34,14 +32,12 @@ from shared.core.stream import (
     StreamBroken,
     load,
     owner_of,
-    size_of,
     user_stream,
 )
+from shared.publishing import publish_events
 from shared.streams import StoreUnavailable, StreamStore, drive
 from shared.topology import Topology
 
-ENVELOPE_BYTES: Final = 64 * 1024
-"""About how large an envelope of events gets, at most (one event may be larger)."""
 MAX_WAITING: Final = 1_000
 """Changes at work or waiting for their turn in one process; more are refused with a retryable error."""
 SWEEP_AGE_MS: Final = 1_000
@@ -139,6 +135,11 @@ class Changes:
                 log.warning("sweep_failed", reason=repr(error.__cause__))
             await asyncio.sleep(_NAP_S)
 
+    @property
+    def in_hand(self) -> int:
+        """How many changes are at work or wait for their turn, those that follow another included."""
+        return self._waiting
+
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
         """Give what is inside a deadline, and tell any outage as the catalogue's `Unavailable`."""
@@ -183,8 +184,7 @@ class Changes:
 
     async def _publish(self, events: Sequence[Event]) -> None:
         """Publish in order, confirmed; and tell who caches facts about a group that it moved."""
-        for keys, batch in _envelopes(events, self._topology):
-            await self._bus.publish(self._topology.events, keys, encode_envelope(Events(tuple(batch))))
+        await publish_events(self._bus, self._topology, events)
         last = events[-1]
         if last.group_id:
             invalidation = Invalidation(last.group_id, last.record.seq)
@@ -207,18 +207,3 @@ class Changes:
             return decide_follow(known.group_seq if known is not None else 0, group_seq, event, group_id)
 
         await self.change(user_stream(user_id), decide)
-
-
-def _envelopes(events: Sequence[Event], topology: Topology) -> Iterator[tuple[tuple[str, ...], list[Event]]]:
-    """Split into runs of equal keys, each at most about `ENVELOPE_BYTES`."""
-    for keys, run in groupby(events, key=lambda event: topology.keys_of(event.group_id, event.to)):
-        batch: list[Event] = []
-        size = 0
-        for event in run:
-            its_size = size_of(event.record)
-            if batch and size + its_size > ENVELOPE_BYTES:
-                yield keys, batch
-                batch, size = [], 0
-            batch.append(event)
-            size += its_size
-        yield keys, batch

@@ -40,6 +40,11 @@ class Passwords:
         self._waiting = 0
         self._nobodys = hasher.hash(secrets.token_hex())
 
+    @property
+    def in_hand(self) -> int:
+        """How many hashes are at work or wait."""
+        return self._waiting
+
     async def hash(self, password: str) -> str:
         """Return a new hash with its salt and parameters in it. Raises `Unavailable` when too many wait."""
         return await self._run(lambda: self._hasher.hash(password))

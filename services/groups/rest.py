@@ -6,7 +6,7 @@ collaborators are `app.state.groups`; the shapes are `shared.core.wire`'s.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -28,18 +28,18 @@ from services.groups.bodies import (
     TokenBody,
     UserBody,
 )
-from services.groups.core.budget import Budgets, origin_of
+from services.groups.changes import Changes
+from services.groups.core.origin import origin_of
 from services.groups.directs import Directs
-from services.groups.handlers import outages_told
 from services.groups.memberships import Memberships
 from services.groups.views import Views
 from shared.auth import Caller
-from shared.clock import now_ms
 from shared.core import wire
 from shared.core.calls import ChannelView
 from shared.core.errors import InvalidForm, RateLimited, Unauthorized, UnknownUser
+from shared.core.limits import Budgets
 from shared.core.model import Group, User
-from shared.http import ErrorBody
+from shared.http import ErrorBody, Probe
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
 
@@ -52,7 +52,17 @@ class Groups:
     memberships: Memberships
     directs: Directs
     views: Views
+    changes: Changes
+    now: Callable[[], int]
     budgets: Budgets | None
+
+    def readiness(self) -> Mapping[str, Probe]:
+        """Return what `/readyz` asks beside the shared parts: nothing, since whoever has those can serve."""
+        return {}
+
+    def statistics(self) -> Mapping[str, float]:
+        """Return what `/metrics` shows."""
+        return {"changes_in_hand": self.changes.in_hand, "hashes_in_hand": self.accounts.hashes_in_hand}
 
 
 def _groups_of(request: Request) -> Groups:
@@ -63,24 +73,18 @@ def _groups_of(request: Request) -> Groups:
 Service = Annotated[Groups, Depends(_groups_of)]
 
 
-async def _outages() -> AsyncIterator[None]:
-    async with outages_told():
-        yield
-
-
 def _spend_budget(request: Request, groups: Service) -> None:
     """Refuse an address that registers or logs in too often; guessing passwords is slow."""
     if groups.budgets is None:
         return
     origin = origin_of(request.client.host if request.client is not None else "")
-    if wait := groups.budgets.spend(origin, now_ms()):
+    if wait := groups.budgets.spend(origin, groups.now()):
         raise RateLimited(retry_after=wait)
 
 
 router = APIRouter(
     prefix="/api/v10",
     tags=["groups"],
-    dependencies=[Depends(_outages)],
     responses={"5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}},
 )
 

@@ -1,0 +1,89 @@
+"""The groups service, put together: accounts, changes and their sweeper, views, calls, routes.
+
+Ring 5 (composition). `open_groups` starts everything in the process's supervisor; `router` reaches the service
+as `app.state.groups`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from services.groups.accounts import Accounts
+from services.groups.changes import Changes
+from services.groups.claims import Claims
+from services.groups.directs import Directs
+from services.groups.handlers import handlers_of
+from services.groups.memberships import Memberships
+from services.groups.mongo_store import MongoGroups
+from services.groups.passwords import Passwords, open_passwords
+from services.groups.rest import Groups, router
+from services.groups.store import GroupStore
+from services.groups.views import Views
+from shared.auth import Tokens
+from shared.bus import Bus
+from shared.command_log import CommandLog, open_command_log
+from shared.core.ids import IdSource
+from shared.core.limits import Budgets
+from shared.core.stream import group_stream, user_stream
+from shared.parts import Parts
+from shared.rpc import serve_calls
+from shared.settings import Settings
+from shared.streams import StreamStore
+from shared.topology import Topology
+
+__all__ = ["assemble", "open_groups", "router"]
+
+
+def assemble(
+    *,
+    store: GroupStore,
+    streams: StreamStore,
+    bus: Bus,
+    topology: Topology,
+    commands: CommandLog,
+    passwords: Passwords,
+    tokens: Tokens,
+    ids: IdSource,
+    now: Callable[[], int],
+    budgets: Budgets | None = None,
+) -> Groups:
+    """Return the service on these seams, with nothing running yet. Many may stand on the same stores."""
+    changes = Changes(streams, store, bus, topology, ids, now)
+    usernames = Claims(store, streams, now, user_stream)
+    names = Claims(store, streams, now, group_stream)
+    views = Views(store, streams, changes)
+    return Groups(
+        accounts=Accounts(store, changes, usernames, passwords, tokens, ids, now),
+        memberships=Memberships(store, changes, names, ids, now),
+        directs=Directs(store, views, commands, ids, now),
+        views=views,
+        changes=changes,
+        now=now,
+        budgets=budgets,
+    )
+
+
+@asynccontextmanager
+async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]:
+    """Open the service on a process's parts: it serves calls and sweeps until the supervisor stops."""
+    bus, topology, storage = parts.bus, parts.topology, parts.storage
+    limits = settings.limits
+    with open_passwords() as passwords:
+        async with open_command_log(bus, topology, f"{parts.node}.groups") as commands:
+            groups = assemble(
+                store=MongoGroups(storage.mongo),
+                streams=storage.streams,
+                bus=bus,
+                topology=topology,
+                commands=commands,
+                passwords=passwords,
+                tokens=parts.tokens,
+                ids=storage.ids,
+                now=parts.now,
+                budgets=Budgets(limits.auth_per_minute / 60, limits.auth_per_minute) if limits.enabled else None,
+            )
+            parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)
+            parts.supervisor.start("groups.calls", serve_calls(bus, topology, "groups", handlers_of(groups.views)))
+            parts.supervisor.start("groups.sweeper", groups.changes.run_sweeper())
+            yield groups
