@@ -80,13 +80,18 @@ async def open_database(settings: MongoSettings) -> AsyncIterator[Mongo]:
     release has written it.
     """
     timeout_s = settings.timeout.total_seconds()
+    timeout_ms = int(timeout_s * 1000)
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
         settings.url,
         w="majority",
         journal=True,
         readConcernLevel="majority",
         readPreference="primary",
-        timeoutMS=int(timeout_s * 1000),
+        timeoutMS=timeout_ms,
+        # For what the driver does beside operations, such as its farewell in `close`.
+        serverSelectionTimeoutMS=timeout_ms,
+        connectTimeoutMS=timeout_ms,
+        socketTimeoutMS=timeout_ms,
         retryWrites=True,  # of no effect on a standalone server: the driver sees that and does not retry
         retryReads=True,
         maxPoolSize=32,
@@ -97,7 +102,7 @@ async def open_database(settings: MongoSettings) -> AsyncIterator[Mongo]:
         await _upgrade(mongo)
         yield mongo
     finally:
-        client.close()
+        await asyncio.to_thread(client.close)  # says good-bye to the server, and waits for it
 
 
 async def _upgrade(mongo: Mongo) -> None:
