@@ -36,6 +36,14 @@ class HttpSettings(BaseModel, frozen=True):
         (), description="addresses whose X-Forwarded-For and -Proto are believed; empty: none"
     )
 
+    @property
+    def front_door(self) -> str:
+        """The address under which clients reach us, without a slash at the end."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 (compared, not bound)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
 
 class MongoSettings(BaseModel, frozen=True):
     """The only source of truth."""
