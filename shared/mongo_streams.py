@@ -88,7 +88,6 @@ class MongoStreams:
 
         True: surely stored by majority. False: lost or unknown, and an outage is False for all.
         """
-        lost: set[int] = set()
         answer: Mapping[str, Any]
         try:
             async with asyncio.timeout(self._mongo.timeout_s):
@@ -96,18 +95,15 @@ class MongoStreams:
             answer = result.bulk_api_result
         except BulkWriteError as error:
             answer = error.details
-            lost.update(failure["index"] for failure in answer["writeErrors"])
         except (PyMongoError, TimeoutError):
             return [False] * len(writes)
-        # A server that stops in the middle tells of fewer writes than it got: then nothing is sure.
-        if answer["writeConcernErrors"] or answer["nMatched"] + answer["nUpserted"] + len(lost) != len(writes):
-            return [False] * len(writes)
+        outcomes = outcomes_of(answer, len(writes))
         for inserted in answer["upserted"]:
             write = writes[inserted["index"]]
             if write.before.next_seq != write.before.first_seq:
-                lost.add(inserted["index"])
+                outcomes[inserted["index"]] = False
                 await self._remove_stray(write)
-        return [index not in lost for index in range(len(writes))]
+        return outcomes
 
     async def _remove_stray(self, write: Write) -> None:
         """Take away what was inserted because the bucket to append to is not there: it holds a hole."""
@@ -148,6 +144,18 @@ class MongoStreams:
         query = {"_id": bucket_name(stream, first_seq), "next_seq": next_seq}
         async with self._mongo.asking():
             await self._buckets.update_one(query, {"$unset": {"dirty_at": ""}})
+
+
+def outcomes_of(answer: Mapping[str, Any], count: int) -> list[bool]:
+    """Return which of `count` writes of a bulk are surely stored, by what the server answered to it.
+
+    A server that stops in the middle tells of fewer writes than it got, and a failed write concern may be that
+    of any: then nothing is sure.
+    """
+    lost = {failure["index"] for failure in answer["writeErrors"]}
+    if answer["writeConcernErrors"] or answer["nMatched"] + answer["nUpserted"] + len(lost) != count:
+        return [False] * count
+    return [index not in lost for index in range(count)]
 
 
 def _upsert_of(write: Write) -> UpdateOne:
