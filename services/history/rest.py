@@ -7,7 +7,7 @@ over the gateway; the answer comes when it is stored by majority. Shapes: `share
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -33,7 +33,7 @@ from shared.core.ids import MAX_ID
 from shared.core.limits import Budgets
 from shared.core.model import Channel
 from shared.core.sending import command_of, draft_of, place_of_access
-from shared.http import ErrorBody
+from shared.http import ErrorBody, Probe
 from shared.http_errors import JsonResponse
 from shared.rpc import Rpc
 from shared.snowflakes import Cursor, Snowflake
@@ -52,6 +52,10 @@ class History:
     budgets: Budgets | None
     content_characters: int
     send_timeout_s: float
+
+    def readiness(self) -> Mapping[str, Probe]:
+        """Return what `/readyz` asks of this service: it needs no more than the process's parts."""
+        return {}
 
 
 def _history_of(request: Request) -> History:

@@ -11,7 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, Literal
 
 from hypothesis import strategies as st
@@ -43,9 +43,8 @@ from shared.streams import StreamStore
 SMALL = Limits(messages=3, changes=2, size_bytes=1500, window_ms=24 * 3600 * 1000)
 START_MS = 1_700_000_000_000
 SKEW_MS = 2_000
+_programs = count(1)
 GROUP = 9
-CHANNELS = (11, 12)
-DIRECT = 13
 AUTHORS = tuple(User(id=number, username=f"user{number}") for number in (1, 2))
 
 Fate = Literal["stored", "stored, unanswered", "lost", "late"]
@@ -73,14 +72,16 @@ class Worker:
 class Rivals(RuleBasedStateMachine):
     """Two workers that both believe to own the shard, one log, one store."""
 
-    def make_store(self) -> StreamStore:
-        """Return an empty store; the machine's subclasses choose which."""
-        return MemoryStreams()
+    def open_store(self) -> tuple[asyncio.Runner, StreamStore]:
+        """Return a store and the runner of its calls; subclasses choose which."""
+        return asyncio.Runner(), MemoryStreams()
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.store = self.make_store()
+        self.runner, self.store = self.open_store()
+        first = 100 * next(_programs)  # stores outlive programs: each has channels of its own
+        self.channels = (first + 1, first + 2)
+        self.direct = first + 3
         self.now = START_MS
         self.commands = 0
         self.log: list[AnyCommand] = []
@@ -101,20 +102,20 @@ class Rivals(RuleBasedStateMachine):
     # what clients and the broker do
 
     @rule(
-        channel=st.sampled_from(CHANNELS),
+        which_channel=st.integers(0, 1),
         author=st.sampled_from(AUTHORS),
         nonce=st.sampled_from(("", "a", "b", "c")),
         group_seq=st.integers(1, 3),
         refusal=st.sampled_from(("", "", "", "MissingPermissions")),
         length=st.sampled_from((1, 400)),
     )
-    def send(self, channel: int, author: User, nonce: str, group_seq: int, refusal: str, length: int) -> None:
+    def send(self, which_channel: int, author: User, nonce: str, group_seq: int, refusal: str, length: int) -> None:
         """Send as a client; a used nonce is a retry."""
         self.commands += 1
         self.log.append(
             SendMessage(
                 command_id=self.commands,
-                channel_id=channel,
+                channel_id=self.channels[which_channel],
                 reply_to="node",
                 expires_at=self.now + COMMAND_LIFETIME_MS,
                 author=author,
@@ -129,11 +130,11 @@ class Rivals(RuleBasedStateMachine):
     @rule()
     def open_direct(self) -> None:
         """Ask for a direct channel, perhaps once more."""
-        channel = Channel(DIRECT, ChannelType.DIRECT, recipients=AUTHORS)
+        channel = Channel(self.direct, ChannelType.DIRECT, recipients=AUTHORS)
         self.log.append(
             OpenDirect(
-                command_id=DIRECT + 1_000_000,
-                channel_id=DIRECT,
+                command_id=self.direct + 1_000_000_000,
+                channel_id=self.direct,
                 reply_to="groups",
                 expires_at=self.now + COMMAND_LIFETIME_MS,
                 channel=channel,
@@ -191,13 +192,13 @@ class Rivals(RuleBasedStateMachine):
 
     @rule(
         which=st.integers(0, 1),
-        channel=st.sampled_from(CHANNELS),
+        which_channel=st.integers(0, 1),
         nonces=st.lists(st.sampled_from(("", "d", "e", "f")), min_size=2, max_size=5),
     )
-    def talk(self, which: int, channel: int, nonces: list[str]) -> None:
+    def talk(self, which: int, which_channel: int, nonces: list[str]) -> None:
         """Let one author say several things, each stored before the next is said: buckets fill and roll over."""
         for nonce in nonces:
-            self.send(channel, AUTHORS[0], nonce, 4, "", 1)
+            self.send(which_channel, AUTHORS[0], nonce, 4, "", 1)
             self.take(which, len(self.log))
             self._to_end(self.workers[which])
 
@@ -270,7 +271,7 @@ class Rivals(RuleBasedStateMachine):
     def _publish(self, event: Event) -> None:
         """Persist, then publish: what goes out is stored as it goes out, and goes to the right members."""
         assert event.record in self._records(event.stream), "a ghost was published"
-        if event.stream == channel_stream(DIRECT):
+        if event.stream == channel_stream(self.direct):
             assert event.to == tuple(user.id for user in AUTHORS)
         else:
             assert event.group_id == GROUP
@@ -294,7 +295,7 @@ class Rivals(RuleBasedStateMachine):
     @invariant()
     def streams_are_whole(self) -> None:
         """Seq dense, ids and ordinals ascending, chains linked, buckets within their limits, nothing twice."""
-        for channel in (*CHANNELS, DIRECT):
+        for channel in (*self.channels, self.direct):
             self._check_stream(channel_stream(channel))
 
     def _check_stream(self, stream: str) -> None:
@@ -332,7 +333,7 @@ class Rivals(RuleBasedStateMachine):
         """
         by_stream = {
             channel_stream(channel): {record.seq: record for record in self._records(channel_stream(channel))}
-            for channel in (*CHANNELS, DIRECT)
+            for channel in (*self.channels, self.direct)
         }
         for command, reply in self.replies:
             stream = channel_stream(command.channel_id)
@@ -349,26 +350,34 @@ class Rivals(RuleBasedStateMachine):
                 assert record.command_id == command.command_id or (command.nonce and record.nonce == command.nonce)
 
     def teardown(self) -> None:
-        """At last an undisturbed worker settles everything: nothing is left, all is published, heads are right."""
+        """At last an undisturbed worker settles everything: nothing is left, all is published, heads are right.
+
+        One more message in each channel is what brings out an event whose write landed when all had given it up.
+        """
         try:
             for worker in self.workers:
                 worker.drop()
-            survivor = Worker(IdSource(3), 0)
-            if self.log:
-                survivor.batch = tuple(self.log)
-                survivor.running = sequence(survivor.shard, survivor.batch, self.now, survivor.ids)
-                self._go(survivor, None)
-                self._to_end(survivor)
+            for which_channel in range(len(self.channels)):
+                self.send(which_channel, AUTHORS[0], "", 4, "", 1)
+            self.open_direct()
+            survivor = Worker(IdSource(3), 0, batch=tuple(self.log))
+            survivor.running = sequence(survivor.shard, survivor.batch, self.now, survivor.ids)
+            self._go(survivor, None)
+            self._to_end(survivor)
             assert not self.log, "an undisturbed worker gave commands back"
             self.streams_are_whole()
             self.acknowledged_is_stored()
-            for command, reply in self.replies:
-                if not reply.error:
-                    stream = channel_stream(command.channel_id)
-                    head = self.run(self.store.read_head(stream))
-                    assert head.seq >= reply.seq
+            for channel in (*self.channels, self.direct):
+                stream = channel_stream(channel)
+                seqs = {record.seq for record in self._records(stream)}
+                assert self.published[stream] == seqs
+                assert self.run(self.store.read_head(stream)).seq == len(seqs)
         finally:
-            self.runner.close()
+            self.close_store()
+
+    def close_store(self) -> None:
+        """End what `open_store` began."""
+        self.runner.close()
 
 
 def first_id_at_window() -> int:

@@ -1,0 +1,76 @@
+"""The history service, put together: shard workers, pages, calls, routes.
+
+Ring 5 (composition). `open_history` starts everything in the process's supervisor; `router` reaches the service
+as `app.state.history`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from services.history.core.sequencer import AnyCommand, Settled
+from services.history.handlers import handlers_of
+from services.history.pages import Pages
+from services.history.rest import History, router
+from services.history.worker import ShardWorker, follow_invalidations
+from shared.command_log import open_command_log
+from shared.core.limits import Budgets
+from shared.parts import Parts
+from shared.rpc import Rpc, serve_calls
+from shared.settings import Settings
+
+__all__ = ["open_history", "router"]
+
+_BURST_S = 2.0
+
+
+@asynccontextmanager
+async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[History]:
+    """Open the service on a process's parts: it sequences its share of the log until the supervisor stops."""
+    bus, topology, storage = parts.bus, parts.topology, parts.storage
+    name = f"{parts.node}.history"
+    rpc = Rpc(bus, topology)
+    pages = Pages(storage.streams)
+    stored = parts.metrics.counter("starling_history_commands", "commands settled by outcome", ("outcome",))
+    batches = parts.metrics.histogram(
+        "starling_history_batch_commands", "commands per batch of a shard", buckets=(1, 2, 5, 10, 20, 50, 100, 500)
+    )
+
+    def observe(commands: Sequence[AnyCommand], settled: Settled) -> None:
+        batches.observe(len(commands))
+        for reply in settled.replies.values():
+            stored.labels(reply.error or "stored").inc()
+        if settled.given_back:
+            stored.labels("given_back").inc(len(settled.given_back))
+
+    workers = [
+        ShardWorker(
+            number,
+            bus=bus,
+            topology=topology,
+            streams=storage.streams,
+            rpc=rpc,
+            lease=storage.lease,
+            now=parts.now,
+            observe=observe,
+        )
+        for number in range(topology.shards)
+    ]
+    limits = settings.limits
+    async with open_command_log(bus, topology, name) as commands:
+        supervisor = parts.supervisor
+        shards = [worker.shard for worker in workers]
+        supervisor.start("history.invalidations", follow_invalidations(bus, topology, name, shards, parts.now))
+        supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages)))
+        for number, worker in enumerate(workers):
+            supervisor.start(f"history.shard.{number}", worker.run())
+        yield History(
+            pages=pages,
+            commands=commands,
+            rpc=rpc,
+            now=parts.now,
+            budgets=Budgets(limits.sends_per_second, limits.sends_per_second * _BURST_S) if limits.enabled else None,
+            content_characters=limits.content_characters,
+            send_timeout_s=settings.gateway.send_timeout.total_seconds(),
+        )

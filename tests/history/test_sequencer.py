@@ -1,0 +1,227 @@
+"""The sequencer's rules one by one; their interplay is held by test_stream_model.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from services.history.core.sequencer import ATTEMPTS, AnyCommand, CheckAccess, Settled, Shard, sequence
+from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
+from shared.core.ids import IdSource
+from shared.core.model import User
+from shared.core.stream import (
+    CHANNEL_LIMITS,
+    DEDUPE_MS,
+    Commit,
+    Event,
+    Limits,
+    Publish,
+    RaiseHeads,
+    ReadBucket,
+    ReadHead,
+    Together,
+    channel_stream,
+)
+from shared.memory_streams import MemoryStreams
+
+NOW = 1_700_000_000_000
+ADA = User(id=1, username="ada")
+CHANNEL = 11
+
+
+def command(number: int, now: int = NOW, **changes: Any) -> SendMessage:
+    """Return the send of one message, numbered."""
+    sent = SendMessage(
+        command_id=number,
+        channel_id=CHANNEL,
+        reply_to="node",
+        expires_at=now + COMMAND_LIFETIME_MS,
+        author=ADA,
+        content=f"message {number}",
+        group_id=9,
+        group_seq=5,
+    )
+    return msgspec.structs.replace(sent, **changes)
+
+
+class Bench:
+    """One worker on a memory store. `fail` says which commits are lost; `stop_at` crashes before such an effect."""
+
+    def __init__(self, limits: Limits = CHANNEL_LIMITS) -> None:
+        self.store = MemoryStreams()
+        self.shard = Shard(limits)
+        self.ids = IdSource(1)
+        self.effects: list[Any] = []
+        self.published: list[Event] = []
+        self.fail: Callable[[str], bool] = lambda stream: False
+        self.verdict = ""
+
+    def settle(self, *commands: AnyCommand, now: int = NOW, stop_at: type | None = None) -> Settled | None:
+        """Run a batch; None if it was stopped."""
+        self.effects = []
+        writer = sequence(self.shard, commands, now, self.ids)
+        result = None
+        while True:
+            try:
+                effect = writer.send(result)
+            except StopIteration as stop:
+                settled: Settled = stop.value
+                return settled
+            if stop_at is not None and isinstance(effect, stop_at):
+                writer.close()
+                self.shard.forget()
+                return None
+            self.effects.append(effect)
+            result = self.perform(effect)
+
+    def perform(self, effect: Any) -> Any:
+        """Do what the sequencer asks for."""
+        match effect:
+            case Together(effects):
+                return [self.perform(one) for one in effects]
+            case ReadHead(stream):
+                return asyncio.run(self.store.read_head(stream))
+            case ReadBucket(stream, first_seq):
+                return asyncio.run(self.store.read_bucket(stream, first_seq))
+            case RaiseHeads(heads):
+                return asyncio.run(self.store.raise_heads(heads))
+            case Commit(writes):
+                return [
+                    not self.fail(write.before.stream) and asyncio.run(self.store.commit((write,)))[0]
+                    for write in writes
+                ]
+            case Publish(events):
+                self.published += events
+                return None
+            case CheckAccess(pairs):
+                return [self.verdict] * len(pairs)
+        raise AssertionError(effect)
+
+
+def test_stored_then_head_then_published() -> None:
+    """The order of steps is the design's: nothing is published before it is stored and the head tells of it."""
+    bench = Bench()
+    settled = bench.settle(command(1), command(2))
+    assert settled is not None
+    assert [type(effect) for effect in bench.effects[-3:]] == [Commit, RaiseHeads, Publish]
+    assert [settled.replies[index].seq for index in (0, 1)] == [1, 2]
+    assert [event.record.seq for event in bench.published] == [1, 2]
+
+
+def test_what_was_never_published_goes_out_however_old_it_is() -> None:
+    """A crash between commit and publish, over several buckets and long ago: the next batch publishes all of it."""
+    bench = Bench(Limits(messages=2, window_ms=CHANNEL_LIMITS.window_ms))
+    bench.settle(*(command(number) for number in range(1, 8)), stop_at=RaiseHeads)
+    assert bench.published == []
+    later = NOW + DEDUPE_MS + 1
+    bench.settle(command(99, now=later), now=later)
+    assert [event.record.seq for event in bench.published] == list(range(1, 9))
+
+
+def test_a_repeat_is_recognised_across_buckets_by_a_fresh_worker() -> None:
+    """Within ten minutes a nonce gives the first message, also after the worker and many buckets have changed."""
+    bench = Bench(Limits(messages=2, window_ms=CHANNEL_LIMITS.window_ms))
+    first = bench.settle(command(1, nonce="n"))
+    bench.settle(*(command(number) for number in range(2, 9)))
+    bench.shard.forget()
+    bench.published.clear()
+    again = bench.settle(command(50, nonce="n"), now=NOW + 50_000)
+    assert first is not None
+    assert again is not None
+    assert (again.replies[0].seq, again.replies[0].id) == (first.replies[0].seq, first.replies[0].id)
+    assert bench.published[0].record.seq == 1, "its event is published again"
+
+
+def test_after_ten_minutes_a_nonce_is_free_again() -> None:
+    """The promise is ten minutes: then the same nonce is another message."""
+    bench = Bench()
+    bench.settle(command(1, nonce="n"))
+    later = NOW + DEDUPE_MS
+    again = bench.settle(command(2, now=later, nonce="n"), now=later)
+    assert again is not None
+    assert again.replies[0].seq == 2
+
+
+def test_a_nonce_that_is_not_enforced_is_only_shown() -> None:
+    """REST without `enforce_nonce`: each send is a message of its own."""
+    bench = Bench()
+    settled = bench.settle(command(1, nonce="n", enforce_nonce=False), command(2, nonce="n", enforce_nonce=False))
+    assert settled is not None
+    assert [settled.replies[index].seq for index in (0, 1)] == [1, 2]
+
+
+def test_a_lost_commit_is_tried_anew_in_the_same_batch() -> None:
+    """The worker drops what it knew of that channel, reads anew and stores; the sender notices nothing."""
+    bench = Bench()
+    losses = iter((True,))
+    bench.fail = lambda stream: next(losses, False)
+    settled = bench.settle(command(1))
+    assert settled is not None
+    assert settled.replies[0].seq == 1
+
+
+def test_a_channel_that_keeps_losing_is_given_back_and_others_go_on() -> None:
+    """After a few tries the shard is given back; the other channels of the bulk are settled."""
+    bench = Bench()
+    bench.fail = lambda stream: stream == channel_stream(CHANNEL)
+    settled = bench.settle(command(1), command(2, channel_id=12))
+    assert settled is not None
+    assert settled.given_back == (0,)
+    assert settled.replies[1].seq == 1
+    assert sum(isinstance(effect, Commit) for effect in bench.effects) == ATTEMPTS
+
+
+def test_an_expired_command_is_refused_and_not_stored() -> None:
+    """What was not stored in time never will be; the refusal says that it may be tried again."""
+    bench = Bench()
+    settled = bench.settle(command(1), now=NOW + COMMAND_LIFETIME_MS)
+    assert settled is not None
+    assert settled.replies[0].error == "CommandExpired"
+    assert bench.published == []
+
+
+def test_permission_is_looked_at_again_when_facts_moved_on() -> None:
+    """A command permitted under older facts than the worker has heard of is refused if today says no."""
+    bench = Bench()
+    bench.shard.note_group_seq(9, 6)
+    bench.verdict = "MissingAccess"
+    refused = bench.settle(command(1), command(2, group_seq=6))
+    assert refused is not None
+    assert refused.replies[0].error == "MissingAccess"
+    assert refused.replies[1].seq == 1
+
+
+def test_a_refused_nonce_stays_refused_while_an_earlier_attempt_may_come() -> None:
+    """A gateway's refusal has the shard's word: an attempt that comes after it is refused too (rule 10)."""
+    bench = Bench()
+    first = bench.settle(command(1, nonce="n", refusal="MissingPermissions"))
+    second = bench.settle(command(2, nonce="n"))
+    later = NOW + COMMAND_LIFETIME_MS
+    third = bench.settle(command(3, now=later, nonce="n"), now=later)
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    assert [one.replies[0].error for one in (first, second, third)] == ["MissingPermissions"] * 2 + [""]
+
+
+def test_a_refusal_of_a_stored_nonce_is_the_ack() -> None:
+    """The nonce is stored already: whatever a gateway thinks, the sender gets the message."""
+    bench = Bench()
+    bench.settle(command(1, nonce="n"))
+    settled = bench.settle(command(2, nonce="n", refusal="MissingPermissions"))
+    assert settled is not None
+    assert (settled.replies[0].error, settled.replies[0].seq) == ("", 1)
+
+
+def test_ids_go_on_behind_a_clock_that_ran_ahead() -> None:
+    """The next id is above the last of the channel, whatever this worker's clock says."""
+    bench = Bench()
+    bench.settle(command(1, now=NOW + 5_000), now=NOW + 5_000)
+    bench.ids = IdSource(2)
+    settled = bench.settle(command(2))
+    assert settled is not None
+    first, second = (event.record.id for event in bench.published)
+    assert second > first
