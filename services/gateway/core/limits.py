@@ -1,6 +1,6 @@
-"""Budgets: how often something may happen. Pure; `now` is seconds of a clock that never goes back.
+"""A budget of one connection: how many frames in a period. Pure; `now` is seconds that never go back.
 
-Ring 1 (core). `TokenBucket` says when to come again (op 100), `Window` counts as Discord counts frames.
+Ring 1 (core). Counts as Discord counts frames. Budgets of users are `shared.core.limits`.
 """
 
 from __future__ import annotations
@@ -8,27 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 UNLIMITED: Final = 0
-
-
-class TokenBucket:
-    """Allows `rate` per second on average and `burst` at once. Full at first."""
-
-    __slots__ = ("_at", "_tokens", "burst", "rate")
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self.rate = rate
-        self.burst = burst
-        self._tokens = burst
-        self._at = 0.0
-
-    def take(self, now: float) -> float:
-        """Take one; return 0.0, or in how many seconds there will be one (nothing is taken then)."""
-        self._tokens = min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate)
-        self._at = now
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
-            return 0.0
-        return (1.0 - self._tokens) / self.rate
 
 
 class Window:

@@ -1,0 +1,181 @@
+"""The gateway service, put together: hub, following, sending, delivery, connections, routes.
+
+Ring 5 (composition). `open_gateway` starts everything in the process's supervisor; `connection_factory` is what
+uvicorn makes WebSocket connections with (its `ws=` option); `router` reaches the service as `app.state.gateway`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+from services.gateway.bindings import Bindings
+from services.gateway.connection import Connection
+from services.gateway.core.hub import Hub
+from services.gateway.core.session import SessionRules
+from services.gateway.delivery import Delivery
+from services.gateway.fanout import Fanout, Recipient
+from services.gateway.following import Following
+from services.gateway.memory_registry import MemoryRegistry
+from services.gateway.node import Node
+from services.gateway.redis_registry import RedisRegistry
+from services.gateway.registrar import Registrar
+from services.gateway.registry import SessionRegistry
+from services.gateway.rest import router
+from services.gateway.sending import Sending
+from shared.auth import Tokens
+from shared.bus import Bus
+from shared.command_log import CommandLog
+from shared.http import Probe
+from shared.lifecycle import Supervisor
+from shared.metrics import Metrics
+from shared.parts import Parts
+from shared.rpc import Rpc
+from shared.settings import Settings
+from shared.topology import Topology
+
+__all__ = ["Gateway", "assemble", "open_gateway", "router"]
+
+_SWEEPS_PER_TIMEOUT: Final = 4
+_LONGEST_SWEEP_S: Final = 2.5
+
+
+class Gateway:
+    """One node, as composition and routes see it."""
+
+    def __init__(self, node: Node, delivery: Delivery, registrar: Registrar, commands: CommandLog, url: str) -> None:
+        self.node = node
+        self.url = url
+        self._delivery = delivery
+        self._registrar = registrar
+        self._commands = commands
+
+    @property
+    def connection_factory(self) -> type[asyncio.Protocol]:
+        """What uvicorn's `ws=` takes: called once per upgrade. It is a function; uvicorn's type says class."""
+
+        def connect(**_: Any) -> asyncio.Protocol:
+            return Connection(self.node)
+
+        return cast(type[asyncio.Protocol], connect)
+
+    def readiness(self) -> Mapping[str, Probe]:
+        """Return what `/readyz` asks of this service."""
+
+        async def consuming() -> bool:
+            return self._delivery.is_consuming
+
+        async def accepting() -> bool:
+            return not self.node.is_draining
+
+        return {"consuming": consuming, "accepting": accepting}
+
+    def start(self, supervisor: Supervisor) -> None:
+        """Start the tasks of the node."""
+        supervisor.start("gateway.delivery", self._delivery.run(supervisor))
+        supervisor.start("gateway.registrar", self._registrar.run())
+        rules = self.node.rules
+        shortest = min(rules.identify_timeout_s, rules.silence_s)
+        supervisor.start("gateway.sweep", self.node.sweep(min(_LONGEST_SWEEP_S, shortest / _SWEEPS_PER_TIMEOUT)))
+
+    async def drain(self) -> None:
+        """Send every client elsewhere and close the connections; call it while the tasks still run."""
+        await self.node.drain()
+        await self._commands.close()
+
+
+def assemble(
+    settings: Settings,
+    *,
+    name: str,
+    bus: Bus,
+    topology: Topology,
+    tokens: Tokens,
+    registry: SessionRegistry,
+    metrics: Metrics,
+    supervisor: Supervisor,
+    now: Callable[[], int],
+    clock: Callable[[], float],
+) -> Gateway:
+    """Return a node on these seams, with nothing running yet. `now` is Unix ms, `clock` seconds that never go back."""
+    limits, ours = settings.limits, settings.gateway
+    rules = SessionRules(
+        heartbeat_interval_s=ours.heartbeat_interval.total_seconds(),
+        identify_timeout_s=ours.identify_timeout.total_seconds(),
+        frames_per_minute=limits.frames_per_minute if limits.enabled else 0,
+        content_characters=limits.content_characters,
+    )
+    url = f"{settings.http.front_door.replace('http', 'ws', 1)}/gateway"
+    hub: Hub[Recipient] = Hub()
+    fanout = Fanout()
+    rpc = Rpc(bus, topology)
+    commands = CommandLog(bus, topology, name)
+    bindings = Bindings(topology.events)
+    following = Following(hub, fanout, bindings, rpc, topology, supervisor, clock)
+    delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, metrics, clock)
+    incarnation = f"{name}.{secrets.token_hex(4)}"
+    registrar = Registrar(registry, incarnation, ttl_s=ours.session_ttl.total_seconds())
+    sending = Sending(
+        hub,
+        commands,
+        rpc,
+        supervisor,
+        metrics,
+        limits,
+        timeout_s=ours.send_timeout.total_seconds(),
+        clock=clock,
+        now=now,
+    )
+    node = Node(
+        incarnation,
+        ours,
+        rules,
+        hub=hub,
+        fanout=fanout,
+        following=following,
+        sending=sending,
+        registrar=registrar,
+        tokens=tokens,
+        supervisor=supervisor,
+        metrics=metrics,
+        gateway_url=url,
+        limits_connections=limits.enabled,
+        clock=clock,
+    )
+    for noun, statistics in (
+        ("hub", hub.statistics),
+        ("fanout", fanout.statistics),
+        ("bindings", bindings.statistics),
+        ("registry", registrar.statistics),
+        ("node", node.statistics),
+    ):
+        metrics.watch(f"starling_gateway_{noun}", f"The node's {noun}", statistics)
+    return Gateway(node, delivery, registrar, commands, url)
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings, parts: Parts) -> AsyncIterator[Gateway]:
+    """Open the service on a process's parts: it serves until the supervisor stops, and closes its connections."""
+    registry: SessionRegistry = MemoryRegistry()
+    if parts.redis is not None:
+        registry = RedisRegistry(parts.redis, settings.bus.prefix)
+    gateway = assemble(
+        settings,
+        name=parts.node,
+        bus=parts.bus,
+        topology=parts.topology,
+        tokens=parts.tokens,
+        registry=registry,
+        metrics=parts.metrics,
+        supervisor=parts.supervisor,
+        now=parts.now,
+        clock=asyncio.get_running_loop().time,
+    )
+    gateway.start(parts.supervisor)
+    try:
+        yield gateway
+    finally:
+        await gateway.drain()

@@ -1,0 +1,94 @@
+"""What feeds a node's queue: routing keys, counted, so that two users of one key are one binding.
+
+Ring 4 (shell). Asked for from anywhere, done by one worker in rounds: all that is wanted at once goes in one
+batch, and bind and unbind of one key never cross. That unused keys linger is the hub's doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from shared.bus import BusUnavailable, Subscription
+from shared.core.errors import Unavailable
+from shared.topology import Binding, Exchange
+
+log = structlog.get_logger()
+
+
+class Bindings:
+    """The keys of one node's queue on one exchange."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._users: dict[str, int] = {}
+        self._bound: set[str] = set()
+        self._to_bind: dict[str, None] = {}
+        self._to_unbind: dict[str, None] = {}
+        self._work = asyncio.Event()
+        self._next_round: asyncio.Future[bool] | None = None
+
+    async def add(self, keys: Iterable[str]) -> None:
+        """Use these keys; returns when all are in force. Whoever adds removes them again, also after a failure.
+
+        Raises `Unavailable` if the bus was lost meanwhile.
+        """
+        is_waiting = False
+        for key in keys:
+            self._users[key] = self._users.get(key, 0) + 1
+            self._to_unbind.pop(key, None)
+            if key not in self._bound:
+                self._to_bind[key] = None
+                is_waiting = True
+        if not is_waiting:
+            return
+        if self._next_round is None:
+            self._next_round = asyncio.get_running_loop().create_future()
+        self._work.set()
+        if not await asyncio.shield(self._next_round):
+            raise Unavailable("The bus is away")
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Use these keys no more."""
+        for key in keys:
+            left = self._users.pop(key) - 1
+            if left:
+                self._users[key] = left
+                continue
+            self._to_bind.pop(key, None)
+            if key in self._bound:
+                self._to_unbind[key] = None
+                self._work.set()
+
+    async def run(self, subscription: Subscription) -> None:
+        """Keep the queue's bindings as wanted, for ever."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            done, self._next_round = self._next_round, None
+            unbind, self._to_unbind = self._to_unbind, {}
+            bind, self._to_bind = self._to_bind, {}
+            self._bound.difference_update(unbind)
+            in_force = True
+            try:
+                if unbind:
+                    await subscription.unbind([Binding(self._exchange, key) for key in unbind])
+                if fresh := [key for key in bind if key not in self._bound]:
+                    await subscription.bind([Binding(self._exchange, key) for key in fresh])
+            except BusUnavailable as error:
+                # The subscription keeps what was asked and binds on reconnect; a gap tells when.
+                log.warning("bindings_unconfirmed", bind=len(bind), unbind=len(unbind), reason=str(error))
+                in_force = False
+            self._bound.update(bind)
+            for key in bind:
+                if key not in self._users:
+                    self._to_unbind[key] = None
+                    self._work.set()
+            if done is not None:
+                done.set_result(in_force)
+
+    def statistics(self) -> dict[str, float]:
+        """Return counts for metrics."""
+        return {"bound": len(self._bound), "waiting": len(self._to_bind) + len(self._to_unbind)}

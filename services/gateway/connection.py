@@ -1,0 +1,291 @@
+"""One WebSocket as an asyncio protocol: bytes in, frames out, and every bound that a stranger meets.
+
+Ring 4 (shell). uvicorn parses the upgrade request and hands it over as bytes (its `ws=` option); from there on
+there is no task and no ASGI call. RFC 6455 is websockets' `ServerProtocol`, without I/O; what frames mean is
+`core.session`; what is done about them is `services.gateway.node`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final, Protocol, cast
+from urllib.parse import parse_qs
+
+from websockets.frames import CloseCode as WsCloseCode
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import CLOSED, CONNECTING, OPEN
+from websockets.server import ServerProtocol
+
+from services.gateway.core.frames import CloseCode, hello
+from services.gateway.core.session import Action, Close, Session, SessionRules
+from services.gateway.fanout import Fanout, text_frame
+
+PATHS: Final = ("/gateway", "/gateway/")
+VERSIONS: Final = ("10", "9", "8")
+
+_FRAGMENTS: Final = 64
+"""Most fragments of one message; nobody needs many, and each costs."""
+_CLOSING_S: Final = 5.0
+"""How long a peer has to answer our close frame, and to read what stands before it."""
+_STUCK_S: Final = 60.0
+"""How long a peer may leave our bytes unread, however few they are."""
+
+_quiet = logging.getLogger("starling.websocket")
+_quiet.setLevel(logging.WARNING)
+
+
+class Host(Protocol):
+    """What a connection needs of its node."""
+
+    rules: SessionRules
+    fanout: Fanout
+    origins: tuple[str, ...]
+    send_buffer_bytes: int
+
+    def clock(self) -> float:
+        """Return seconds of a clock that never goes back."""
+
+    def admit(self, connection: Connection) -> bool:
+        """Take in a new connection, unless there are too many or the node goes down."""
+
+    def act(self, connection: Connection, action: Action) -> None:
+        """Do what a client's frame asks for."""
+
+    def leave(self, connection: Connection) -> None:
+        """Take in that a connection's session ended; told once per connection."""
+
+    def lost(self, connection: Connection) -> None:
+        """Take in that a connection's socket is closed."""
+
+
+class _Wire(ServerProtocol):
+    """websockets' protocol, but for the code that an over-large message is closed with: Discord's."""
+
+    def fail(self, code: WsCloseCode | int, reason: str = "") -> None:
+        """Fail the connection."""
+        super().fail(CloseCode.DECODE_ERROR if code == WsCloseCode.MESSAGE_TOO_BIG else code, reason)
+
+
+class Connection(asyncio.Protocol):
+    """One socket and its session."""
+
+    __slots__ = (
+        "_closing",
+        "_fragments",
+        "_host",
+        "_is_dirty",
+        "_is_text",
+        "_out",
+        "_paused_at",
+        "_transport",
+        "_wire",
+        "close_code",
+        "in_flight",
+        "opened_at",
+        "order",
+        "session",
+        "session_id",
+        "user_id",
+    )
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._transport: asyncio.Transport | None = None
+        self._wire = _Wire(
+            origins=cast(Any, host.origins or None), max_size=host.rules.send_limit, extensions=None, logger=_quiet
+        )
+        self._out: list[bytes] = []
+        self._fragments: list[bytes] | None = None
+        self._is_text = True
+        self._is_dirty = False
+        self._paused_at: float | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self.opened_at = host.clock()
+        self.session = Session(host.rules, self.opened_at)
+        self.session_id = ""
+        self.user_id = 0
+        self.in_flight = 0
+        self.order: asyncio.Lock | None = None
+        self.close_code = 0
+
+    # asyncio's calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, act on it, and have the answers written."""
+        if self._transport is None or self._wire.state is CLOSED:
+            return
+        self._wire.receive_data(data)
+        for event in self._wire.events_received():
+            if isinstance(event, Request):
+                self._shake_hands(event)
+            elif isinstance(event, Frame):
+                self._receive(event)
+        if self._wire.parser_exc is not None:
+            sent = self._wire.close_sent
+            self._end(sent.code if sent is not None else WsCloseCode.ABNORMAL_CLOSURE)
+        self._collect()
+
+    def eof_received(self) -> bool:
+        """Close when the peer sends no more."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take in that the socket is gone."""
+        if self._closing is not None:
+            self._closing.cancel()
+        self._transport = None
+        self._out.clear()
+        self._fragments = None
+        self._end(WsCloseCode.ABNORMAL_CLOSURE)
+        self._host.lost(self)
+
+    def pause_writing(self) -> None:
+        """Take in that the peer reads more slowly than we write."""
+        self._paused_at = self._host.clock()
+
+    def resume_writing(self) -> None:
+        """Take in that the peer has caught up."""
+        self._paused_at = None
+
+    # What the node calls.
+
+    def push(self, frame: bytes) -> None:
+        """Send a whole WebSocket frame at the end of this turn of the loop."""
+        if self._wire.state is OPEN:
+            self._out.append(frame)
+            if not self._is_dirty:
+                self._is_dirty = True
+                self._host.fanout.mark(self)
+
+    def answer(self, payload: bytes) -> None:
+        """Send a frame to this connection alone; nothing happens once it is closed."""
+        self.push(text_frame(payload))
+
+    def flush(self) -> None:
+        """Write what was pushed; a peer that has left too much unread is closed instead."""
+        self._is_dirty = False
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._out.clear()
+            return
+        out, self._out = self._out, []
+        transport.write(b"".join(out))
+        if self._paused_at is not None and transport.get_write_buffer_size() > self._host.send_buffer_bytes:
+            self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
+        if self._wire.eof_sent:
+            self._hang_up(transport)
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Close with a code; what was pushed before still goes out, if the peer reads it in time."""
+        if (action := self.session.close(code, reason)) is not None:
+            self.end(action)
+
+    def end(self, action: Close) -> None:
+        """Do what the session's machine says at its end."""
+        if self._wire.state is OPEN:
+            self._wire.send_close(action.code, action.reason)
+            self._collect()
+        self._end(action.code)
+        self._close_within(_CLOSING_S)
+
+    def abort(self) -> None:
+        """Drop the socket without a word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the peer has left bytes unread for too long."""
+        return self._paused_at is not None and now - self._paused_at >= _STUCK_S
+
+    @property
+    def peer(self) -> str:
+        """The peer's address, for logs."""
+        found = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return str(found[0]) if isinstance(found, tuple) and found else ""
+
+    # Parts of the above.
+
+    def _shake_hands(self, request: Request) -> None:
+        path, _, query = request.path.partition("?")
+        asked = parse_qs(query, max_num_fields=20) if query.count("&") < 20 else {}
+        response: Response | None = None
+        if path not in PATHS:
+            response = self._wire.reject(404, "There is no WebSocket here, only at /gateway.\n")
+        elif asked.get("encoding", ["json"])[-1] != "json":
+            response = self._wire.reject(400, "The encoding must be json.\n")
+        else:
+            response = self._wire.accept(request)
+            if response.status_code == 101 and not self._host.admit(self):
+                response = self._wire.reject(503, "This node takes no more connections.\n")
+        self._wire.send_response(response)
+        self._collect()
+        if response.status_code != 101:
+            self._end(WsCloseCode.ABNORMAL_CLOSURE)
+        elif asked.get("v", ["10"])[-1] not in VERSIONS:
+            self.close(CloseCode.INVALID_API_VERSION)
+        else:
+            self.answer(hello(self._host.rules.heartbeat_interval_s))
+
+    def _receive(self, frame: Frame) -> None:
+        now = self._host.clock()
+        match frame.opcode:
+            case Opcode.CLOSE:
+                came = self._wire.close_rcvd
+                self._end(came.code if came is not None else WsCloseCode.NO_STATUS_RCVD)
+            case Opcode.PING | Opcode.PONG:
+                if (close := self.session.control(now)) is not None:
+                    self.end(close)
+            case Opcode.TEXT | Opcode.BINARY if frame.fin:
+                self._take(bytes(frame.data), now, is_text=frame.opcode is Opcode.TEXT)
+            case Opcode.TEXT | Opcode.BINARY:
+                self._is_text = frame.opcode is Opcode.TEXT
+                self._fragments = [bytes(frame.data)]
+            case Opcode.CONT if self._fragments is not None:
+                self._fragments.append(bytes(frame.data))
+                if len(self._fragments) > _FRAGMENTS:
+                    self._fragments = None
+                    self.close(CloseCode.DECODE_ERROR, "too many fragments")
+                elif frame.fin:
+                    data, self._fragments = b"".join(self._fragments), None
+                    self._take(data, now, is_text=self._is_text)
+
+    def _take(self, data: bytes, now: float, *, is_text: bool) -> None:
+        action = self.session.receive(data, now, text=is_text)
+        if isinstance(action, Close):
+            self.end(action)
+        elif action is not None:
+            self._host.act(self, action)
+
+    def _collect(self) -> None:
+        """Have what websockets wants to say written in its place among our own frames."""
+        if writes := self._wire.data_to_send():
+            self._out += writes
+            if not self._is_dirty:
+                self._is_dirty = True
+                self._host.fanout.mark(self)
+
+    def _end(self, code: int) -> None:
+        """End the session, once; the socket may live on until the closing handshake is done."""
+        if not self.close_code:
+            self.close_code = int(code)
+            self.session.ended()
+            self._host.leave(self)
+
+    def _hang_up(self, transport: asyncio.Transport) -> None:
+        """Close the socket behind the last byte, but read on for a moment: a reset would destroy what we said."""
+        if self._wire.close_rcvd is not None or self._wire.state is CONNECTING:
+            transport.close()
+        else:
+            if transport.can_write_eof():
+                transport.write_eof()
+            self._close_within(_CLOSING_S)
+
+    def _close_within(self, seconds: float) -> None:
+        if self._closing is None and self._transport is not None:
+            self._closing = asyncio.get_running_loop().call_later(seconds, self.abort)

@@ -1,0 +1,56 @@
+"""What a new session is told first: READY, then a GUILD_CREATE for each group, from the node's own positions.
+
+Ring 1 (core). Made in the same step in which the session is attached to the hub, so that the heads in it and the
+events after it fit exactly: nothing between is missing, nothing comes twice (promise 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
+from shared.core import wire
+from shared.core.calls import ChannelView, DirectView, GroupView
+from shared.core.model import Member
+from shared.core.wire import Json
+
+
+def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], own: Member) -> Json:
+    """Return the GUILD_CREATE of a group for one of its members, who is among the members told."""
+    views = [channels[channel_id] for channel_id in group.channels]
+    views.sort(key=lambda one: (one.channel.position, one.channel.id))
+    view = GroupView(
+        group.group,
+        group.seq,
+        tuple(ChannelView(one.channel, one.seq, one.last_message_id) for one in views),
+        tuple((group.members | {own.user.id: own}).values()),
+        group.member_count,
+    )
+    return wire.guild_create_of(view, own.joined_at)
+
+
+def first_dispatches(
+    user: LocalUser[Any],
+    groups: Mapping[int, LocalGroup[Any]],
+    channels: Mapping[int, LocalChannel],
+    direct_ids: Iterable[int],
+    *,
+    session_id: str,
+    resume_url: str,
+    shard: tuple[int, int] | None,
+) -> Iterator[tuple[str, Json]]:
+    """Yield (t, d) of READY and of each GUILD_CREATE of a followed user's session."""
+    directs = [channels[channel_id] for channel_id in direct_ids]
+    directs.sort(key=lambda one: one.last_message_id or one.channel.id, reverse=True)
+    ready = wire.ready_of(
+        user.user,
+        session_id=session_id,
+        resume_url=resume_url,
+        group_ids=user.groups,
+        directs=[DirectView(one.channel, one.seq, one.last_message_id) for one in directs],
+        shard=shard,
+    )
+    yield "READY", ready
+    for group_id, joined in user.groups.items():
+        yield "GUILD_CREATE", guild_create(channels, groups[group_id], joined.member)

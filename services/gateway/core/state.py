@@ -1,0 +1,154 @@
+"""What a node holds of users, groups and channels: each a body complete to a position in its stream.
+
+Ring 1 (core). Values that `hub` changes; nothing here decides. A *unit* is what is followed, held back and
+repaired as one: a user (`u:`), a group with all its channels (`g:`), a direct channel (`c:`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from shared.core.model import Channel, Group, Member, User
+from shared.core.stream import Event, group_stream
+
+S = TypeVar("S", bound=Hashable)
+"""A session's handle: whatever the shell sends to."""
+
+MEMBER_SAMPLE: Final = 100
+"""Members of a group that a node knows by name, beside its own users."""
+
+REMEMBERED: Final = 1_000
+"""Removals that a group or user remembers, against facts that were read before them."""
+
+HELD_EVENTS: Final = 1_000
+"""Events held back per unit; above it they are dropped and the unit is read anew."""
+
+HELD_EVENTS_OF_ALL: Final = 50_000
+"""Events held back on the node; above it a unit that gets one more drops its own."""
+
+
+def unit_of(event: Event) -> str:
+    """Return the unit that an event belongs to."""
+    return group_stream(event.group_id) if event.group_id else event.stream
+
+
+class Removals:
+    """Who was removed, since which seq of the group's stream. The oldest are forgotten."""
+
+    __slots__ = ("_seqs",)
+
+    def __init__(self) -> None:
+        self._seqs: dict[int, int] = {}
+
+    def add(self, key: int, seq: int) -> None:
+        """Remember a removal."""
+        self._seqs.pop(key, None)
+        self._seqs[key] = seq
+        if len(self._seqs) > REMEMBERED:
+            del self._seqs[next(iter(self._seqs))]
+
+    def since(self, key: int) -> int:
+        """Return the seq of the last removal; 0 if none is known."""
+        return self._seqs.get(key, 0)
+
+    def forget(self, key: int, seq: int) -> None:
+        """Forget a removal that came before `seq`."""
+        if self._seqs.get(key, seq) < seq:
+            del self._seqs[key]
+
+
+@dataclass(slots=True)
+class Joined:
+    """A user is in a group since `group_seq` of its stream (0: since before we looked)."""
+
+    group_seq: int
+    member: Member
+
+
+@dataclass(slots=True)
+class LocalUser(Generic[S]):
+    """A user with sessions here, or whose last one went at `idle_since` (seconds)."""
+
+    user: User
+    seq: int
+    idle_since: float
+    groups: dict[int, Joined] = field(default_factory=dict)
+    left: Removals = field(default_factory=Removals)
+    sessions: set[S] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class LocalGroup(Generic[S]):
+    """A group that a local user is in, or was until `idle_since` (seconds)."""
+
+    group: Group
+    seq: int
+    member_count: int
+    idle_since: float
+    channels: set[int] = field(default_factory=set)
+    members: dict[int, Member] = field(default_factory=dict)
+    users: set[int] = field(default_factory=set)
+    sessions: set[S] = field(default_factory=set)
+    left: Removals = field(default_factory=Removals)
+
+
+@dataclass(slots=True)
+class LocalChannel:
+    """A channel and the head of its stream."""
+
+    channel: Channel
+    seq: int
+    last_message_id: int
+
+    @property
+    def recipients(self) -> tuple[int, ...]:
+        """The users of a direct channel."""
+        return tuple(user.id for user in self.channel.recipients)
+
+
+class Held:
+    """Events of units that wait until their unit is read."""
+
+    __slots__ = ("_count", "_events", "_stale")
+
+    def __init__(self) -> None:
+        self._events: dict[str, list[Event]] = {}
+        self._stale: set[str] = set()
+        self._count = 0
+
+    def __contains__(self, unit: object) -> bool:
+        return unit in self._events
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def begin(self, unit: str) -> bool:
+        """Hold a unit back from now on; False if it is held back already."""
+        if unit in self._events:
+            return False
+        self._events[unit] = []
+        return True
+
+    def keep(self, unit: str, event: Event) -> None:
+        """Keep an event of a unit that is held back."""
+        events = self._events[unit]
+        if len(events) >= HELD_EVENTS or self._count >= HELD_EVENTS_OF_ALL:
+            self._count -= len(events)
+            events.clear()
+            self._stale.add(unit)
+        events.append(event)
+        self._count += 1
+
+    def events(self, unit: str) -> tuple[Event, ...]:
+        """Return what is held back of a unit."""
+        return tuple(self._events.get(unit, ()))
+
+    def end(self, unit: str) -> tuple[list[Event], bool]:
+        """Return what was held back of a unit, and whether some of it was dropped; it is held back no more."""
+        events = self._events.pop(unit, [])
+        is_stale = unit in self._stale
+        self._stale.discard(unit)
+        self._count -= len(events)
+        return events, is_stale

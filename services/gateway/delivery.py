@@ -1,0 +1,107 @@
+"""Delivery: what comes out of the node's queue, in order, one after the other.
+
+Ring 4 (shell). Replies go to who sent the command, events to the hub. After a gap (something of the queue was lost)
+every followed unit is compared before it goes on (rule 9 of DESIGN.md section 10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from services.gateway.bindings import Bindings
+from services.gateway.core.hub import Hub
+from services.gateway.fanout import Fanout, Recipient
+from services.gateway.following import Following
+from shared.bus import Batch, Bus, BusUnavailable
+from shared.command_log import CommandLog
+from shared.core.commands import BadEnvelope, Replies, decode_for_node
+from shared.lifecycle import Supervisor
+from shared.metrics import Metrics
+from shared.topology import Binding, Topology
+
+TAKEN_AT_ONCE: Final = 256
+_DELIVERIES_PER_TURN: Final = 4_000
+"""After so many frames to sessions the loop does something else: about 20 ms of work."""
+_RETRY_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Delivery:
+    """The consumer of one node's queue."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        topology: Topology,
+        node: str,
+        hub: Hub[Recipient],
+        fanout: Fanout,
+        following: Following,
+        bindings: Bindings,
+        commands: CommandLog,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._bus = bus
+        self._topology = topology
+        self._node = node
+        self._hub = hub
+        self._fanout = fanout
+        self._following = following
+        self._bindings = bindings
+        self._commands = commands
+        self._clock = clock
+        self._gaps = metrics.counter("starling_gateway_gaps_total", "losses of the node's queue")
+        self._unreadable = metrics.counter("starling_gateway_unreadable_total", "envelopes that could not be read")
+        self.is_consuming = False
+
+    async def run(self, supervisor: Supervisor) -> None:
+        """Consume for ever, also when the broker comes later than we do."""
+        queue = self._topology.node_queue(self._node)
+        own = Binding(self._topology.events, self._topology.node_key(self._node))
+        while True:
+            try:
+                async with self._bus.subscribe(queue, (own,), prefetch=2 * TAKEN_AT_ONCE) as subscription:
+                    binder = supervisor.start("bindings", self._bindings.run(subscription))
+                    self.is_consuming = True
+                    try:
+                        while True:
+                            batch = await subscription.take(TAKEN_AT_ONCE)
+                            await self._deliver(batch)
+                            try:
+                                await subscription.ack(batch.deliveries)
+                            except BusUnavailable:
+                                continue  # a gap follows
+                    finally:
+                        self.is_consuming = False
+                        binder.cancel()
+            except BusUnavailable as error:
+                log.warning("node_queue_unavailable", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+
+    async def _deliver(self, batch: Batch) -> None:
+        if batch.gap:
+            self._gaps.inc()
+            log.warning("node_queue_lost", units=len(self._hub.units()))
+            self._following.repair_all()
+        yield_at = self._fanout.deliveries + _DELIVERIES_PER_TURN
+        for delivery in batch.deliveries:
+            try:
+                envelope = decode_for_node(delivery.body)
+            except BadEnvelope as error:
+                self._unreadable.inc()
+                log.warning("envelope_unreadable", reason=str(error))
+                continue
+            if isinstance(envelope, Replies):
+                self._commands.settle(envelope)
+                continue
+            for event in envelope.items:
+                self._following.perform(self._hub.apply(event, self._clock()))
+                if self._fanout.deliveries >= yield_at:
+                    yield_at = self._fanout.deliveries + _DELIVERIES_PER_TURN
+                    await asyncio.sleep(0)

@@ -1,0 +1,288 @@
+"""Following: binding the keys of users and groups, reading their bodies, and repairing what was missed.
+
+Ring 4 (shell). One job per unit at a time (`core.state` says what a unit is). Bind first, then read: what comes
+meanwhile the hub holds back and applies behind the body by seq (rule 8 of DESIGN.md section 10). A unit with a hole is
+held back alone; after a loss of the queue every unit is, each until it was compared (rule 9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from services.gateway.bindings import Bindings
+from services.gateway.core.hub import Dispatch, FollowGroup, Hub, Out, Repair
+from services.gateway.fanout import Fanout, Recipient
+from shared.core.calls import (
+    Call,
+    DirectView,
+    EventPage,
+    GroupView,
+    ReadAccess,
+    ReadChanges,
+    ReadChannelEvents,
+    ReadGroups,
+    ReadSession,
+    SessionView,
+)
+from shared.core.errors import StarlingError, UnknownUser
+from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
+from shared.lifecycle import Supervisor
+from shared.rpc import Rpc
+from shared.topology import Topology
+
+GROUPS_PER_CALL: Final = 20
+CALLS_AT_ONCE: Final = 64
+_FIRST_RETRY_S: Final = 0.05
+_LAST_RETRY_S: Final = 5.0
+_AGAIN_S: Final = 0.5
+
+_WHOLE_DIRECT: Final = 50
+"""A direct channel that turns up with at most so many events is told whole, a longer one from its head on."""
+
+log = structlog.get_logger()
+
+
+class Following:
+    """Keeps the hub's users and groups followed. `clock` is seconds that never go back."""
+
+    def __init__(
+        self,
+        hub: Hub[Recipient],
+        fanout: Fanout,
+        bindings: Bindings,
+        rpc: Rpc,
+        topology: Topology,
+        supervisor: Supervisor,
+        clock: Callable[[], float],
+    ) -> None:
+        self._hub = hub
+        self._fanout = fanout
+        self._bindings = bindings
+        self._rpc = rpc
+        self._topology = topology
+        self._supervisor = supervisor
+        self._clock = clock
+        self._jobs: dict[str, asyncio.Future[StarlingError | None]] = {}
+        self._again: set[str] = set()
+        self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    def perform(self, outs: Iterable[Out[Recipient]]) -> None:
+        """Do what the hub says, at once: send dispatches, start jobs."""
+        for out in outs:
+            match out:
+                case Dispatch(t, d, sessions):
+                    self._fanout.dispatch(t, d, sessions)
+                case FollowGroup(group_id):
+                    self._begin((group_stream(group_id),), self._follow_until_done(group_id))
+                case Repair(unit):
+                    self.repair(unit)
+
+    async def follow_user(self, user_id: int) -> None:
+        """Follow a user. Raises `UnknownUser`, or `Unavailable` if its body could not be had."""
+        unit = user_stream(user_id)
+        while user_id not in self._hub.users:
+            job = self._jobs.get(unit)
+            await self._wait(job or self._begin((unit,), self._follow_user(user_id, unit)))
+
+    async def follow_groups(self, group_ids: Sequence[int]) -> None:
+        """Follow these groups; what does not exist is left out. Raises `Unavailable`."""
+        fresh = [one for one in group_ids if one not in self._hub.groups and group_stream(one) not in self._jobs]
+        for start in range(0, len(fresh), GROUPS_PER_CALL):
+            some = fresh[start : start + GROUPS_PER_CALL]
+            self._begin([group_stream(one) for one in some], self._follow_groups(some))
+        for job in {job for one in group_ids if (job := self._jobs.get(group_stream(one))) is not None}:
+            await self._wait(job)
+
+    def repair(self, unit: str) -> None:
+        """Read what a unit that is held back has missed, then let it go on."""
+        if unit in self._jobs:
+            self._again.add(unit)
+        else:
+            self._begin((unit,), self._repair_until_done(unit))
+
+    def repair_all(self) -> None:
+        """Compare every unit, each held back until that is done: something of the node's queue was lost."""
+        # What is being read at this moment may have been read before the loss.
+        self._again.update(self._jobs)
+        for unit in self._hub.units():
+            self._hub.hold(unit)
+            self.repair(unit)
+
+    def leave(self, units: Iterable[str]) -> None:
+        """Unbind the keys of units that the hub has stopped following."""
+        self._bindings.remove(self._key_of(unit) for unit in units)
+
+    @property
+    def busy(self) -> int:
+        """How many units are being read or repaired."""
+        return len(self._jobs)
+
+    # Jobs.
+
+    def _begin(self, units: Sequence[str], work: Coroutine[Any, Any, None]) -> asyncio.Future[StarlingError | None]:
+        done: asyncio.Future[StarlingError | None] = asyncio.get_running_loop().create_future()
+        if any(unit in self._jobs for unit in units):
+            work.close()  # only live joins meet this; `_go_on` looks after them
+            done.set_result(None)
+            return done
+        for unit in units:
+            self._jobs[unit] = done
+        self._supervisor.start("follow", self._job(units, work, done))
+        return done
+
+    async def _job(
+        self, units: Sequence[str], work: Coroutine[Any, Any, None], done: asyncio.Future[StarlingError | None]
+    ) -> None:
+        failure: StarlingError | None = None
+        try:
+            await work
+        except StarlingError as error:
+            failure = error
+        finally:
+            for unit in units:
+                del self._jobs[unit]
+            if not done.done():
+                done.set_result(failure)
+        for unit in units:
+            self._go_on(unit)
+
+    def _go_on(self, unit: str) -> None:
+        """Begin what was asked for while a unit's job was at work."""
+        is_asked = unit in self._again
+        self._again.discard(unit)
+        if self._hub.position(unit) is None and not self._hub.is_held(unit):
+            if unit.startswith("g:") and self._hub.is_wanted(owner_of(unit)):
+                self._begin((unit,), self._follow_until_done(owner_of(unit)))
+        elif is_asked:
+            self._hub.hold(unit)
+            self.repair(unit)
+
+    @staticmethod
+    async def _wait(job: asyncio.Future[StarlingError | None]) -> None:
+        if (failure := await asyncio.shield(job)) is not None:
+            raise failure
+
+    async def _call(self, call: Call) -> Any:
+        async with self._calls:
+            return await self._rpc.call(call)
+
+    def _key_of(self, unit: str) -> str:
+        owner = owner_of(unit)
+        return self._topology.group_key(owner) if unit.startswith("g:") else self._topology.user_key(owner)
+
+    async def _follow_user(self, user_id: int, unit: str) -> None:
+        keys = (self._key_of(unit),)
+        self._hub.hold(unit)
+        try:
+            await self._bindings.add(keys)
+            view = await self._require_session(user_id)
+        except BaseException:
+            self._hub.abandon(unit)
+            self._bindings.remove(keys)
+            raise
+        self._hub.put_user(view, self._clock())
+        self.perform(self._hub.release(unit, self._clock()))
+
+    async def _require_session(self, user_id: int) -> SessionView:
+        view: SessionView | None = await self._call(ReadSession(user_id))
+        if view is None:
+            raise UnknownUser
+        return view
+
+    async def _follow_groups(self, group_ids: Sequence[int]) -> None:
+        units = [group_stream(group_id) for group_id in group_ids]
+        for unit in units:
+            self._hub.hold(unit)
+        missing = dict.fromkeys(units)
+        try:
+            await self._bindings.add([self._key_of(unit) for unit in units])
+            views: tuple[GroupView, ...] = await self._call(ReadGroups(tuple(group_ids)))
+            for view in views:
+                unit = group_stream(view.group.id)
+                missing.pop(unit, None)
+                self.perform(self._hub.put_group(view, self._clock()))
+                self.perform(self._hub.release(unit, self._clock()))
+            for unit in missing:
+                self.perform(self._hub.without_group(owner_of(unit), self._clock()))
+        finally:
+            for unit in missing:
+                self._hub.abandon(unit)
+            self._bindings.remove([self._key_of(unit) for unit in missing])
+
+    async def _follow_until_done(self, group_id: int) -> None:
+        await self._retry(lambda: self._follow_groups((group_id,)), lambda: self._hub.is_wanted(group_id))
+
+    async def _repair_until_done(self, unit: str) -> None:
+        repairs = {"g": self._repair_group, "u": self._repair_user, "c": self._repair_direct}
+        await self._retry(lambda: repairs[unit[0]](owner_of(unit)), lambda: self._hub.is_held(unit))
+        self.perform(self._hub.release(unit, self._clock(), is_read=True))
+        if self._hub.is_held(unit):
+            await asyncio.sleep(_AGAIN_S)  # a hole that reading did not fill: not in a hot loop
+
+    @staticmethod
+    async def _retry(work: Callable[[], Coroutine[Any, Any, None]], is_wanted: Callable[[], bool]) -> None:
+        wait_s = _FIRST_RETRY_S
+        while is_wanted():
+            try:
+                await work()
+            except StarlingError as error:
+                log.warning("following_failed", reason=repr(error))
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, _LAST_RETRY_S)
+            else:
+                return
+
+    # Repairs. All read heads after the loss, so what they find covers it.
+
+    async def _repair_group(self, group_id: int) -> None:
+        views: tuple[GroupView, ...] = await self._call(ReadGroups((group_id,)))
+        for view in views:
+            await self._catch_up(group_stream(group_id), view.seq)
+            for one in view.channels:
+                await self._catch_up(channel_stream(one.channel.id), one.last_seq)
+
+    async def _repair_user(self, user_id: int) -> None:
+        view: SessionView | None = await self._call(ReadSession(user_id))
+        if view is None:
+            return
+        await self._catch_up(user_stream(user_id), view.user_seq)
+        for direct in view.directs:
+            if direct.channel.id not in self._hub.channels:
+                await self._meet_direct(direct)
+
+    async def _repair_direct(self, channel_id: int) -> None:
+        if channel_id in self._hub.channels:
+            await self._catch_up(channel_stream(channel_id))
+            return
+        first = self._hub.held_events(channel_stream(channel_id))[0]
+        user_id = next((one for one in first.to if one in self._hub.users), 0)
+        access = await self._call(ReadAccess(channel_id, user_id))
+        if access.channel is not None and access.can_view:
+            await self._meet_direct(DirectView(access.channel, first.record.seq - 1, 0))
+
+    async def _meet_direct(self, view: DirectView) -> None:
+        """Follow a direct channel that turned up by its head or an event, not by its creation."""
+        if view.last_seq <= _WHOLE_DIRECT:
+            await self._catch_up(channel_stream(view.channel.id), view.last_seq)
+            return
+        before: EventPage = await self._call(ReadChannelEvents(view.channel.id, view.last_seq - 1, 1))
+        last_id = before.events[0].record.id if before.events else 0
+        self.perform(self._hub.put_direct(DirectView(view.channel, view.last_seq, view.last_message_id or last_id)))
+
+    async def _catch_up(self, stream: str, head: int | None = None) -> None:
+        """Read and apply a stream's events from our position on, if it is behind `head` (None: unknown)."""
+        while (position := self._hub.position(stream)) is not None or stream.startswith("c:"):
+            after = position or 0
+            if head is not None and after >= head:
+                return
+            page: EventPage = await self._call(
+                ReadChannelEvents(owner_of(stream), after) if stream.startswith("c:") else ReadChanges(stream, after)
+            )
+            for event in page.events:
+                self.perform(self._hub.fill(event, self._clock()))
+            if not page.has_more or self._hub.position(stream) == position:
+                return

@@ -1,0 +1,262 @@
+"""The node: its connections and sessions, from the first frame to the last.
+
+Ring 4 (shell). Does what the session machines ask for (`core.session`), opens sessions, looks after silent and stuck
+connections, and lets all go when the process ends. Sends are `sending`, events `delivery`, bodies `following`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from websockets.frames import CloseCode as WsCloseCode
+
+from services.gateway.connection import Connection
+from services.gateway.core import frames
+from services.gateway.core.frames import CloseCode
+from services.gateway.core.hub import Hub
+from services.gateway.core.members import known_members, members_chunk
+from services.gateway.core.session import Action, Close, Continue, FindMembers, Open, Post, Send, SessionRules
+from services.gateway.core.snapshot import first_dispatches
+from services.gateway.fanout import Fanout, Recipient
+from services.gateway.following import Following
+from services.gateway.registrar import Registrar
+from services.gateway.sending import Sending
+from shared.auth import Tokens
+from shared.core.errors import StarlingError, Unauthorized, UnknownUser
+from shared.core.wire import id_of
+from shared.lifecycle import Supervisor
+from shared.metrics import Metrics
+from shared.settings import GatewaySettings
+
+_OPENING_S: Final = 20.0
+"""How long opening a session may take; discord.js wants READY within 15 s and then comes again."""
+_PER_TURN: Final = 500
+"""How many connections are looked at before the loop does something else."""
+_LEAVING_S: Final = 7.0
+
+log = structlog.get_logger()
+
+
+class Node:
+    """All connections of one process. Each is told to it by `Connection` (see its `Host`)."""
+
+    def __init__(
+        self,
+        incarnation: str,
+        settings: GatewaySettings,
+        rules: SessionRules,
+        *,
+        hub: Hub[Recipient],
+        fanout: Fanout,
+        following: Following,
+        sending: Sending,
+        registrar: Registrar,
+        tokens: Tokens,
+        supervisor: Supervisor,
+        metrics: Metrics,
+        gateway_url: str,
+        limits_connections: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self.incarnation = incarnation
+        self.rules = rules
+        self.fanout = fanout
+        self.origins = settings.origins
+        self.send_buffer_bytes = settings.send_buffer_bytes
+        self.clock = clock
+        self.is_draining = False
+        self._max_connections = settings.max_connections if limits_connections else 0
+        self._linger_s = settings.unbind_linger.total_seconds()
+        self._hub = hub
+        self._following = following
+        self._sending = sending
+        self._registrar = registrar
+        self._tokens = tokens
+        self._supervisor = supervisor
+        self._gateway_url = gateway_url
+        self._connections: set[Connection] = set()
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+        self._closed = metrics.counter(
+            "starling_gateway_connections_closed_total", "connections by the code they were closed with", ("code",)
+        )
+        self._opened = metrics.counter(
+            "starling_gateway_sessions_total", "IDENTIFYs by what came of them", ("outcome",)
+        )
+
+    # What connections call.
+
+    def admit(self, connection: Connection) -> bool:
+        """Take in a new connection, unless there are too many or the node goes down."""
+        if self.is_draining or (self._max_connections and len(self._connections) >= self._max_connections):
+            return False
+        self._connections.add(connection)
+        self._all_gone.clear()
+        log.info("connection_opened", peer=connection.peer)
+        return True
+
+    def act(self, connection: Connection, action: Action) -> None:
+        """Do what a client's frame asks for."""
+        match action:
+            case Send(data):
+                connection.answer(data)
+            case Close():
+                connection.end(action)
+            case Post(message):
+                if not self._sending.post(connection, message) and (close := connection.session.refused(self.clock())):
+                    connection.end(close)
+            case Open(identify):
+                self._supervisor.start("open", self._open(connection, identify))
+            case Continue(resume):
+                self._refuse_resume(connection, resume)
+            case FindMembers(request):
+                self._find_members(connection, request)
+
+    def leave(self, connection: Connection) -> None:
+        """Take in that a connection's session ended."""
+        if connection.session_id:
+            self._hub.detach(connection, connection.user_id, self.clock())
+            self._registrar.remove(connection.session_id)
+
+    def lost(self, connection: Connection) -> None:
+        """Take in that a connection's socket is closed."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        if not self._connections:
+            self._all_gone.set()
+        self._closed.labels(_code_label(connection.close_code)).inc()
+        log.info(
+            "connection_closed",
+            code=connection.close_code,
+            user_id=connection.user_id or None,
+            seconds=round(self.clock() - connection.opened_at, 3),
+        )
+
+    # Sessions.
+
+    async def _open(self, connection: Connection, identify: frames.Identify) -> None:
+        """Open a session: follow what its user may see, then, in one step, tell all of it and attach."""
+        outcome = "opened"
+        try:
+            async with asyncio.timeout(_OPENING_S):
+                user_id = self._tokens.verify(identify.token)
+                await self._follow(user_id)
+        except (Unauthorized, UnknownUser):
+            outcome = "unauthorized"
+            connection.close(CloseCode.AUTHENTICATION_FAILED)
+        except (StarlingError, TimeoutError) as error:
+            outcome = "unavailable"
+            log.warning("session_not_opened", reason=repr(error))
+            connection.close(CloseCode.UNKNOWN_ERROR, "the session could not be opened, try again")
+        else:
+            # Nothing is awaited from the last look at what is followed to here, nor below.
+            if self.is_draining or not connection.session.opened():
+                outcome = "gone"
+            else:
+                self._attach(connection, user_id, identify)
+        self._opened.labels(outcome).inc()
+
+    async def _follow(self, user_id: int) -> None:
+        """Follow a user and all groups of the user, as they are at the moment of return."""
+        while True:
+            await self._following.follow_user(user_id)
+            missing = self._hub.missing_groups(user_id)
+            if not missing:
+                return
+            await self._following.follow_groups(missing)
+
+    def _attach(self, connection: Connection, user_id: int, identify: frames.Identify) -> None:
+        if self.fanout.is_worn_out:
+            self._begin_clock_anew()
+        connection.user_id = user_id
+        connection.session_id = f"{self.incarnation}.{secrets.token_hex(8)}"
+        self._hub.attach(connection, user_id)
+        hub = self._hub
+        for t, d in first_dispatches(
+            hub.users[user_id],
+            hub.groups,
+            hub.channels,
+            hub.directs.get(user_id, ()),
+            session_id=connection.session_id,
+            resume_url=self._gateway_url,
+            shard=identify.shard,
+        ):
+            self.fanout.dispatch(t, d, (connection,))
+        self._registrar.add(connection.session_id, user_id)
+
+    def _begin_clock_anew(self) -> None:
+        """Let all sessions identify anew, since `s` has no room left."""
+        for connection in self._connections:
+            if connection.session_id:
+                connection.answer(frames.INVALID_SESSION)
+                connection.close(CloseCode.UNKNOWN_ERROR, "begin a new session")
+        self.fanout.rewind()
+
+    def _refuse_resume(self, connection: Connection, resume: frames.Resume) -> None:
+        """Answer RESUME: sessions end with their connections, so there is none to go on with."""
+        try:
+            self._tokens.verify(resume.token)
+        except Unauthorized:
+            connection.close(CloseCode.AUTHENTICATION_FAILED)
+        else:
+            connection.answer(frames.INVALID_SESSION)
+
+    def _find_members(self, connection: Connection, request: frames.RequestMembers) -> None:
+        group_id = id_of(request.guild_id)
+        if group_id is None:
+            connection.close(CloseCode.DECODE_ERROR)
+            return
+        group = self._hub.groups.get(group_id)
+        is_in = group is not None and connection.user_id in group.users
+        known = known_members(self._hub.users, group) if group is not None and is_in else {}
+        self.fanout.dispatch("GUILD_MEMBERS_CHUNK", members_chunk(request, group_id, known), (connection,))
+
+    # The whole node.
+
+    async def sweep(self, every_s: float) -> None:
+        """Look after silent and stuck connections and after what nobody needs any more, for ever."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.sweep_once()
+
+    async def sweep_once(self) -> None:
+        """Close the silent, drop the stuck, stop following what was unused for long."""
+        for index, connection in enumerate(tuple(self._connections), 1):
+            now = self.clock()
+            if (close := connection.session.tick(now)) is not None:
+                connection.end(close)
+            elif connection.is_stuck(now):
+                connection.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
+            if index % _PER_TURN == 0:
+                await asyncio.sleep(0)
+        self._following.leave(self._hub.sweep(self.clock(), self._linger_s))
+
+    async def drain(self) -> None:
+        """Tell all clients to come again elsewhere, and close their connections. May be called again."""
+        self.is_draining = True
+        for index, connection in enumerate(tuple(self._connections), 1):
+            connection.answer(frames.RECONNECT)
+            connection.close(CloseCode.UNKNOWN_ERROR, "the node goes down")
+            if index % _PER_TURN == 0:
+                await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(_LEAVING_S):
+                await self._all_gone.wait()
+        except TimeoutError:
+            for connection in tuple(self._connections):
+                connection.abort()
+
+    def statistics(self) -> dict[str, float]:
+        """Return counts for metrics."""
+        return {"connections": len(self._connections), "units_at_work": self._following.busy}
+
+
+def _code_label(code: int) -> str:
+    """Return a close code as a metric label: clients may send any of thousands."""
+    known: Any = {*(int(one) for one in CloseCode), *(int(one) for one in WsCloseCode)}
+    return str(code) if code in known else "other"
