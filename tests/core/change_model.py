@@ -24,7 +24,6 @@ from shared.memory_streams import MemoryStreams
 from shared.streams import StreamStore
 
 GROUP = 9
-STREAM = f"g:{GROUP}"
 SMALL = Limits(changes=2)
 START_MS = 1_700_000_000_000
 USERS = tuple(User(number, f"user{number}") for number in (1, 2, 3))
@@ -62,14 +61,17 @@ def replay(records: list[Record], to: int) -> dict[int, tuple[int, bool]]:
 class Replicas(RuleBasedStateMachine):
     """Three calls at a time on one stream; each effect of each is performed when the machine chooses."""
 
-    def make_store(self) -> StreamStore:
-        """Return an empty store; subclasses choose which."""
-        return MemoryStreams()
+    def open_store(self) -> tuple[asyncio.Runner, StreamStore, str]:
+        """Return a store, the loop to ask it on, and an empty stream in it; subclasses choose which."""
+        return asyncio.Runner(), MemoryStreams(), f"g:{GROUP}"
+
+    def close_store(self) -> None:
+        """Let the store go."""
+        self.runner.close()
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.store = self.make_store()
+        self.runner, self.store, self.stream = self.open_store()
         self.now = START_MS
         self.commands = 0
         self.ids = IdSource(1)
@@ -87,7 +89,7 @@ class Replicas(RuleBasedStateMachine):
     def records(self) -> list[Record]:
         """Return the whole stream, bucket by bucket along the chain; it must be dense."""
         found: list[Record] = []
-        while (bucket := self.run(self.store.read_bucket(STREAM, len(found) + 1))) is not None:
+        while (bucket := self.run(self.store.read_bucket(self.stream, len(found) + 1))) is not None:
             assert bucket.first_seq == len(found) + 1
             found += bucket.records()
             if not bucket.sealed:
@@ -108,14 +110,14 @@ class Replicas(RuleBasedStateMachine):
         """Call one replica; a call in hand there is cut off, as by a crash."""
         self.crash(place)
         self.commands += 1
-        running = change(STREAM, self.now, self.ids, command_id=self.commands, limits=SMALL)
+        running = change(self.stream, self.now, self.ids, command_id=self.commands, limits=SMALL)
         self._begin(place, Actor(running, user, joins, self.commands))
 
     @rule(place=st.integers(0, ACTORS - 1))
     def sweep(self, place: int) -> None:
         """Let one replica's sweeper look after the stream."""
         self.crash(place)
-        self._begin(place, Actor(settle(STREAM, self.now), None, joins=False, command_id=0))
+        self._begin(place, Actor(settle(self.stream, self.now), None, joins=False, command_id=0))
 
     def _begin(self, place: int, actor: Actor) -> None:
         actor.effect = next(actor.running)
@@ -226,6 +228,11 @@ class Replicas(RuleBasedStateMachine):
             return MemberAdded(Member(GROUP, actor.user, self.now))
         return MemberRemoved(actor.user)
 
+    def dirty(self) -> list[tuple[str, int, int]]:
+        """Return the stream's dirty buckets."""
+        found = self.run(self.store.find_dirty(self.now + 1, 10_000))
+        return [mark for mark in found if mark[0] == self.stream]
+
     def answer(self, actor: Actor, seq: int) -> None:
         """Take note of an answer: all that it was decided on is published by now."""
         assert set(range(1, seq + 1)) <= set(self.published), "answered before published"
@@ -238,16 +245,16 @@ class Replicas(RuleBasedStateMachine):
                 self.crash(place)
             self.finish()
         finally:
-            self.runner.close()
+            self.close_store()
 
     def finish(self) -> None:
         """Sweep until nothing is dirty, and compare."""
-        for stream, first_seq, next_seq in self.run(self.store.find_dirty(self.now + 1, 100)):
+        for stream, first_seq, next_seq in self.dirty():
             self.sweep(0)
             while self.actors[0] is not None:
                 self.step(0, "stored")
             self.run(self.store.clean(stream, first_seq, next_seq))
-        assert self.run(self.store.find_dirty(self.now + 1, 100)) == []
+        assert self.dirty() == []
         records = self.records()
         first_times = list(dict.fromkeys(self.published))
         assert first_times == [record.seq for record in records], "published with a hole or out of order"
