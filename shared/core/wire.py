@@ -255,8 +255,8 @@ def message_of(record: Record, channel_id: int, group_id: int) -> Json:
         message["guild_id"] = str(group_id)
     else:
         message["channel_type"] = int(ChannelType.DIRECT)  # discord.js drops a DM's message without
-    if record.nonce:
-        message["nonce"] = record.nonce
+    if nonce := record.nonce or body.nonce:
+        message["nonce"] = nonce
     if body.reference_id:
         reference = {"type": 0, "message_id": str(body.reference_id), "channel_id": str(channel_id)}
         message["message_reference"] = reference | ({"guild_id": str(group_id)} if group_id else {})

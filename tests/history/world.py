@@ -1,0 +1,164 @@
+"""A small world for tests of the history service: one shard's worker, routes, and a stand-in for groups.
+
+The stand-in answers `ReadAccess` from `World.members`: everybody in it may see and write the one channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from services.history.handlers import handlers_of
+from services.history.pages import Pages
+from services.history.rest import History, router
+from services.history.worker import ShardWorker, follow_invalidations
+from shared.auth import Tokens
+from shared.command_log import CommandLog, open_command_log
+from shared.core.calls import Access, ReadAccess
+from shared.core.commands import Events, decode_for_node
+from shared.core.ids import IdSource
+from shared.core.limits import Budgets
+from shared.core.model import Channel, ChannelType, User
+from shared.core.stream import Event, Write
+from shared.http import create_app
+from shared.memory_bus import MemoryBus
+from shared.memory_streams import MemoryStreams
+from shared.metrics import Metrics
+from shared.rpc import Rpc, serve_calls
+from shared.settings import HttpSettings
+from shared.streams import StoreUnavailable
+from shared.topology import Binding, Topology
+
+NOW = 1_790_000_000_000
+ADA, BEN, EVE = (User(number, name) for number, name in ((101, "ada"), (102, "ben"), (103, "eve")))
+GROUP = 900
+CHANNEL = Channel(901, ChannelType.TEXT, "general", GROUP)
+TOPOLOGY = Topology("test", shards=1)
+
+
+class FaultyStreams(MemoryStreams):
+    """A memory store that is away for some calls, and may store a commit without saying so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = 0
+        self.unanswered = 0
+        self.broken = False
+
+    async def read_head(self, stream: str) -> Any:
+        """Read, or fail."""
+        if self.broken:
+            raise ValueError("a defect of ours")
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("told to fail")
+        return await super().read_head(stream)
+
+    async def commit(self, writes: Sequence[Write]) -> list[bool]:
+        """Commit, and perhaps say that it is not known."""
+        stored = await super().commit(writes)
+        if self.unanswered:
+            self.unanswered -= 1
+            return [False] * len(writes)
+        return stored
+
+
+@dataclass
+class Lease:
+    """A lease that always holds."""
+
+    source: IdSource
+
+
+@dataclass
+class World:
+    """What tests reach."""
+
+    bus: MemoryBus
+    streams: FaultyStreams
+    worker: ShardWorker
+    commands: CommandLog
+    client: httpx.AsyncClient
+    tokens: Tokens
+    members: dict[int, User]
+    group_seq: int = 5
+    events: list[Event] = field(default_factory=list)
+
+    def token(self, user: User) -> dict[str, str]:
+        """Return the header of this user's requests."""
+        return {"Authorization": self.tokens.mint(user.id, NOW)}
+
+    async def post(self, user: User, **body: Any) -> httpx.Response:
+        """Send a message over REST."""
+        return await self.client.post(f"/api/v10/channels/{CHANNEL.id}/messages", json=body, headers=self.token(user))
+
+    async def get(self, path: str, user: User, **query: Any) -> httpx.Response:
+        """Read below the channel."""
+        return await self.client.get(f"/api/v10/channels/{CHANNEL.id}/{path}", params=query, headers=self.token(user))
+
+
+@asynccontextmanager
+async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 5.0) -> AsyncIterator[World]:
+    """Open a history service in memory with a listener on the group's events."""
+    bus, streams = MemoryBus(), FaultyStreams()
+    rpc = Rpc(bus, TOPOLOGY)
+    pages = Pages(streams)
+    worker = ShardWorker(
+        0,
+        bus=bus,
+        topology=TOPOLOGY,
+        streams=streams,
+        rpc=rpc,
+        lease=Lease(IdSource(1)),
+        now=lambda: NOW,
+        observe=lambda commands, settled: None,
+    )
+    async with (
+        open_command_log(bus, TOPOLOGY, "history") as commands,
+        bus.subscribe(TOPOLOGY.node_queue("node"), (Binding(TOPOLOGY.events, f"g.{GROUP}"),)) as listener,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tokens = Tokens("s" * 32)
+        history = History(pages, commands, rpc, lambda: NOW, budgets, 2000, send_timeout_s)
+        app = create_app(
+            HttpSettings(), metrics=Metrics(), routers=[router], state={"history": history, "tokens": tokens}
+        )
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            world = World(bus, streams, worker, commands, client, tokens, {user.id: user for user in (ADA, BEN)})
+
+            async def read_access(call: ReadAccess) -> Access:
+                if call.channel_id != CHANNEL.id:
+                    return Access(None, ADA, 0, can_view=False, can_send=False)
+                is_member = call.user_id in world.members
+                return Access(CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, is_member, is_member)
+
+            async def listen() -> None:
+                while True:
+                    batch = await listener.take(100)
+                    for delivery in batch.deliveries:
+                        envelope = decode_for_node(delivery.body)
+                        if isinstance(envelope, Events):
+                            world.events += envelope.items
+                    await listener.ack(batch.deliveries)
+
+            running = [
+                tasks.create_task(work)
+                for work in (
+                    worker.run(),
+                    serve_calls(bus, TOPOLOGY, "groups", {ReadAccess: read_access}),
+                    serve_calls(bus, TOPOLOGY, "history", handlers_of(pages)),
+                    follow_invalidations(bus, TOPOLOGY, "history", (worker.shard,), lambda: NOW),
+                    listen(),
+                )
+            ]
+            try:
+                yield world
+            finally:
+                for task in running:
+                    task.cancel()
