@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from shared.logs import configure_logs
 from tests.servers import SOCKET_VARIABLE, ServerMissing, Servers, ask
 
 _SERVERS = pytest.StashKey[Servers]()
@@ -13,6 +14,11 @@ _SERVERS = pytest.StashKey[Servers]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the run's `Servers` in the first process; workers find it by the environment they inherit."""
+    # As in a service: without it a failure is drawn with all local values, which takes seconds. pytest shows what
+    # was logged in a test that fails.
+    nowhere = open(os.devnull, "w")  # noqa: SIM115 (closed with the run)
+    config.add_cleanup(nowhere.close)
+    configure_logs("json", "debug", nowhere)
     if hasattr(config, "workerinput"):
         return
     servers = Servers()
