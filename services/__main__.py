@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import faulthandler
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from socket import socket
 from typing import Final, Literal
@@ -82,6 +82,7 @@ async def _serve(names: Sequence[str], settings: Settings, node: str, bound: soc
         state: dict[str, object] = {"tokens": parts.tokens}
         probes = dict(parts.probes())
         routers = [page(settings.http.front_door)]
+        drains: list[Callable[[], Awaitable[None]]] = []
         ws: type[asyncio.Protocol] | Literal["none"] = "none"
 
         async def accepting() -> bool:
@@ -97,8 +98,9 @@ async def _serve(names: Sequence[str], settings: Settings, node: str, bound: soc
         if "gateway" in names:
             state["gateway"] = gateway = await stack.enter_async_context(open_gateway(settings, parts))
             routers.append(gateway_router)
-            probes.update(gateway.readiness())
+            probes |= {f"gateway_{part}": probe for part, probe in gateway.readiness().items()}
             ws = gateway.connection_factory
+            drains.append(gateway.drain)
 
         app = create_app(settings.http, metrics=parts.metrics, routers=routers, state=state, probes=probes)
         async with open_server(app, settings.http, bound, ws=ws):
@@ -107,6 +109,8 @@ async def _serve(names: Sequence[str], settings: Settings, node: str, bound: soc
             # Whatever hangs from here on ends the process, with the places of all threads on standard error.
             faulthandler.dump_traceback_later(_SHUTDOWN_S, exit=True)
             log.info("node_stopping")
+            for drain in drains:
+                await drain()
         await parts.supervisor.stop()
     faulthandler.cancel_dump_traceback_later()
     log.info("node_stopped")
