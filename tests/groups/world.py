@@ -35,6 +35,7 @@ from shared.metrics import Metrics
 from shared.settings import HttpSettings
 from shared.streams import StoreUnavailable, StreamStore, drive
 from shared.topology import Binding, Queue, Topology
+from tests.groups.fuse import Fuse
 
 PASSWORD = "a long enough password"
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -137,16 +138,17 @@ class World:
         return self.now
 
     @asynccontextmanager
-    async def open_replica(self, *, per_minute: int = 0) -> AsyncIterator[Replica]:
-        """Open one more process of the groups service. `per_minute` 0: no budgets."""
+    async def open_replica(self, *, per_minute: int = 0, fuse: Fuse | None = None) -> AsyncIterator[Replica]:
+        """Open one more process of the groups service. `per_minute` 0: no budgets. `fuse` guards all it uses."""
+        guard = fuse.guard if fuse is not None else lambda target: target
         self.workers += 1
         tokens = Tokens("a secret of the tests, long enough")
         with open_passwords(CHEAP) as passwords:
             async with open_command_log(self.bus, self.topology, f"groups{self.workers}") as commands:
                 groups = assemble(
-                    store=self.store,
-                    streams=self.streams,
-                    bus=self.bus,
+                    store=guard(self.store),
+                    streams=guard(self.streams),
+                    bus=guard(self.bus),
                     topology=self.topology,
                     commands=commands,
                     passwords=passwords,
