@@ -29,7 +29,7 @@ DIRECTS_SHOWN: Final = 100
 """Direct channels of a session or a list, the newest ones."""
 MAX_GROUPS_READ: Final = 20
 MAX_EVENTS_READ: Final = 100
-_READS: Final = 3
+_READS: Final = 8
 """How often a body is read again to catch it at rest, before one that may hold more than its seq says is taken."""
 
 
