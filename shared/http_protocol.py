@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with the bounds it lacks: how long and how large a request's head may be.
+"""uvicorn's HTTP protocol with the bounds it lacks: how many connections, how long and how large a request's head.
 
 Ring 4 (shell). uvicorn times idle kept-alive connections only, so one that never sends, or sends a header
 for ever, would stay and grow. Bodies and answers are bounded by `shared.http_edge`.
@@ -20,7 +20,8 @@ _LINGER_S: Final = 2.0
 class BoundedHttp(HttpToolsProtocol):
     """One HTTP connection until it closes or becomes a WebSocket."""
 
-    head_timeout_s: ClassVar[float] = 10.0
+    head_timeout_s: ClassVar[float]
+    max_connections: ClassVar[int]
     _in_head = True
     _refused = False
     _head_bytes = 0
@@ -28,14 +29,21 @@ class BoundedHttp(HttpToolsProtocol):
     _linger_timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def within(cls, head_timeout_s: float) -> type[BoundedHttp]:
-        """Return the class with this time from connect, or from a further request's first byte, to its head's end."""
-        return type(cls.__name__, (cls,), {"head_timeout_s": head_timeout_s})
+    def within(cls, head_timeout_s: float, max_connections: int) -> type[BoundedHttp]:
+        """Return the class with these bounds.
+
+        `head_timeout_s` runs from connect, or from a further request's first byte, to the head's end.
+        """
+        return type(cls.__name__, (cls,), {"head_timeout_s": head_timeout_s, "max_connections": max_connections})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first head."""
+        """Begin to wait for the first head, if there is room."""
         super().connection_made(transport)
-        self._await_head()
+        if len(self.connections) > self.max_connections:
+            self._refuse(503)
+            transport.close()
+        else:
+            self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers with the connection."""

@@ -125,7 +125,7 @@ async def open_server(
     server = _Server(
         uvicorn.Config(
             app,
-            http=BoundedHttp.within(settings.head_timeout.total_seconds()),
+            http=BoundedHttp.within(settings.head_timeout.total_seconds(), settings.max_connections),
             ws=ws,
             lifespan="off",
             log_config=None,

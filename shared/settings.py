@@ -25,6 +25,9 @@ class HttpSettings(BaseModel, frozen=True):
     )
     max_body_bytes: int = Field(256 * 1024, ge=1, description="larger request bodies are answered 413")
     max_requests: int = Field(1000, ge=1, description="requests at work at once; more are answered 503")
+    max_connections: int = Field(
+        10_000, ge=1, description="open connections that are no WebSockets; one more is answered 503 and closed"
+    )
     request_timeout: timedelta = Field(timedelta(seconds=15), description="deadline of a request, else 503")
     probe_timeout: timedelta = Field(timedelta(seconds=2), description="deadline of each part's answer to /readyz")
     head_timeout: timedelta = Field(timedelta(seconds=10), description="from connect to the end of a request's head")

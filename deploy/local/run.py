@@ -39,7 +39,7 @@ class _Refused(Exception):
 def main() -> int:
     """Run until SIGINT, SIGTERM or SIGHUP (0) or until something fails (1)."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.run", description="Run all of Starling here.")
-    parser.add_argument("--port", type=int, default=8080, help="port on 127.0.0.1 (8080)")
+    parser.add_argument("--port", type=int, default=8080, help="port on 127.0.0.1 (8080; 0: a free one)")
     parser.add_argument("--data", type=Path, default=Path(".data"), help="folder of everything it writes (.data)")
     chosen = parser.parse_args()
     stop = threading.Event()
@@ -50,7 +50,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
     try:
-        _run(chosen.port, chosen.data.resolve(), stop)
+        _run(chosen.port or free_port(), chosen.data.resolve(), stop)
     except (_Refused, NotInstalled, StartFailed) as failure:
         print(f"starling: {failure}", file=sys.stderr, flush=True)
         return 1
@@ -127,7 +127,8 @@ def _require_free(port: int) -> None:
         except (OSError, OverflowError) as error:
             busy = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             why = "is busy" if busy else f"can't be used ({error})"
-            raise _Refused(f"port {port} {why}; choose another: make run PORT={port % 60000 + 1}") from error
+            other = port + 1 if 1024 <= port < 65535 else 8080
+            raise _Refused(f"port {port} {why}; choose another: make run PORT={other}") from error
 
 
 @contextmanager

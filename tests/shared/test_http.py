@@ -409,6 +409,25 @@ async def test_what_never_becomes_a_request_is_answered_and_closed(request_bytes
     assert json.loads(body)["code"] == 0
 
 
+async def test_a_connection_too_many_is_refused_and_there_is_room_again() -> None:
+    """Connections are bounded: one more is answered 503 and closed; when one ends the next is served."""
+    settings = HttpSettings(port=0, max_connections=1)
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with served(create_app(settings, metrics=Metrics()), settings) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        refused = await _exchange(port, b"")
+        writer.write(request)
+        served_first = await reader.read()
+        writer.close()
+        async with asyncio.timeout(10):
+            while not (later := await _exchange(port, request)).startswith(b"HTTP/1.1 200 "):
+                await asyncio.sleep(0.01)
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(refused.partition(b"\r\n\r\n")[2])["code"] == 0
+    assert served_first.startswith(b"HTTP/1.1 200 ")
+    assert later
+
+
 async def test_a_connection_serves_many_requests_and_names_no_server() -> None:
     """Keep-alive works, also after an error, and no header tells what runs here."""
     settings = HttpSettings(port=0)
