@@ -1,0 +1,436 @@
+"""A small world for tests of the gateway: stand-ins for groups and history on a memory bus, nodes, clients.
+
+`World` keeps streams as plain lists, publishes every event as the real services do, answers their calls from the
+lists, and can lose a publish, hold an answer or fail it. `open_node` serves a real node on a socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from services.gateway.app import Gateway, assemble, router
+from services.gateway.memory_registry import MemoryRegistry
+from services.gateway.registry import SessionRegistry
+from shared.auth import Tokens
+from shared.clock import now_ms
+from shared.core import calls
+from shared.core.commands import (
+    Commands,
+    Events,
+    OpenDirect,
+    Replies,
+    Reply,
+    SendMessage,
+    decode_for_shard,
+    encode_envelope,
+)
+from shared.core.errors import Unavailable
+from shared.core.events import (
+    AnyBody,
+    ChannelCreated,
+    ChannelOpened,
+    GroupCreated,
+    GroupJoined,
+    GroupLeft,
+    MemberAdded,
+    MemberRemoved,
+    MessageCreated,
+    UserRegistered,
+)
+from shared.core.ids import IdSource
+from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
+from shared.http import create_app
+from shared.lifecycle import Supervisor, bind_socket, open_server
+from shared.memory_bus import MemoryBus
+from shared.metrics import Metrics
+from shared.rpc import serve_calls
+from shared.settings import GatewaySettings, HttpSettings, LimitSettings, Settings
+from shared.topology import Topology
+
+SECRET = "a secret of tests that is long enough"
+AT = 1_700_000_000_000
+
+
+class World:
+    """Users, groups and channels as streams of events, and the services that serve them."""
+
+    def __init__(self, bus: MemoryBus | None = None) -> None:
+        self.bus = bus or MemoryBus()
+        self.topology = Topology(shards=2)
+        self.tokens = Tokens(SECRET)
+        self.ids = IdSource(1)
+        self.streams: dict[str, list[Event]] = defaultdict(list)
+        self.users: dict[int, User] = {}
+        self.groups: dict[int, Group] = {}
+        self.channels: dict[int, Channel] = {}
+        self.members: dict[int, dict[int, Member]] = defaultdict(dict)
+        self.commands: list[SendMessage] = []
+        self.losing = 0
+        """So many next publishes of events are lost."""
+        self.gates: dict[type[Any], asyncio.Event] = {}
+        """A call of this kind is answered, from what was so when it came, only once its event is set."""
+        self.failing: dict[type[Any], int] = {}
+        """So many next calls of this kind are answered `Unavailable`."""
+        self.asked: list[Any] = []
+        self.gates_of_log: asyncio.Event | None = None
+
+    # What happens. Each appends to streams and publishes.
+
+    def register(self, name: str) -> User:
+        """Make an account; nobody follows it yet."""
+        user = User(self.ids.next_id(now_ms()), name)
+        self.users[user.id] = user
+        self._append(user_stream(user.id), UserRegistered(user))
+        return user
+
+    def token(self, user: User) -> str:
+        """Return a token of a user."""
+        return self.tokens.mint(user.id, now_ms())
+
+    async def create_group(self, owner: User, name: str = "tea") -> tuple[Group, Channel]:
+        """Make a group with one channel and its owner in it."""
+        group = Group(self.ids.next_id(now_ms()), name, owner.id)
+        channel = Channel(group.id, ChannelType.TEXT, "general", group.id)
+        member = Member(group.id, owner, AT)
+        self.groups[group.id] = group
+        self.channels[channel.id] = channel
+        self.members[group.id][owner.id] = member
+        created = self._append(group_stream(group.id), GroupCreated(group, (channel,), member))
+        await self.publish(created)
+        await self._tell(owner, GroupJoined(created.record.seq, member))
+        return group, channel
+
+    async def create_channel(self, group: Group, name: str) -> Channel:
+        """Make one more channel."""
+        channel = Channel(self.ids.next_id(now_ms()), ChannelType.TEXT, name, group.id, len(self.channels))
+        self.channels[channel.id] = channel
+        await self.publish(self._append(group_stream(group.id), ChannelCreated(channel)))
+        return channel
+
+    async def join(self, user: User, group: Group) -> None:
+        """Make a user a member."""
+        member = Member(group.id, user, AT)
+        self.members[group.id][user.id] = member
+        added = self._append(group_stream(group.id), MemberAdded(member))
+        await self.publish(added)
+        await self._tell(user, GroupJoined(added.record.seq, member))
+
+    async def leave(self, user: User, group: Group) -> None:
+        """Take a member away."""
+        del self.members[group.id][user.id]
+        removed = self._append(group_stream(group.id), MemberRemoved(user))
+        await self.publish(removed)
+        await self._tell(user, GroupLeft(group.id, removed.record.seq))
+
+    async def open_direct(self, one: User, other: User) -> Channel:
+        """Open a direct channel."""
+        channel = Channel(self.ids.next_id(now_ms()), ChannelType.DIRECT, recipients=(one, other))
+        self.channels[channel.id] = channel
+        await self.publish(self._append(channel_stream(channel.id), ChannelOpened(channel)))
+        return channel
+
+    async def say(self, author: User, channel: Channel, content: str) -> Event:
+        """Store and publish a message, as a send by REST does."""
+        event = self._append(channel_stream(channel.id), MessageCreated(author, content))
+        await self.publish(event)
+        return event
+
+    async def publish(self, *events: Event) -> None:
+        """Publish events, unless they are to be lost."""
+        if self.losing:
+            self.losing -= 1
+            return
+        keys = self.topology.keys_of(events[0].group_id, events[0].to)
+        await self.bus.publish(self.topology.events, keys, encode_envelope(Events(events)))
+
+    async def _tell(self, user: User, body: AnyBody) -> None:
+        await self.publish(self._append(user_stream(user.id), body))
+
+    def _append(self, stream: str, body: AnyBody, nonce: str = "", command_id: int = 0) -> Event:
+        events = self.streams[stream]
+        message_id = self.ids.next_id(now_ms()) if isinstance(body, MessageCreated) else 0
+        record = Record(len(events) + 1, now_ms(), body, command_id, nonce, message_id)
+        owner = owner_of(stream)
+        match stream[0]:
+            case "g":
+                event = Event(stream, record, group_id=owner)
+            case "u":
+                event = Event(stream, record, to=(owner,))
+            case _:
+                channel = self.channels[owner]
+                event = Event(stream, record, channel.group_id, tuple(user.id for user in channel.recipients))
+        events.append(event)
+        return event
+
+    # What groups and history answer.
+
+    async def serve(self, supervisor: Supervisor) -> None:
+        """Start the stand-ins."""
+        groups: dict[type[Any], Any] = {
+            calls.ReadSession: self._answers(self.read_session),
+            calls.ReadGroups: self._answers(self.read_groups),
+            calls.ReadAccess: self._answers(self.read_access),
+            calls.ReadChanges: self._answers(lambda call: self.read_events(call.stream, call.after_seq, call.limit)),
+        }
+        history: dict[type[Any], Any] = {
+            calls.ReadChannelEvents: self._answers(
+                lambda call: self.read_events(channel_stream(call.channel_id), call.after_seq, call.limit)
+            )
+        }
+        supervisor.start("groups", serve_calls(self.bus, self.topology, "groups", groups))
+        supervisor.start("history", serve_calls(self.bus, self.topology, "history", history))
+        for shard in range(self.topology.shards):
+            supervisor.start("shard", self._sequence(shard))
+
+    def _answers(self, read: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
+        async def handler(call: Any) -> Any:
+            kind = type(call)
+            self.asked.append(call)
+            if self.failing.get(kind, 0):
+                self.failing[kind] -= 1
+                raise Unavailable
+            answer = read(call)
+            if (gate := self.gates.get(kind)) is not None:
+                await gate.wait()
+            return answer
+
+        return handler
+
+    def _head(self, channel: Channel) -> tuple[Channel, int, int]:
+        events = self.streams[channel_stream(channel.id)]
+        return channel, len(events), max((event.record.id for event in events), default=0)
+
+    def read_session(self, call: calls.ReadSession) -> calls.SessionView | None:
+        """Answer `ReadSession`."""
+        user = self.users.get(call.user_id)
+        if user is None:
+            return None
+        memberships = tuple(members[user.id] for members in self.members.values() if user.id in members)
+        directs = tuple(
+            calls.DirectView(*self._head(channel)) for channel in self.channels.values() if user in channel.recipients
+        )
+        return calls.SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs)
+
+    def read_groups(self, call: calls.ReadGroups) -> tuple[calls.GroupView, ...]:
+        """Answer `ReadGroups`."""
+        return tuple(
+            calls.GroupView(
+                self.groups[group_id],
+                len(self.streams[group_stream(group_id)]),
+                tuple(
+                    calls.ChannelView(*self._head(channel))
+                    for channel in self.channels.values()
+                    if channel.group_id == group_id
+                ),
+                tuple(self.members[group_id].values())[:100],
+                len(self.members[group_id]),
+            )
+            for group_id in call.group_ids
+            if group_id in self.groups
+        )
+
+    def read_access(self, call: calls.ReadAccess) -> calls.Access:
+        """Answer `ReadAccess`."""
+        channel, user = self.channels.get(call.channel_id), self.users.get(call.user_id)
+        if channel is None or user is None:
+            return calls.Access(None, user, 0, can_view=False, can_send=False)
+        if not channel.group_id:
+            is_in = user in channel.recipients
+            return calls.Access(channel if is_in else None, user, 0, is_in, is_in)
+        is_in = user.id in self.members[channel.group_id]
+        return calls.Access(channel, user, len(self.streams[group_stream(channel.group_id)]), is_in, is_in)
+
+    def read_events(self, stream: str, after_seq: int, limit: int) -> calls.EventPage:
+        """Answer `ReadChanges` and `ReadChannelEvents`."""
+        events = self.streams[stream][after_seq:]
+        return calls.EventPage(tuple(events[:limit]), has_more=len(events) > limit)
+
+    async def _sequence(self, shard: int) -> None:
+        bindings = self.topology.log_bindings(shard)
+        async with self.bus.subscribe(self.topology.log_queue(shard), bindings) as subscription:
+            while True:
+                batch = await subscription.take(64)
+                for delivery in batch.deliveries:
+                    envelope = decode_for_shard(delivery.body)
+                    if self.gates_of_log is not None:
+                        await self.gates_of_log.wait()
+                    await self._store(envelope)
+                await subscription.ack(batch.deliveries)
+
+    async def _store(self, envelope: Commands) -> None:
+        for command in envelope.items:
+            reply = Reply(command.command_id)
+            if isinstance(command, SendMessage):
+                reply = await self._store_message(command)
+            key = self.topology.node_key(command.reply_to)
+            await self.bus.publish(self.topology.events, (key,), encode_envelope(Replies((reply,))))
+
+    async def _store_message(self, command: SendMessage | OpenDirect) -> Reply:
+        if not isinstance(command, SendMessage):
+            raise TypeError("the world opens direct channels by itself")
+        self.commands.append(command)
+        stream = channel_stream(command.channel_id)
+        for event in self.streams[stream]:
+            body = event.record.body
+            is_same = isinstance(body, MessageCreated) and body.author.id == command.author.id
+            if is_same and command.nonce and event.record.nonce == command.nonce:
+                return Reply(command.command_id, seq=event.record.seq, id=event.record.id)
+        if command.refusal:
+            return Reply(command.command_id, error=command.refusal, message="no")
+        body = MessageCreated(command.author, command.content, command.reference_id)
+        event = self._append(stream, body, command.nonce, command.command_id)
+        await self.publish(event)
+        return Reply(command.command_id, seq=event.record.seq, id=event.record.id)
+
+
+def settings_of(*, limits: LimitSettings | None = None, **gateway: Any) -> Settings:
+    """Return settings for a node on a free port of this machine."""
+    return Settings(
+        http=HttpSettings(port=0),
+        limits=limits or LimitSettings(enabled=False),
+        gateway=GatewaySettings(**gateway),
+    )
+
+
+@asynccontextmanager
+async def open_world() -> AsyncIterator[World]:
+    """Open a world with its services running."""
+    world = World()
+    async with Supervisor("world") as supervisor:
+        await world.serve(supervisor)
+        yield world
+
+
+class ServedNode:
+    """A node behind a real socket."""
+
+    def __init__(self, gateway: Gateway, port: int, metrics: Metrics) -> None:
+        self.gateway = gateway
+        self.port = port
+        self.url = f"ws://127.0.0.1:{port}/gateway?v=10&encoding=json"
+        self.metrics = metrics
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions take part."""
+        return int(self.metrics.registry.get_sample_value("starling_gateway_hub_sessions") or 0)
+
+    async def wait_sessions(self, count: int) -> None:
+        """Wait until so many sessions take part."""
+        async with asyncio.timeout(10):
+            while self.sessions != count:
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def open_node(
+    world: World, settings: Settings | None = None, *, name: str = "node", registry: SessionRegistry | None = None
+) -> AsyncIterator[ServedNode]:
+    """Open a node of the world behind uvicorn."""
+    settings = settings or settings_of()
+    metrics = Metrics()
+    bound = bind_socket(settings.http)
+    port: int = bound.getsockname()[1]
+    settings = settings.model_copy(update={"http": settings.http.model_copy(update={"port": port})})
+    async with Supervisor(name) as supervisor:
+        gateway = assemble(
+            settings,
+            name=name,
+            bus=world.bus,
+            topology=world.topology,
+            tokens=world.tokens,
+            registry=registry or MemoryRegistry(),
+            metrics=metrics,
+            supervisor=supervisor,
+            now=now_ms,
+            clock=asyncio.get_running_loop().time,
+        )
+        gateway.start(supervisor)
+        app = create_app(
+            settings.http,
+            metrics=metrics,
+            routers=(router,),
+            state={"gateway": gateway, "tokens": world.tokens},
+            probes=gateway.readiness(),
+        )
+        async with open_server(app, settings.http, bound, ws=gateway.connection_factory):
+            yield ServedNode(gateway, port, metrics)
+            await gateway.drain()
+
+
+class Client:
+    """A WebSocket client that keeps what it got."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.dispatches: list[dict[str, Any]] = []
+        self.ready: dict[str, Any] = {}
+        self._nonces = itertools.count(1)
+
+    async def send(self, op: int, d: Any = None) -> None:
+        """Send a frame."""
+        await self.socket.send(json.dumps({"op": op, "d": d}))
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next frame."""
+        async with asyncio.timeout(10):
+            frame: dict[str, Any] = json.loads(await self.socket.recv())
+        if frame["op"] == 0:
+            self.dispatches.append(frame)
+        return frame
+
+    async def until(self, wanted: int | str) -> dict[str, Any]:
+        """Return the payload of the next frame with this opcode, or of the next dispatch of this name."""
+        while True:
+            frame = await self.receive()
+            if wanted in (frame["op"], frame["t"]):
+                return frame  # its `d` is the payload
+
+    async def identify(self, token: str, **fields: Any) -> dict[str, Any]:
+        """Say IDENTIFY and return READY's payload, once all groups in it came too."""
+        await self.send(2, {"token": token, "properties": {}, **fields})
+        self.ready = (await self.until("READY"))["d"]
+        for _ in self.ready["guilds"]:
+            await self.until("GUILD_CREATE")
+        return self.ready
+
+    async def post(self, channel: Channel, content: str, **fields: Any) -> str:
+        """Say MESSAGE_SEND with a new nonce and return it."""
+        nonce = f"n{next(self._nonces)}"
+        await self.send(100, {"channel_id": str(channel.id), "content": content, "nonce": nonce, **fields})
+        return nonce
+
+    async def closed(self) -> int:
+        """Return the code that the server closes with, whatever comes before."""
+        async with asyncio.timeout(10):
+            try:
+                while True:
+                    await self.socket.recv()
+            except ConnectionClosed as closed:
+                return closed.rcvd.code if closed.rcvd is not None else 1006
+
+    def got(self, name: str) -> list[dict[str, Any]]:
+        """Return the payloads of all dispatches of a name so far."""
+        return [frame["d"] for frame in self.dispatches if frame["t"] == name]
+
+
+@asynccontextmanager
+async def open_client(node: ServedNode, token: str = "", **options: Any) -> AsyncIterator[Client]:
+    """Connect and read HELLO; with a token, identify too."""
+    async with connect(node.url, compression=None, **options) as socket:
+        client = Client(socket)
+        hello = await client.receive()
+        assert hello["op"] == 10
+        if token:
+            await client.identify(token)
+        yield client
