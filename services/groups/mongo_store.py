@@ -150,7 +150,7 @@ class MongoGroups:
         query = {"user_id": user_id, "present": True, "group_id": {"$gt": 0, "$lte": MAX_ID}}
         cursor = self._mongo["memberships"].find(query, {"group_id": 1}).sort("group_id", 1).limit(limit)
         async with self._mongo.asking():
-            return [document["group_id"] for document in await cursor.to_list(limit)]
+            return [int(document["group_id"]) for document in await cursor.to_list(limit)]
 
     async def _put(self, collection: str, key: int | str, seq: int, value: msgspec.Struct, **marks: bool) -> None:
         fields = {"v": _VERSION, **msgspec.to_builtins(value), **marks}
@@ -172,7 +172,7 @@ class MongoGroups:
 
 
 def _claim_of(document: Document) -> Claim:
-    return Claim(document["_id"], document["owner"], document["at"])
+    return msgspec.convert({**document, "key": document["_id"]}, Claim)  # the driver's own Int64 ends here
 
 
 def _value_of(document: Any, kind: type[T]) -> T | None:

@@ -95,16 +95,14 @@ class Views:
         Whatever was answered or published before this call is in them: both come after the head was raised.
         So the head is read before the facts.
         """
-        channel = await self._find_channel(channel_id)
-        group_id = channel.group_id if channel is not None else 0
-        head = await self._streams.read_head(group_stream(group_id)) if group_id else Head("")
-        user = (await self._groups.read_users((user_id,))).get(user_id)
+        channel, user = await asyncio.gather(self._find_channel(channel_id), self.read_user(user_id))
         if channel is None or user is None:
             return Access(None, user, 0, can_view=False, can_send=False)
-        if not group_id:
+        if not channel.group_id:
             is_recipient = any(recipient.id == user_id for recipient in channel.recipients)
             return Access(channel if is_recipient else None, user, 0, is_recipient, is_recipient)
-        state = await self._groups.read_member(group_id, user_id)
+        head = await self._streams.read_head(group_stream(channel.group_id))
+        state = await self._groups.read_member(channel.group_id, user_id)
         is_member = state is not None and state.member is not None
         return Access(channel, user, head.projected, can_view=is_member, can_send=is_member)
 

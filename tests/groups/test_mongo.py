@@ -1,0 +1,126 @@
+"""The same promises on MongoDB's wire, for a few programs: races, every step of a join, rivals by Hypothesis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import count
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from services.groups.mongo_store import MongoGroups
+from shared.core.stream import group_stream, user_stream
+from shared.mongo import Mongo, open_database
+from shared.mongo_streams import MongoStreams
+from shared.settings import MongoSettings
+from shared.streams import StreamStore
+from tests.core.change_model import Replicas
+from tests.groups.fuse import Crash, Fuse
+from tests.groups.world import Replica, World, open_world
+
+pytestmark = pytest.mark.servers
+
+STEPS_APART = 4
+"""Every so many steps of a join a process dies; all of them are tried in memory."""
+
+
+@pytest.fixture
+async def mongo(mongo_url: str) -> AsyncIterator[Mongo]:
+    """Return an empty database."""
+    async with open_database(MongoSettings(url=mongo_url, database=f"groups_{uuid4().hex}")) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def world(mongo: Mongo) -> AsyncIterator[World]:
+    """Return a world whose stores are MongoDB's."""
+    async with open_world(MongoStreams(mongo), MongoGroups(mongo)) as opened:
+        yield opened
+
+
+async def test_joins_and_leaves(world: World, groups: Replica, rival: Replica) -> None:
+    """Users join and leave on two replicas at once: each change is one event, and projections follow."""
+    ann, _ = await groups.register("ann")
+    group, _ = await groups.create_group(ann, "Room")
+    users = [(await groups.register(f"user{number}"))[1] for number in range(12)]
+    await world.follow(f"g.{group}", *(f"u.{user}" for user in users))
+
+    async def come_and_go(place: int, user: int) -> None:
+        here, there = (groups, rival) if place % 2 else (rival, groups)
+        await here.groups.memberships.join(user, "room")
+        if place % 3 == 0:
+            await there.groups.memberships.leave(user, group)
+
+    await asyncio.gather(*(come_and_go(place, user) for place, user in enumerate(users)))
+    view = await groups.groups.views.read_group(group)
+    assert view is not None
+    assert [member.user.id for member in view.members[1:]] == [user for place, user in enumerate(users) if place % 3]
+    assert world.seqs_heard(group_stream(group)) == list(range(2, view.seq + 1))
+    for place, user in enumerate(users):
+        assert len(world.bodies_heard(user_stream(user))) == 1 + (place % 3 == 0)
+
+
+async def test_one_of_everything(world: World, groups: Replica, rival: Replica) -> None:
+    """Names and pairs have one owner on a real unique key too."""
+    replicas = (groups, rival)
+    outcomes = await asyncio.gather(
+        *(replicas[number % 2].groups.accounts.register("ann", "a long password") for number in range(6)),
+        return_exceptions=True,
+    )
+    ((_, ann),) = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
+    _, bob = await groups.register("bob")
+    pairs = ((ann.id, bob), (bob, ann.id)) * 3
+    opened = await asyncio.gather(
+        *(replicas[number % 2].groups.directs.open(*pair) for number, pair in enumerate(pairs))
+    )
+    assert len({channel.id for channel in opened}) == 1
+    assert [view.channel for view in await rival.groups.views.list_directs(bob)] == [opened[0]]
+
+
+async def test_join_that_dies(world: World, groups: Replica) -> None:
+    """A join that dies half-way is finished by its repeat."""
+    ann, _ = await groups.register("ann")
+    _, channel = await groups.create_group(ann, "Room")
+    for step in count(1, STEPS_APART):
+        _, user = await groups.register(f"user{step}")
+        await world.follow(f"u.{user}")
+        died = False
+        async with world.open_replica(fuse=Fuse(step, "after")) as dying:
+            try:
+                await dying.groups.memberships.join(user, "room")
+            except Crash:
+                died = True
+        await groups.groups.memberships.join(user, "room")
+        assert len(world.bodies_heard(user_stream(user))) == 1
+        assert (await groups.groups.views.read_access(channel, user)).can_send
+        if not died:
+            break
+    world.now += 1_500
+    await groups.groups.changes.sweep()
+    assert await world.streams.find_dirty(world.now, 10) == []
+
+
+def test_rivals(mongo_url: str) -> None:
+    """The laws of changes under rivals, crashes and late writes, for a bounded number of programs."""
+    with asyncio.Runner() as runner:
+        database = open_database(MongoSettings(url=mongo_url, database=f"changes_{uuid4().hex}"))
+        mongo = runner.run(database.__aenter__())
+        streams = count(1)
+
+        class ReplicasOnMongo(Replicas):
+            def open_store(self) -> tuple[asyncio.Runner, StreamStore, str]:
+                return runner, MongoStreams(mongo), f"g:{next(streams)}"
+
+            def close_store(self) -> None:
+                """Leave the database open for the next program."""
+
+        bounded = settings(
+            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        )
+        try:
+            run_state_machine_as_test(ReplicasOnMongo, settings=bounded)
+        finally:
+            runner.run(database.__aexit__(None, None, None))
