@@ -51,6 +51,7 @@ def _command(files: Path, port: int) -> list[str]:
         return [
             str(embedded),
             *("--host", "127.0.0.1", "--port", str(port), "--storage-path", str(files), "--standalone"),
+            "--sync-on-commit",  # else an acknowledged message could be lost with the machine's power
         ]
     raise NotInstalled("no mongod on the PATH and no secantusdb in this environment (pip install secantusdb)")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -105,6 +106,27 @@ async def test_two_people_talk_through_make_run(tmp_path: Path) -> None:
                 assert heard["content"] == "good morning"
             said[channel].append("good morning")
             await check_history(ben, said)
+
+
+async def test_what_was_acknowledged_survives_kill_9_of_everything(tmp_path: Path) -> None:
+    """Acknowledged means stored: database and services are killed right after the last ack, and all of it is there."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with AsyncExitStack() as stack:
+        with running(port, tmp_path) as run:
+            await asyncio.to_thread(run.read_until, "starling is ready")
+            (ada,) = await stack.enter_async_context(open_people(Door(url, url, (url,)), "ada"))
+            channel = (await ada.create_group(f"Garden {uuid4().hex[:8]}"))["channels"][0]["id"]
+            async with open_devices((ada, 0)) as (phone,):
+                acks = await asyncio.gather(*(phone.say(channel, f"message {number}") for number in range(20)))
+                for child in run.children():
+                    os.kill(child, signal.SIGKILL)
+            stored = {ack["d"]["id"]: ack["d"]["seq"] for ack in acks}
+            await asyncio.to_thread(run.process.communicate)
+        with running(port, tmp_path) as run:
+            await asyncio.to_thread(run.read_until, "starling is ready")
+            assert {message["id"]: message["seq"] for message in await ada.read_all(channel)} == stored
+            assert sorted(stored.values()) == list(range(1, 21))
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
