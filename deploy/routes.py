@@ -1,0 +1,46 @@
+"""Which service owns which path: the front door's table, in one place.
+
+Deployment code. DESIGN.md section 7 lists the routes; here they are as ordered patterns, for every front door that
+routes by path (deploy/nginx, deploy/local). tests/deploy holds them against the routers of the services.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+SERVICES: Final = ("gateway", "groups", "history")
+
+HIDDEN: Final = ("/metrics",)
+"""Served by each process, and by no front door: 404 there."""
+ALIVE: Final = "/healthz"
+"""Answered by the front door itself: it lives."""
+READY: Final = "/readyz"
+"""Answered by the front door for the whole: one replica of each service says that it may take traffic."""
+
+
+class Route(NamedTuple):
+    """Paths that match the pattern belong to the service.
+
+    The pattern is anchored at its start, means the same to Python and to PCRE, and is matched against the path as decoded.
+    """
+
+    pattern: str
+    service: str
+
+
+ROUTES: Final = (
+    # The WebSocket. Its connections are long: front doors give this service their long time-outs, too.
+    Route(r"^/gateway/?$", "gateway"),
+    Route(r"^/api/v10/gateway(/|$)", "gateway"),
+    Route(r"^/api/v10/channels/[^/]+/typing$", "gateway"),
+    Route(r"^/api/v10/channels/[^/]+/(messages|events|pins)(/|$)", "history"),
+    # All the rest, also what no one serves: groups refuses it in the API's own words.
+    Route(r"^/", "groups"),
+)
+"""In order; the first that matches counts."""
+
+
+def service_of(path: str) -> str:
+    """Return the service that owns a decoded path; hidden and probe paths are the caller's to know."""
+    return next(route.service for route in ROUTES if re.search(route.pattern, path))
