@@ -22,7 +22,7 @@ READY: Final = "/readyz"
 class Route(NamedTuple):
     """Paths that match the pattern belong to the service.
 
-    The pattern is anchored at its start, means the same to Python and to PCRE, and is matched against the path as decoded.
+    The pattern is anchored at its start, means the same to Python and to PCRE, and is matched against the decoded path.
     """
 
     pattern: str
