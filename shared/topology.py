@@ -107,6 +107,14 @@ class Topology:
         """Return a process's queue of invalidations: exclusive, small; a gap drops the whole local cache."""
         return Queue(f"{self.prefix}.invalidate.{process}", exclusive=True, max_bytes=4 * 1024 * 1024)
 
+    def replica_queue(self, name: str) -> Queue:
+        """Return a replica's queue of its peers' signs of life: exclusive, small; a lost sign is no loss."""
+        return Queue(f"{self.prefix}.replica.{name}", exclusive=True, max_bytes=256 * 1024)
+
+    def replicas_key(self, service: str) -> str:
+        """Return the key that reaches all replicas of a service."""
+        return f"r.{service}"
+
     def node_key(self, node: str) -> str:
         """Return the key that reaches one node."""
         return f"n.{node}"

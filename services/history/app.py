@@ -6,13 +6,16 @@ as `app.state.history`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.history.core.sequencer import AnyCommand, Settled
+from services.history.core.spread import Spread
 from services.history.handlers import handlers_of
 from services.history.pages import Pages
 from services.history.rest import History, router
+from services.history.spreading import give_signs, hear_signs
 from services.history.worker import ShardWorker, follow_invalidations
 from shared.command_log import open_command_log
 from shared.core.limits import Budgets
@@ -44,6 +47,11 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
         if settled.given_back:
             stored.labels("given_back").inc(len(settled.given_back))
 
+    spread = Spread(name)
+
+    def clock_ms() -> int:
+        return int(time.monotonic() * 1000)
+
     workers = [
         ShardWorker(
             number,
@@ -54,14 +62,25 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             lease=storage.lease,
             now=parts.now,
             observe=observe,
+            rank=lambda shard: spread.rank(shard, clock_ms()),
         )
         for number in range(topology.shards)
     ]
+    parts.metrics.watch(
+        "starling_history",
+        "shards and replicas as this replica sees them",
+        lambda: {
+            "shards_active": sum(worker.is_active for worker in workers),
+            "replicas_alive": len(spread.alive(clock_ms())),
+        },
+    )
     limits = settings.limits
     async with open_command_log(bus, topology, name) as commands:
         supervisor = parts.supervisor
         shards = [worker.shard for worker in workers]
         supervisor.start("history.invalidations", follow_invalidations(bus, topology, name, shards, parts.now))
+        supervisor.start("history.signs_heard", hear_signs(bus, topology, name, spread, clock_ms))
+        supervisor.start("history.signs_given", give_signs(bus, topology, name))
         supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages)))
         for number, worker in enumerate(workers):
             supervisor.start(f"history.shard.{number}", worker.run())

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from services.history.core.sequencer import AnyCommand, CheckAccess, Settled, Shard, sequence
+from services.history.core.spread import OWNER, STANDBY
 from shared.bus import Batch, Bus, BusUnavailable, Subscription
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import (
@@ -38,6 +39,10 @@ from shared.topology import Binding, Topology
 PREFETCH: Final = 64
 """Envelopes in a worker's hands; a batch is what is there."""
 _BACKOFF_S: Final = (0.05, 5.0)
+_LOOK_S: Final = 1.0
+"""How often a worker looks whether the shard is still its own."""
+_STAY_S: Final = 10.0
+"""How long a standby that stepped back does not do so again."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -64,8 +69,11 @@ class ShardWorker:
         lease: IdLease,
         now: Callable[[], int],
         observe: Callable[[Sequence[AnyCommand], Settled], None],
+        rank: Callable[[int], int] = lambda number: OWNER,
     ) -> None:
         self.shard = Shard()
+        self.is_active = False
+        self._stepped_back_at = float("-inf")
         self._number = number
         self._bus = bus
         self._topology = topology
@@ -74,27 +82,52 @@ class ShardWorker:
         self._lease = lease
         self._now = now
         self._observe = observe
+        self._rank = rank
 
     async def run(self) -> None:
-        """Consume the shard for ever. Run as a supervised task.
+        """Consume the shard for ever, while it is ours to own or to stand by. Run as a supervised task.
 
-        A shard is given back by closing its subscription: then what is unacked is delivered again, in order.
+        A shard is given back by closing its subscription between two batches: then what is unacked is
+        delivered again, in order, to the next in line.
         """
         queue = self._topology.log_queue(self._number)
         bindings = self._topology.log_bindings(self._number)
         while True:
-            try:
-                async with self._bus.subscribe(queue, bindings, prefetch=PREFETCH) as subscription:
-                    while await self._work(subscription):
-                        pass
-            except BusUnavailable as error:
-                log.warning("shard_unavailable", shard=self._number, reason=str(error))
-            self.shard.forget()
-            await asyncio.sleep(_BACKOFF_S[0])
+            if self._rank(self._number) <= STANDBY:
+                try:
+                    async with self._bus.subscribe(queue, bindings, prefetch=PREFETCH) as subscription:
+                        await self._consume(subscription)
+                except BusUnavailable as error:
+                    log.warning("shard_unavailable", shard=self._number, reason=str(error))
+                self.is_active = False
+                self.shard.forget()
+                await asyncio.sleep(_BACKOFF_S[0])
+            else:
+                await asyncio.sleep(_LOOK_S)
 
-    async def _work(self, subscription: Subscription) -> bool:
+    async def _consume(self, subscription: Subscription) -> None:
+        """Work until the shard is to be given back.
+
+        Who came to a queue first is its active consumer, so a standby that meets work while the owner lives
+        steps behind it once; meeting work again soon, it stays: then the owner does not consume.
+        """
+        clock = asyncio.get_running_loop().time
+        while (rank := self._rank(self._number)) <= STANDBY:
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    batch = await subscription.take(PREFETCH)
+            except TimeoutError:
+                continue
+            if batch.deliveries:
+                self.is_active = True
+            if not await self._work(subscription, batch):
+                return
+            if batch.deliveries and rank == STANDBY and clock() - self._stepped_back_at >= _STAY_S:
+                self._stepped_back_at = clock()
+                return
+
+    async def _work(self, subscription: Subscription, batch: Batch) -> bool:
         """Settle one batch; False to give the shard back."""
-        batch = await subscription.take(PREFETCH)
         if batch.gap:
             self.shard.forget()  # somebody else may have had the shard meanwhile
         commands, ends = self._decode(batch)

@@ -1,0 +1,100 @@
+"""Shards are spread over the replicas that live, and handed on without loss, doubling or disorder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.history.core.spread import ALIVE_MS, OWNER, STANDBY, Sign, Spread, decode_sign, encode_sign, ranking
+from services.history.spreading import give_signs, hear_signs
+from services.history.worker import ShardWorker
+from shared.command_log import open_command_log
+from shared.core.ids import IdSource
+from shared.memory_bus import MemoryBus
+from shared.rpc import Rpc
+from tests.history.test_worker import send_of
+from tests.history.world import NOW, TOPOLOGY, FaultyStreams, Lease
+
+names = st.lists(st.text("abcdef", min_size=1, max_size=4), min_size=1, max_size=6, unique=True)
+
+
+@given(names)
+def test_every_replica_ranks_alike_and_a_death_moves_only_its_shards(replicas: list[str]) -> None:
+    """Whoever hears the same replicas agrees on owner and standby; when the owner dies the standby is next."""
+    for shard in range(16):
+        owner, *others = ranking(shard, replicas)
+        assert ranking(shard, replicas[::-1]) == [owner, *others]
+        assert ranking(shard, others) == others
+
+
+def test_shards_are_shared_out() -> None:
+    """With a few replicas none is without work on 64 shards, none has most of it."""
+    owners = Counter(ranking(shard, ["history-1", "history-2", "history-3"])[0] for shard in range(64))
+    assert min(owners.values()) >= 10
+
+
+def test_silence_is_death_and_leaving_is_known_at_once() -> None:
+    """A replica counts until `ALIVE_MS` after its last sign, and no longer once it said that it leaves."""
+    spread = Spread("a")
+    spread.hear(Sign("b"), 0)
+    assert spread.alive(ALIVE_MS - 1) == ["a", "b"]
+    assert spread.alive(ALIVE_MS) == ["a"]
+    spread.hear(Sign("b"), ALIVE_MS)
+    spread.hear(Sign("b", leaves=True), ALIVE_MS)
+    assert spread.alive(ALIVE_MS) == ["a"]
+
+
+def test_signs_travel_and_nonsense_does_not() -> None:
+    """What is sent is what is heard; unreadable bytes are nobody's sign."""
+    assert decode_sign(encode_sign(Sign("a", leaves=True))) == Sign("a", leaves=True)
+    assert decode_sign(b"\xc1") is None
+
+
+async def test_replicas_hear_each_other() -> None:
+    """Signs go over the bus; a replica that ends says so."""
+    bus, spread = MemoryBus(), Spread("a")
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
+        hearing = tasks.create_task(hear_signs(bus, TOPOLOGY, "a", spread, lambda: 0))
+        await asyncio.sleep(0)
+        giving = tasks.create_task(give_signs(bus, TOPOLOGY, "b"))
+        while spread.alive(0) != ["a", "b"]:
+            await asyncio.sleep(0)
+        giving.cancel()
+        while spread.alive(0) != ["a"]:
+            await asyncio.sleep(0)
+        hearing.cancel()
+
+
+async def test_a_shard_is_handed_on_under_load() -> None:
+    """Owner and standby swap again and again while messages flow: each is stored once, in the order of the sends."""
+    bus, streams = MemoryBus(), FaultyStreams()
+    ranks = {"a": OWNER, "b": STANDBY}
+
+    def worker(name: str, number: int) -> ShardWorker:
+        return ShardWorker(
+            0,
+            bus=bus,
+            topology=TOPOLOGY,
+            streams=streams,
+            rpc=Rpc(bus, TOPOLOGY),
+            lease=Lease(IdSource(number)),
+            now=lambda: NOW,
+            observe=lambda commands, settled: None,
+            rank=lambda shard: ranks[name],
+        )
+
+    async with open_command_log(bus, TOPOLOGY, "history") as commands, asyncio.TaskGroup() as tasks:
+        working = [tasks.create_task(worker(name, number).run()) for number, name in enumerate(ranks, 1)]
+        await asyncio.sleep(0)
+        seqs = []
+        for begin in range(0, 200, 20):
+            if begin % 40 == 0:
+                ranks["a"], ranks["b"] = ranks["b"], ranks["a"]
+            sends = (commands.send(send_of(begin + n), timeout_s=5) for n in range(1, 21))
+            seqs += [reply.seq for reply in await asyncio.gather(*sends)]
+        assert seqs == list(range(1, 201))
+        for task in working:
+            task.cancel()
