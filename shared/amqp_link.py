@@ -37,7 +37,13 @@ Raises `BusUnavailable` when the set-up fails.
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise what aiormq raises as `BusUnavailable` or `Unroutable`. Put nothing but its calls inside."""
+    """Raise what aiormq raises as `BusUnavailable` or `Unroutable`. Put nothing but its calls inside.
+
+    A cancellation of the task comes out as one, and nothing else does. aiormq breaks both: it ends what waits
+    for a lost connection by a CancelledError that nobody asked for, and its `asyncio.wait_for` (before
+    Python 3.12) drops a cancellation that comes together with the result. `Task.cancelling` knows the truth.
+    """
+    cancels = _cancels()
     try:
         yield
     except (BusUnavailable, Unroutable):
@@ -45,14 +51,19 @@ def translated() -> Iterator[None]:
     except PublishError as returned:
         raise Unroutable(str(returned)) from returned
     except asyncio.CancelledError:
-        # aiormq ends what waits for a lost connection by a CancelledError that nobody asked for.
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if _cancels() > cancels:
             raise
         raise BusUnavailable("the connection was lost") from None
     except Exception as failure:
         # All of them: on some paths aiormq rejects its futures with a bare Exception.
         raise BusUnavailable(repr(failure)) from failure
+    if _cancels() > cancels:
+        raise asyncio.CancelledError
+
+
+def _cancels() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 class Link:

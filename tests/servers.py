@@ -11,13 +11,16 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
+import aiormq
+
 from deploy.local.mongo import start_mongo
 from deploy.local.process import NotInstalled, StartFailed, exchange_bytes, free_port, start_child
+from shared.topology import Topology
 
 SOCKET_VARIABLE = "STARLING_TEST_SERVERS_SOCKET"
 _ASK_DEADLINE_S = 100.0  # below the time-out of a test, above the slowest start
@@ -173,3 +176,14 @@ _STARTERS: dict[str, Callable[[Path, ExitStack], str]] = {
     "redis": _start_redis,
     "rabbitmq": _start_rabbitmq,
 }
+
+
+async def forget_topology(url: str, topology: Topology, services: Iterable[str] = ()) -> None:
+    """Delete from a broker everything durable that a test's topology declared, for brokers that outlive the run."""
+    connection = await aiormq.connect(url)
+    channel = await connection.channel()
+    for queue in (*map(topology.log_queue, range(topology.shards)), *map(topology.rpc_queue, services)):
+        await channel.queue_delete(queue.name)
+    for exchange in (topology.events, topology.log, topology.rpc, topology.invalidate):
+        await channel.exchange_delete(exchange.name)
+    await connection.close()
