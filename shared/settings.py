@@ -95,6 +95,7 @@ class GatewaySettings(BaseModel, frozen=True):
     handshake_timeout: timedelta = Field(timedelta(seconds=10), description="from TCP connect to the upgrade")
     identify_timeout: timedelta = Field(timedelta(seconds=15), description="from HELLO to IDENTIFY")
     send_timeout: timedelta = Field(timedelta(seconds=10), description="how long a sender waits for its ack")
+    compare_interval: timedelta = Field(timedelta(seconds=30), description="how often a node looks for missed events")
     unbind_linger: timedelta = Field(timedelta(seconds=30), description="how long an unused binding is kept")
     send_buffer_bytes: int = Field(4 * 1024 * 1024, description="unsent bytes at which a slow consumer is closed")
     origins: tuple[str, ...] = Field((), description="allowed Origin headers; empty: any")

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from services.gateway.bindings import Bindings
+from services.gateway.comparing import Comparing
 from services.gateway.connection import Connection
 from services.gateway.core.hub import Hub
 from services.gateway.core.session import SessionRules
@@ -46,9 +47,21 @@ _LONGEST_SWEEP_S: Final = 2.5
 class Gateway:
     """One node, as composition and routes see it."""
 
-    def __init__(self, node: Node, delivery: Delivery, registrar: Registrar, commands: CommandLog, url: str) -> None:
+    def __init__(
+        self,
+        node: Node,
+        delivery: Delivery,
+        comparing: Comparing,
+        registrar: Registrar,
+        commands: CommandLog,
+        *,
+        url: str,
+        compare_interval_s: float,
+    ) -> None:
         self.node = node
         self.url = url
+        self.comparing = comparing
+        self._compare_interval_s = compare_interval_s
         self._delivery = delivery
         self._registrar = registrar
         self._commands = commands
@@ -76,6 +89,7 @@ class Gateway:
     def start(self, supervisor: Supervisor) -> None:
         """Start the tasks of the node."""
         supervisor.start("gateway.delivery", self._delivery.run(supervisor))
+        supervisor.start("gateway.comparing", self.comparing.run(self._compare_interval_s))
         supervisor.start("gateway.registrar", self._registrar.run())
         rules = self.node.rules
         shortest = min(rules.identify_timeout_s, rules.silence_s)
@@ -153,7 +167,15 @@ def assemble(
         ("node", node.statistics),
     ):
         metrics.watch(f"starling_gateway_{noun}", f"The node's {noun}", statistics)
-    return Gateway(node, delivery, registrar, commands, url)
+    return Gateway(
+        node,
+        delivery,
+        Comparing(hub, following, rpc, metrics),
+        registrar,
+        commands,
+        url=url,
+        compare_interval_s=ours.compare_interval.total_seconds(),
+    )
 
 
 @asynccontextmanager

@@ -63,7 +63,11 @@ class Bindings:
                 self._work.set()
 
     async def run(self, subscription: Subscription) -> None:
-        """Keep the queue's bindings as wanted, for ever."""
+        """Keep the bindings of this subscription's queue as wanted, for ever. A new one begins without any."""
+        self._bound.clear()
+        self._to_unbind.clear()
+        self._to_bind |= dict.fromkeys(self._users)
+        self._work.set()
         while True:
             await self._work.wait()
             self._work.clear()
@@ -81,13 +85,17 @@ class Bindings:
                 # The subscription keeps what was asked and binds on reconnect; a gap tells when.
                 log.warning("bindings_unconfirmed", bind=len(bind), unbind=len(unbind), reason=str(error))
                 in_force = False
+            except asyncio.CancelledError:
+                in_force = False
+                raise
+            finally:
+                if done is not None:
+                    done.set_result(in_force)
             self._bound.update(bind)
             for key in bind:
                 if key not in self._users:
                     self._to_unbind[key] = None
                     self._work.set()
-            if done is not None:
-                done.set_result(in_force)
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""

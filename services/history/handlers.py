@@ -6,12 +6,14 @@ Ring 4 (shell). Bounds what a caller may ask for at once; the answers are `servi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from services.history.pages import MAX_LIMIT, Pages
-from shared.core.calls import Call, EventPage, ReadChannelEvents
+from shared.core.calls import Call, EventPage, ReadChannelEvents, ReadHeads
 from shared.core.errors import Unavailable
 from shared.streams import StoreUnavailable
+
+MAX_HEADS: Final = 1_000
 
 
 def handlers_of(pages: Pages) -> Mapping[type[Call], Callable[[Any], Awaitable[Any]]]:
@@ -23,4 +25,10 @@ def handlers_of(pages: Pages) -> Mapping[type[Call], Callable[[Any], Awaitable[A
         except StoreUnavailable as error:
             raise Unavailable from error
 
-    return {ReadChannelEvents: read_channel_events}
+    async def read_heads(call: ReadHeads) -> dict[str, int]:
+        try:
+            return await pages.heads(call.streams[:MAX_HEADS])
+        except StoreUnavailable as error:
+            raise Unavailable from error
+
+    return {ReadChannelEvents: read_channel_events, ReadHeads: read_heads}

@@ -7,7 +7,7 @@ where messages are dense, never more than the page has messages. Newest first, w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -78,6 +78,11 @@ class Pages:
                     events.append(event_of(bucket, record))
             bucket = await self._streams.read_bucket(stream, bucket.next_seq) if bucket.sealed else None
         return EventPage(tuple(events), has_more=False)
+
+    async def heads(self, streams: Sequence[str]) -> dict[str, int]:
+        """Return the last seq of each stream that has events; of a group's or user's, the last projected one."""
+        heads = await self._streams.read_heads(streams)
+        return {stream: head.seq if stream.startswith("c:") else head.projected for stream, head in heads.items()}
 
     async def _backward(self, stream: str, message_id: int) -> AsyncIterator[Bucket]:
         """Walk from the bucket of `message_id` to the first."""

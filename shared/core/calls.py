@@ -111,6 +111,17 @@ class ReadChannelEvents(Call, frozen=True, tag="read_channel_events"):
     limit: int = 100
 
 
+class ReadHeads(Call, frozen=True, tag="read_heads"):
+    """The last seq of streams that a node follows, at most 1,000 a call; streams without events are left out.
+
+    Of a group's or user's stream the last one that is projected: that far `ReadChanges` tells.
+    """
+
+    service = "history"
+    Reply = dict[str, int]
+    streams: tuple[str, ...]
+
+
 class ReadChanges(Call, frozen=True, tag="read_changes"):
     """Everything in a group's or user's stream after a seq, for the repair of a hole. `limit` 1–100."""
 
@@ -121,4 +132,4 @@ class ReadChanges(Call, frozen=True, tag="read_changes"):
     limit: int = 100
 
 
-AnyCall = ReadSession | ReadGroups | ReadAccess | ReadChannelEvents | ReadChanges
+AnyCall = ReadSession | ReadGroups | ReadAccess | ReadChannelEvents | ReadHeads | ReadChanges

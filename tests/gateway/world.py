@@ -185,7 +185,8 @@ class World:
         history: dict[type[Any], Any] = {
             calls.ReadChannelEvents: self._answers(
                 lambda call: self.read_events(channel_stream(call.channel_id), call.after_seq, call.limit)
-            )
+            ),
+            calls.ReadHeads: self._answers(lambda call: {one: len(self.streams[one]) for one in call.streams}),
         }
         supervisor.start("groups", serve_calls(self.bus, self.topology, "groups", groups))
         supervisor.start("history", serve_calls(self.bus, self.topology, "history", history))

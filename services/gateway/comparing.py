@@ -1,0 +1,80 @@
+"""Comparing heads: every now and then, whether anything was missed that left no hole behind it.
+
+Ring 4 (shell). The last event before a quiet time leaves no hole: nothing comes after it that would show it. So the
+positions of all that is followed are compared with the heads in the store (DESIGN.md section 5). What is behind
+twice, with time for what is on its way between, is repaired by `following`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from services.gateway.core.hub import Hub
+from services.gateway.fanout import Recipient
+from services.gateway.following import Following
+from shared.core.calls import ReadHeads
+from shared.core.errors import StarlingError
+from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
+from shared.metrics import Metrics
+from shared.rpc import Rpc
+
+STREAMS_PER_CALL: Final = 1_000
+_ON_ITS_WAY_S: Final = 2.0
+"""How long an event may take from its head to us before it counts as missed."""
+
+log = structlog.get_logger()
+
+
+class Comparing:
+    """Finds followed streams that have fallen behind without a hole to tell of it."""
+
+    def __init__(self, hub: Hub[Recipient], following: Following, rpc: Rpc, metrics: Metrics) -> None:
+        self._hub = hub
+        self._following = following
+        self._rpc = rpc
+        self._behind = metrics.counter("starling_gateway_streams_behind_total", "streams found behind their heads")
+
+    async def run(self, every_s: float) -> None:
+        """Compare for ever. Run as a supervised task."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await self.compare(_ON_ITS_WAY_S)
+            except StarlingError as error:
+                log.info("heads_uncompared", reason=repr(error))
+
+    async def compare(self, wait_s: float) -> int:
+        """Compare once; return how many streams were behind and are being repaired. Raises `Unavailable`."""
+        streams = [
+            *(group_stream(group_id) for group_id in self._hub.groups),
+            *(user_stream(user_id) for user_id in self._hub.users),
+            *(channel_stream(channel_id) for channel_id in self._hub.channels),
+        ]
+        behind: dict[str, int] = {}
+        for start in range(0, len(streams), STREAMS_PER_CALL):
+            heads: dict[str, int] = await self._rpc.call(ReadHeads(tuple(streams[start : start + STREAMS_PER_CALL])))
+            behind |= {stream: head for stream, head in heads.items() if self._is_behind(stream, head)}
+        if not behind:
+            return 0
+        await asyncio.sleep(wait_s)
+        missed = [stream for stream, head in behind.items() if self._is_behind(stream, head)]
+        for unit in {self._unit_of(stream) for stream in missed}:
+            self._hub.hold(unit)
+            self._following.repair(unit)
+        if missed:
+            self._behind.inc(len(missed))
+            log.warning("streams_behind", streams=len(missed))
+        return len(missed)
+
+    def _is_behind(self, stream: str, head: int) -> bool:
+        position = self._hub.position(stream)
+        return position is not None and position < head
+
+    def _unit_of(self, stream: str) -> str:
+        """Return the unit that is held back as one: a group's channels go with the group."""
+        if stream.startswith("c:") and (group_id := self._hub.channels[owner_of(stream)].channel.group_id):
+            return group_stream(group_id)
+        return stream
