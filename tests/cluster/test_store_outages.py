@@ -265,7 +265,7 @@ async def test_redis_away(redis: Target, client: RedisClient, fault: str) -> Non
         else:
             redis.go_on()
         async with asyncio.timeout(10):
-            while not await cache.put("k", 4, b"four", ttl_s=60):  # noqa: ASYNC110 (nobody tells)
+            while not await cache.put("k", 4, b"four", ttl_s=60):
                 await asyncio.sleep(0.02)
         assert await cache.get("k") == (4, b"four")
         assert (await registry.read("s1") == ENTRY) is (fault == "halt")

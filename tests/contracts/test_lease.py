@@ -79,7 +79,7 @@ class Flaky:
 async def wait_held(ids: LeasedIds, held: bool) -> None:
     """Wait until the renewal task has brought the lease into this state."""
     async with asyncio.timeout(5):
-        while ids.held is not held:  # noqa: ASYNC110 (the renewal tells nobody)
+        while ids.held is not held:
             await asyncio.sleep(0.001)
 
 
