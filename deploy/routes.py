@@ -27,11 +27,12 @@ class Route(NamedTuple):
 
     pattern: str
     service: str
+    long: bool = False
+    """Connections stay open for hours (WebSocket)."""
 
 
 ROUTES: Final = (
-    # The WebSocket. Its connections are long: front doors give this service their long time-outs, too.
-    Route(r"^/gateway/?$", "gateway"),
+    Route(r"^/gateway/?$", "gateway", long=True),
     Route(r"^/api/v10/gateway(/|$)", "gateway"),
     Route(r"^/api/v10/channels/[^/]+/typing$", "gateway"),
     Route(r"^/api/v10/channels/[^/]+/(messages|events|pins)(/|$)", "history"),
