@@ -141,9 +141,9 @@ class AmqpBus:
 
     async def _wait_channel(self) -> Channel:
         """Return the channel once it may be written to: not before the broker's alarms (memory, disk) are over."""
-        while self._channel is None:
-            await self._ready.wait()
-        channel = self._channel
+        while (channel := self._channel) is None or channel.is_closed:
+            # A channel that has closed is taken away a few turns of the loop later.
+            await (self._ready.wait() if channel is None else asyncio.sleep(0))
         await channel.connection.ready()
         if len(channel.confirmations) > _MAX_UNCONFIRMED:
             raise BusUnavailable(f"the broker owes {len(channel.confirmations)} confirms")

@@ -1,0 +1,88 @@
+"""A TCP proxy on 127.0.0.1 that misbehaves on demand: the network as a fixture."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Proxy:
+    """Forwards connections to one server. `port` stays the same for its whole life."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self.port = 0
+
+    async def accept(self) -> None:
+        """Take new connections (again)."""
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def refuse(self) -> None:
+        """Refuse new connections; those that are open stay."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def cut(self) -> None:
+        """Reset all open connections, on both sides."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def silence(self) -> None:
+        """Forward nothing more, on old connections and new ones, and close nothing: all are half-open."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """Forward again, also what was held back."""
+        self._flowing.set()
+
+    async def close(self) -> None:
+        """End the proxy and all that goes through it."""
+        self.refuse()
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            self._writers.discard(writer)
+            return
+        self._writers.add(far_writer)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.create_task(self._pump(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(ConnectionError):
+                while data := await source.read(65536):
+                    await self._flowing.wait()
+                    sink.write(data)
+                    await sink.drain()
+        finally:
+            sink.transport.abort() if sink.is_closing() else sink.close()
+            self._writers.discard(sink)
+
+
+@asynccontextmanager
+async def open_proxy(port: int, host: str = "127.0.0.1") -> AsyncIterator[Proxy]:
+    """Open a proxy to a server, taking connections."""
+    proxy = Proxy(host, port)
+    await proxy.accept()
+    try:
+        yield proxy
+    finally:
+        await proxy.close()
