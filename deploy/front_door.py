@@ -1,6 +1,6 @@
 """nginx as the front door: its configuration, from the table of routes and one template.
 
-Deployment code. `python -m deploy.front_door` writes the files of deploy/nginx anew (with --check it only compares
+Deployment code. `python -m deploy.front_door` writes the files anew that it names (with --check it only compares
 them); `make cluster` renders one for its own addresses. Every file works from nginx 1.22 on, but for names that are
 resolved again and again (`FrontDoor.resolver`): 1.27.3.
 """
@@ -19,9 +19,11 @@ from typing import Final
 from deploy.routes import ALIVE, HIDDEN, READY, ROUTES, SERVICES, Route
 from shared.core.errors import BodyTooLarge, NotFound, StarlingError, Unavailable
 
-FOLDER: Final = Path(__file__).parent / "nginx"
-_TEMPLATE: Final = FOLDER / "front_door.conf.in"
-_ORIGIN: Final = "Made from front_door.conf.in by `python -m deploy.front_door`: change that, not this."
+FOLDER: Final = Path(__file__).parent
+_TEMPLATE: Final = FOLDER / "nginx" / "front_door.conf.in"
+_ORIGIN: Final = (
+    "Made by `python -m deploy.front_door` from deploy/nginx/front_door.conf.in and deploy/routes.py: change those."
+)
 
 _LOGGED: Final = {
     "time": "$time_iso8601",
@@ -74,7 +76,7 @@ class FrontDoor:
 
 FILES: Final = {
     # docker compose: a service's name has the address of each replica, also of those that --scale adds later.
-    "compose.conf": FrontDoor(
+    "nginx/compose.conf": FrontDoor(
         listen=("8080",),
         upstreams={service: (f"{service}:8080",) for service in SERVICES},
         scratch="/tmp",  # noqa: S108 (a container's own)
@@ -82,8 +84,9 @@ FILES: Final = {
         error_log="stderr",
         resolver="127.0.0.11",
     ),
-    # Kubernetes: a Service's name has one address for its life, and an ingress stands in front.
-    "kubernetes.conf": FrontDoor(
+    # Kubernetes: a Service's name has one address for its life, and an ingress stands in front. In that folder, since
+    # kustomize reads no others.
+    "k8s/nginx.conf": FrontDoor(
         listen=("8080",),
         upstreams={service: (f"{service}:8080",) for service in SERVICES},
         scratch="/tmp",  # noqa: S108 (a container's own)
@@ -226,8 +229,8 @@ def _lines(blocks: Iterable[Iterable[str]]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the files of deploy/nginx, or compare them: 1 when one is not as it would be made."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.front_door", description="Make the files of deploy/nginx.")
+    """Write `FILES`, or compare them: 1 when one is not as it would be made."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.front_door", description="Make nginx's files.")
     parser.add_argument("--check", action="store_true", help="write nothing; say which files are out of date")
     check = parser.parse_args(arguments).check
     stale = 0
