@@ -115,16 +115,13 @@ def render(door: FrontDoor) -> str:
         "resolver": _resolver(door.resolver),
         "upstreams": _upstreams(door),
         "listen": [f"listen {address};" for address in door.listen],
-        "error_pages": [f"error_page {number} = @refused_{number};" for number in _REFUSALS],
+        "error_pages": [f"error_page {number} = /-/refused/{number};" for number in _REFUSALS],
         "hidden": [f"location = {path} {{ return 404; }}" for path in HIDDEN],
         "alive": ALIVE,
         "alive_body": json.dumps({"alive": True}),
         "readiness": _readiness(),
         "routes": _lines(_route(route) for route in ROUTES),
-        "refusals": [
-            f"location @refused_{number} {{ return {status} '{_body(refusal.text, refusal.code)}'; }}"
-            for number, (status, refusal) in _REFUSALS.items()
-        ],
+        "refusals": _refusals(),
     }
     return _filled(_TEMPLATE.read_text(), parts)
 
@@ -211,6 +208,13 @@ def _route(route: Route) -> Iterator[str]:
             "proxy_send_timeout 1h;",
         ]
     yield from _block(f'location ~ "{route.pattern}"', lines)
+
+
+def _refusals() -> Iterator[str]:
+    for number, (status, refusal) in _REFUSALS.items():
+        yield from _block(
+            f"location = /-/refused/{number}", ["internal;", f"return {status} '{_body(refusal.text, refusal.code)}';"]
+        )
 
 
 def _body(message: str, code: int, **more: object) -> str:
