@@ -17,6 +17,7 @@ from services.gateway.bindings import Bindings
 from services.gateway.core.hub import Dispatch, FollowGroup, Hub, Out, Repair
 from services.gateway.fanout import Fanout, Recipient
 from shared.core.calls import (
+    Access,
     Call,
     DirectView,
     EventPage,
@@ -39,9 +40,6 @@ CALLS_AT_ONCE: Final = 64
 _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
-
-_WHOLE_DIRECT: Final = 50
-"""A direct channel that turns up with at most so many events is told whole, a longer one from its head on."""
 
 log = structlog.get_logger()
 
@@ -82,9 +80,9 @@ class Following:
                     self.repair(unit)
 
     async def follow_user(self, user_id: int) -> None:
-        """Follow a user. Raises `UnknownUser`, or `Unavailable` if its body could not be had."""
+        """Follow a user, and wait until the user is whole. Raises `UnknownUser`, `Unavailable`."""
         unit = user_stream(user_id)
-        while user_id not in self._hub.users:
+        while not self._hub.is_whole(user_id):
             job = self._jobs.get(unit)
             await self._wait(job or self._begin((unit,), self._follow_user(user_id, unit)))
 
@@ -161,6 +159,11 @@ class Following:
             self._hub.hold(unit)
             self.repair(unit)
 
+    def _release(self, unit: str, *, is_read: bool = False) -> None:
+        """Let a unit go on; if something was lost since it was read it stays held, and `_go_on` repairs it."""
+        if unit not in self._again:
+            self.perform(self._hub.release(unit, self._clock(), is_read=is_read))
+
     @staticmethod
     async def _wait(job: asyncio.Future[StarlingError | None]) -> None:
         if (failure := await asyncio.shield(job)) is not None:
@@ -184,8 +187,8 @@ class Following:
             self._hub.abandon(unit)
             self._bindings.remove(keys)
             raise
-        self._hub.put_user(view, self._clock())
-        self.perform(self._hub.release(unit, self._clock()))
+        self.perform(self._hub.put_user(view, self._clock()))
+        self._release(unit)
 
     async def _require_session(self, user_id: int) -> SessionView:
         view: SessionView | None = await self._call(ReadSession(user_id))
@@ -205,7 +208,7 @@ class Following:
                 unit = group_stream(view.group.id)
                 missing.pop(unit, None)
                 self.perform(self._hub.put_group(view, self._clock()))
-                self.perform(self._hub.release(unit, self._clock()))
+                self._release(unit)
             for unit in missing:
                 self.perform(self._hub.without_group(owner_of(unit), self._clock()))
         finally:
@@ -219,7 +222,7 @@ class Following:
     async def _repair_until_done(self, unit: str) -> None:
         repairs = {"g": self._repair_group, "u": self._repair_user, "c": self._repair_direct}
         await self._retry(lambda: repairs[unit[0]](owner_of(unit)), lambda: self._hub.is_held(unit))
-        self.perform(self._hub.release(unit, self._clock(), is_read=True))
+        self._release(unit, is_read=True)
         if self._hub.is_held(unit):
             await asyncio.sleep(_AGAIN_S)  # a hole that reading did not fill: not in a hot loop
 
@@ -239,49 +242,63 @@ class Following:
     # Repairs. All read heads after the loss, so what they find covers it.
 
     async def _repair_group(self, group_id: int) -> None:
+        await self._wait_users(group_id)
+        unit = group_stream(group_id)
         views: tuple[GroupView, ...] = await self._call(ReadGroups((group_id,)))
         for view in views:
-            await self._catch_up(group_stream(group_id), view.seq)
+            await self._catch_up(unit, unit, view.seq)
             for one in view.channels:
-                await self._catch_up(channel_stream(one.channel.id), one.last_seq)
+                await self._catch_up(unit, channel_stream(one.channel.id), one.last_seq)
+
+    async def _wait_users(self, group_id: int) -> None:
+        """Wait until the group's local users are whole: what they missed may say that they are out."""
+        while (group := self._hub.groups.get(group_id)) is not None:
+            units = (user_stream(user_id) for user_id in group.users)
+            jobs = {self._jobs[unit] for unit in units if unit in self._jobs and self._hub.is_held(unit)}
+            if not jobs:
+                return
+            await asyncio.wait(jobs)
 
     async def _repair_user(self, user_id: int) -> None:
+        unit = user_stream(user_id)
         view: SessionView | None = await self._call(ReadSession(user_id))
         if view is None:
             return
-        await self._catch_up(user_stream(user_id), view.user_seq)
+        await self._catch_up(unit, unit, view.user_seq)
         for direct in view.directs:
-            if direct.channel.id not in self._hub.channels:
-                await self._meet_direct(direct)
+            self.perform(self._hub.put_direct(direct))
+            self.perform(self._hub.compare(channel_stream(direct.channel.id), direct.last_seq))
 
     async def _repair_direct(self, channel_id: int) -> None:
-        if channel_id in self._hub.channels:
-            await self._catch_up(channel_stream(channel_id))
-            return
-        first = self._hub.held_events(channel_stream(channel_id))[0]
+        unit = channel_stream(channel_id)
+        if channel_id in self._hub.channels or await self._meet_direct(unit):
+            await self._catch_up(unit, unit)
+
+    async def _meet_direct(self, stream: str) -> bool:
+        """Follow a direct channel that turned up by an event, not by its creation; False if it is not for us."""
+        first = self._hub.held_events(stream)[0]
         user_id = next((one for one in first.to if one in self._hub.users), 0)
-        access = await self._call(ReadAccess(channel_id, user_id))
-        if access.channel is not None and access.can_view:
-            await self._meet_direct(DirectView(access.channel, first.record.seq - 1, 0))
-
-    async def _meet_direct(self, view: DirectView) -> None:
-        """Follow a direct channel that turned up by its head or an event, not by its creation."""
-        if view.last_seq <= _WHOLE_DIRECT:
-            await self._catch_up(channel_stream(view.channel.id), view.last_seq)
-            return
-        before: EventPage = await self._call(ReadChannelEvents(view.channel.id, view.last_seq - 1, 1))
+        access: Access = await self._call(ReadAccess(owner_of(stream), user_id))
+        if access.channel is None or not access.can_view:
+            return False
+        before: EventPage = await self._call(ReadChannelEvents(owner_of(stream), max(first.record.seq - 2, 0), 1))
         last_id = before.events[0].record.id if before.events else 0
-        self.perform(self._hub.put_direct(DirectView(view.channel, view.last_seq, view.last_message_id or last_id)))
+        self.perform(self._hub.put_direct(DirectView(access.channel, first.record.seq - 1, last_id)))
+        return True
 
-    async def _catch_up(self, stream: str, head: int | None = None) -> None:
-        """Read and apply a stream's events from our position on, if it is behind `head` (None: unknown)."""
-        while (position := self._hub.position(stream)) is not None or stream.startswith("c:"):
-            after = position or 0
-            if head is not None and after >= head:
-                return
+    async def _catch_up(self, unit: str, stream: str, head: int | None = None) -> None:
+        """Read and apply a followed stream's events from our position on, if it is behind `head` (None: unknown).
+
+        Ends where something more was lost meanwhile: the unit is then repaired once more.
+        """
+        while (position := self._hub.position(stream)) is not None and (head is None or position < head):
             page: EventPage = await self._call(
-                ReadChannelEvents(owner_of(stream), after) if stream.startswith("c:") else ReadChanges(stream, after)
+                ReadChannelEvents(owner_of(stream), position)
+                if stream.startswith("c:")
+                else ReadChanges(stream, position)
             )
+            if unit in self._again:
+                return
             for event in page.events:
                 self.perform(self._hub.fill(event, self._clock()))
             if not page.has_more or self._hub.position(stream) == position:

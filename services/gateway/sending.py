@@ -1,7 +1,7 @@
 """Sending: what happens to a MESSAGE_SEND between its frame and its answer.
 
 Ring 4 (shell). Many may be in flight per session; their commands keep the order of the frames, also where groups
-has to be asked about a channel that the node does not know. The rules are in `core.sending`.
+has to be asked about a channel that the node does not know. The rules are in `shared.core.sending`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,7 @@ from prometheus_client import Counter, Histogram
 
 from services.gateway.core import frames
 from services.gateway.core.hub import Hub
-from services.gateway.core.sending import (
-    Draft,
-    Place,
-    command_of,
-    draft_of,
-    encode_ack,
-    encode_reject,
-    place_of,
-    place_of_access,
-)
+from services.gateway.core.sending import encode_ack, encode_reject
 from services.gateway.fanout import Recipient
 from shared.command_log import CommandLog
 from shared.core.calls import Access, ReadAccess
@@ -40,6 +31,7 @@ from shared.core.errors import (
 )
 from shared.core.limits import Budgets
 from shared.core.model import User
+from shared.core.sending import Draft, Place, command_of, draft_of, place_of, place_of_access
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
 from shared.rpc import Rpc
@@ -100,7 +92,9 @@ class Sending:
 
     def post(self, sender: Sender, frame: frames.SendMessage) -> bool:
         """Take one MESSAGE_SEND; it is answered later. False if it was refused for its budget."""
-        draft = draft_of(frame, self._content_characters)
+        draft = draft_of(
+            frame.channel_id, frame.content, frame.nonce, frame.message_reference, self._content_characters
+        )
         if isinstance(draft, StarlingError):
             self._refuse(sender, frame, draft)
             return True

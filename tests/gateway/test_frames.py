@@ -50,8 +50,8 @@ def test_any_json_gets_an_answer(op: int, d: object) -> None:
 @given(json_values)
 def test_a_nonce_is_valid_or_not(value: object) -> None:
     """A nonce is stored as 1 to 25 characters; none is empty; anything else is refused."""
-    nonce = frames.nonce_of(value)
-    assert nonce is None or len(nonce) <= frames.NONCE_CHARACTERS
+    nonce = nonce_of(value)
+    assert nonce is None or len(nonce) <= NONCE_CHARACTERS
     assert (nonce == "") is (value is None)
 
 

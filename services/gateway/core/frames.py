@@ -18,7 +18,6 @@ from shared.core.wire import encode
 MAX_FRAME_BYTES: Final = 4096
 """Any frame but MESSAGE_SEND, as Discord has it."""
 
-NONCE_CHARACTERS: Final = 25
 
 LAST_S: Final = (1 << 31) - 1
 """Several client libraries hold `s` in 32 bits."""
@@ -177,20 +176,6 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def nonce_of(value: object) -> str | None:
-    """Return a nonce as it is stored: a string of at most 25 characters; "" for none, None if it is not valid.
-
-    Integers are accepted, as Discord does; the answer carries the nonce as it came.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID:
-        return str(value)
-    if isinstance(value, str) and 0 < len(value) <= NONCE_CHARACTERS and "\0" not in value:
-        return value
-    return None
 
 
 def encode_frame(op: Op, d: Any = None) -> bytes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Generic
+from typing import Final, Generic
 
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import (
@@ -39,6 +39,12 @@ from shared.core.events import (
 from shared.core.model import Channel, ChannelType, Member
 from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
 from shared.core.wire import Json
+
+WHOLE_DIRECT: Final = 50
+"""A direct channel that turns up late is told whole if it has at most so many events."""
+
+_OPENED: Final = 1
+"""The seq of a direct channel's creation, the first event of its stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ class Hub(Generic[S]):
         self.directs: dict[int, set[int]] = {}
         """Direct channels followed, by each user in them, local or not."""
         self._wanted: dict[int, set[int]] = {}
-        """Local users in groups whose bodies are not here yet."""
+        """Local users in groups that they are not attached to yet: its body, or they themselves, are being read."""
         self._held = Held()
         self.applied = 0
         self.repeats = 0
@@ -164,7 +170,7 @@ class Hub(Generic[S]):
             return self._not_ours()
         if isinstance(event.record.body, ChannelOpened):
             self.applied += 1
-            return self.put_direct(DirectView(event.record.body.channel, event.record.seq, 0), event)
+            return self._open_direct(DirectView(event.record.body.channel, event.record.seq, 0))
         self.holes += 1
         return self._await_repair(event)
 
@@ -209,7 +215,7 @@ class Hub(Generic[S]):
     def _apply_to_user(self, event: Event, user: LocalUser[S], now: float) -> list[Out[S]]:
         match event.record.body:
             case GroupJoined(group_seq=group_seq, member=member):
-                return self._join(member.group_id, member, group_seq)
+                return self._join(member.group_id, member, group_seq, is_own=True)
             case GroupLeft(group_id=group_id, group_seq=group_seq):
                 return self._leave(group_id, user.user.id, group_seq, now)
             case _:
@@ -217,6 +223,9 @@ class Hub(Generic[S]):
 
     def _leave_early(self, event: Event, now: float) -> list[Out[S]]:
         """Act on a removal also while its unit is held back: nobody may see what comes after it."""
+        position = self.position(event.stream)
+        if position is None or event.record.seq <= position:
+            return []
         match event.record.body:
             case GroupLeft(group_id=group_id, group_seq=group_seq):
                 return self._leave(group_id, owner_of(event.stream), group_seq, now)
@@ -228,8 +237,11 @@ class Hub(Generic[S]):
 
     # Membership.
 
-    def _join(self, group_id: int, member: Member, group_seq: int) -> list[Out[S]]:
-        """Attach a local user to a group, unless a later fact is known."""
+    def _join(self, group_id: int, member: Member, group_seq: int, *, is_own: bool = False) -> list[Out[S]]:
+        """Attach a local user to a group, unless a later fact is known. `is_own`: the user's own stream says it.
+
+        While that stream is being repaired it may say next that the user left: then the group waits.
+        """
         user = self.users.get(member.user.id)
         group = self.groups.get(group_id)
         if user is None or user.left.since(group_id) > group_seq:
@@ -241,18 +253,30 @@ class Hub(Generic[S]):
             return []
         user.left.forget(group_id, group_seq)
         user.groups[group_id] = Joined(group_seq, member)
-        if group is None:
+        if group is None or (is_own and user_stream(member.user.id) in self._held):
             self._wanted.setdefault(group_id, set()).add(member.user.id)
-            return [FollowGroup(group_id)]
-        return self._attach(user, group, group_seq)
+            return [FollowGroup(group_id)] if group is None else []
+        return self._attach(user, group)
 
-    def _attach(self, user: LocalUser[S], group: LocalGroup[S], group_seq: int) -> list[Out[S]]:
+    def _attach(self, user: LocalUser[S], group: LocalGroup[S]) -> list[Out[S]]:
+        self._want_no_more(group.group.id, user.user.id)
         group.users.add(user.user.id)
         group.sessions |= user.sessions
         if not user.sessions:
             return []
-        created = guild_create(self.channels, group, user.groups[group.group.id].member)
-        return [Dispatch("GUILD_CREATE", created | {"seq": group_seq}, tuple(user.sessions))]
+        joined = user.groups[group.group.id]
+        created = guild_create(self.channels, group, joined.member) | {"seq": joined.group_seq}
+        return [Dispatch("GUILD_CREATE", created, tuple(user.sessions))]
+
+    def _attach_late(self, user_id: int) -> list[Out[S]]:
+        """Attach a user, whose stream is whole again, to the groups that waited for that."""
+        user = self.users.get(user_id)
+        if user is None:
+            return []
+        late = [group_id for group_id in user.groups if user_id in self._wanted.get(group_id, ())]
+        return [
+            out for group_id in late if group_id in self.groups for out in self._attach(user, self.groups[group_id])
+        ]
 
     def _leave(self, group_id: int, user_id: int, group_seq: int, now: float) -> list[Out[S]]:
         """Detach a local user from a group, unless the user came back later or is out already."""
@@ -270,11 +294,13 @@ class Hub(Generic[S]):
 
     def _detach_user(self, user: LocalUser[S], group_id: int, group_seq: int, now: float) -> list[Out[S]]:
         del user.groups[group_id]
-        if (group := self.groups.get(group_id)) is not None:
-            group.users.discard(user.user.id)
-            group.sessions -= user.sessions
-            group.idle_since = now
         self._want_no_more(group_id, user.user.id)
+        group = self.groups.get(group_id)
+        if group is None or user.user.id not in group.users:
+            return []  # its sessions were not told of it yet
+        group.users.discard(user.user.id)
+        group.sessions -= user.sessions
+        group.idle_since = now
         if not user.sessions:
             return []
         return [Dispatch("GUILD_DELETE", wire.guild_delete_of(group_id, group_seq), tuple(user.sessions))]
@@ -287,11 +313,11 @@ class Hub(Generic[S]):
 
     # Bodies.
 
-    def put_user(self, view: SessionView, now: float) -> None:
+    def put_user(self, view: SessionView, now: float) -> list[Out[S]]:
         """Follow a user from this body on; nothing changes if the user is followed already. Then `release` the unit."""
         user_id = view.user.id
         if user_id in self.users:
-            return
+            return []
         user: LocalUser[S] = LocalUser(view.user, view.user_seq, now)
         self.users[user_id] = user
         for member in view.memberships:
@@ -303,9 +329,7 @@ class Hub(Generic[S]):
                 group.users.add(user_id)
             else:
                 self._wanted.setdefault(member.group_id, set()).add(user_id)
-        for direct in view.directs:
-            if direct.channel.id not in self.channels:
-                self._put_channel(direct.channel, direct.last_seq, direct.last_message_id)
+        return [out for direct in view.directs for out in self.put_direct(direct)]
 
     def put_group(self, view: GroupView, now: float) -> list[Out[S]]:
         """Follow a group from this body on, and attach the local users in it. Then `release` the unit."""
@@ -318,21 +342,44 @@ class Hub(Generic[S]):
         for one in view.channels:
             self._put_channel(one.channel, one.last_seq, one.last_message_id, group)
         out: list[Out[S]] = []
-        for user_id in self._wanted.pop(group_id, ()):
-            user = self.users[user_id]
-            out += self._attach(user, group, user.groups[group_id].group_seq)
+        for user_id in tuple(self._wanted.get(group_id, ())):
+            if user_stream(user_id) not in self._held:
+                out += self._attach(self.users[user_id], group)
         return out
 
-    def put_direct(self, view: DirectView, event: Event | None = None) -> list[Out[S]]:
-        """Follow a direct channel that was not known, and tell its users. `event`: its creation, if that was seen."""
-        if view.channel.id in self.channels:
+    def put_direct(self, view: DirectView) -> list[Out[S]]:
+        """Follow a direct channel that turned up in a body or by an event that is not its first.
+
+        Nothing changes if it is known, or if none of its users is followed (any more).
+
+        Sessions that were there before are told of it: of a short one everything, of a long one from its head on.
+        """
+        if view.channel.id in self.channels or not any(user.id in self.users for user in view.channel.recipients):
             return []
+        unit = channel_stream(view.channel.id)
+        is_whole = view.last_seq <= WHOLE_DIRECT and self._has_sessions(view.channel)
+        seq, last_id = (_OPENED, 0) if is_whole else (view.last_seq, view.last_message_id)
+        out = self._open_direct(DirectView(view.channel, seq, last_id))
+        return out + self.compare(unit, view.last_seq)
+
+    def compare(self, unit: str, head: int) -> list[Out[S]]:
+        """Hold back and repair a followed unit if its stream is behind this head."""
+        position = self.position(unit)
+        if position is None or position >= head:
+            return []
+        self._held.begin(unit)
+        return [Repair(unit)]
+
+    def _has_sessions(self, channel: Channel) -> bool:
+        return any((local := self.users.get(user.id)) is not None and local.sessions for user in channel.recipients)
+
+    def _open_direct(self, view: DirectView) -> list[Out[S]]:
         self._put_channel(view.channel, view.last_seq, view.last_message_id)
         out: list[Out[S]] = []
         for user_id in dict.fromkeys(user.id for user in view.channel.recipients):
             if (user := self.users.get(user_id)) is not None and user.sessions:
-                created = wire.direct_of(view, user_id) | ({"seq": event.record.seq} if event is not None else {})
-                out.append(Dispatch("CHANNEL_CREATE", created, tuple(user.sessions)))
+                opened = {"seq": _OPENED} if view.last_seq == _OPENED else {}
+                out.append(Dispatch("CHANNEL_CREATE", wire.direct_of(view, user_id) | opened, tuple(user.sessions)))
         return out
 
     def _put_channel(self, channel: Channel, seq: int, last_id: int, group: LocalGroup[S] | None = None) -> None:
@@ -379,7 +426,7 @@ class Hub(Generic[S]):
                 self.foreign += 1
             else:
                 out += self.apply(event, now)
-        return out
+        return out if unit in self._held or unit[0] != "u" else out + self._attach_late(owner_of(unit))
 
     def position(self, stream: str) -> int | None:
         """Return the seq to which a followed stream is applied; None if it is not followed."""
@@ -397,7 +444,7 @@ class Hub(Generic[S]):
 
     def is_wanted(self, group_id: int) -> bool:
         """Whether local users are in a group whose body is not here yet."""
-        return group_id in self._wanted
+        return group_id in self._wanted and group_id not in self.groups
 
     def abandon(self, unit: str) -> None:
         """Forget what was held back of a unit that is not followed after all."""
@@ -417,6 +464,10 @@ class Hub(Generic[S]):
     def missing_groups(self, user_id: int) -> list[int]:
         """Return the groups of a followed user whose bodies are not here yet."""
         return [group_id for group_id in self.users[user_id].groups if group_id not in self.groups]
+
+    def is_whole(self, user_id: int) -> bool:
+        """Whether a user is followed and nothing of the user's stream is missing, so that a session may begin."""
+        return user_id in self.users and user_stream(user_id) not in self._held
 
     def attach(self, session: S, user_id: int) -> None:
         """Let a session of a followed user take part from now on; its snapshot is made in the same step."""

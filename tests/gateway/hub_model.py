@@ -1,0 +1,367 @@
+"""A model of a node among groups, history and clients, to hold the hub's laws under any interleaving.
+
+The truth is plain lists of events. What is published goes through one queue, in order, if its key is bound; the queue
+may be lost (with a gap), single messages may be lost silently. Jobs read the truth in one step and use it in a later
+one. `ClientModel` checks every dispatch as a strict client would.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.gateway.core.hub import Dispatch, FollowGroup, Hub, Out, Repair
+from services.gateway.core.snapshot import first_dispatches
+from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
+from shared.core.events import (
+    AnyBody,
+    ChannelCreated,
+    ChannelOpened,
+    GroupCreated,
+    GroupJoined,
+    GroupLeft,
+    MemberAdded,
+    MemberRemoved,
+    MessageCreated,
+    UserRegistered,
+)
+from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
+
+Job = Generator[None, None, None]
+
+
+@dataclass(eq=False)
+class ClientModel:
+    """One session: what a strict client holds, from READY and dispatches alone."""
+
+    user: User
+    groups: dict[int, dict[str, Any]] = field(default_factory=dict)
+    heads: dict[int, int] = field(default_factory=dict)
+    directs: set[int] = field(default_factory=set)
+    seen: list[int] = field(default_factory=list)
+
+    def take(self, t: str, d: dict[str, Any]) -> None:
+        """Take a dispatch; every assertion is the gateway's promise."""
+        match t:
+            case "READY":
+                for channel in d["private_channels"]:
+                    self.directs.add(int(channel["id"]))
+                    self.heads[int(channel["id"])] = channel["last_seq"]
+            case "GUILD_CREATE":
+                assert int(d["id"]) not in self.groups, "a group twice"
+                assert str(self.user.id) in [member["user"]["id"] for member in d["members"]]
+                self.groups[int(d["id"])] = {"seq": d["last_seq"], "count": d["member_count"]}
+                for channel in d["channels"]:
+                    self.heads[int(channel["id"])] = channel["last_seq"]
+                self.groups[int(d["id"])]["channels"] = {int(channel["id"]) for channel in d["channels"]}
+            case "GUILD_DELETE":
+                for channel_id in self.groups.pop(int(d["id"]))["channels"]:
+                    del self.heads[channel_id]
+            case "CHANNEL_CREATE" if d["type"] == ChannelType.DIRECT:
+                assert int(d["id"]) not in self.directs, "a direct channel twice"
+                self.directs.add(int(d["id"]))
+                self.heads[int(d["id"])] = d["last_seq"]
+            case "MESSAGE_CREATE":
+                channel_id = int(d["channel_id"])
+                assert d["seq"] == self.heads[channel_id] + 1, "a channel's stream has a hole or a repeat"
+                self.heads[channel_id] = d["seq"]
+                self.seen.append(int(d["id"]))
+            case _:
+                group = self.groups[int(d["guild_id"])]
+                assert d["seq"] == group["seq"] + 1, "a group's stream has a hole or a repeat"
+                group["seq"] = d["seq"]
+                if t == "CHANNEL_CREATE":
+                    group["channels"].add(int(d["id"]))
+                    self.heads[int(d["id"])] = d["last_seq"]
+                else:
+                    group["count"] += 1 if t == "GUILD_MEMBER_ADD" else -1
+
+
+class NodeModel:
+    """The truth, the queue, the hub, and the jobs that a shell does for it."""
+
+    def __init__(self) -> None:
+        self.hub: Hub[ClientModel] = Hub()
+        self.streams: dict[str, list[Event]] = defaultdict(list)
+        self.users = [User(number, f"user{number}") for number in (1, 2, 3)]
+        self.members: dict[int, dict[int, Member]] = {}
+        self.channels: dict[int, Channel] = {}
+        self.queue: list[Event | None] = []
+        self.bound: set[str] = set()
+        self.jobs: dict[str, Job] = {}
+        self.again: set[str] = set()
+        self.clients: list[ClientModel] = []
+        self.opening: list[User] = []
+        self.may_see: dict[int, set[int]] = {}
+        """Who was a member when a message was sequenced, or became one since."""
+        self.ids = 100
+        self.now = 0.0
+        for user in self.users:
+            self.append(user_stream(user.id), UserRegistered(user))
+
+    def new_id(self) -> int:
+        """Return a new id."""
+        self.ids += 1
+        return self.ids
+
+    # The truth.
+
+    def append(self, stream: str, body: AnyBody) -> Event:
+        """Store an event."""
+        events, owner = self.streams[stream], owner_of(stream)
+        record = Record(len(events) + 1, 0, body, id=self.new_id() if isinstance(body, MessageCreated) else 0)
+        if stream[0] == "c":
+            channel = self.channels[owner]
+            event = Event(stream, record, channel.group_id, tuple(user.id for user in channel.recipients))
+        else:
+            event = Event(stream, record, owner if stream[0] == "g" else 0, (owner,) if stream[0] == "u" else ())
+        events.append(event)
+        return event
+
+    def publish(self, event: Event) -> None:
+        """Put an event into the node's queue if a key of it is bound."""
+        keys = {group_stream(event.group_id)} if event.group_id else {user_stream(one) for one in event.to}
+        if keys & self.bound:
+            self.queue.append(event)
+
+    def create_group(self, owner: User) -> None:
+        """Make a group with a channel."""
+        group_id = self.new_id()
+        channel = Channel(group_id, ChannelType.TEXT, "general", group_id)
+        member = Member(group_id, owner, 0)
+        self.members[group_id] = {owner.id: member}
+        self.channels[channel.id] = channel
+        event = self.append(group_stream(group_id), GroupCreated(Group(group_id, "g", owner.id), (channel,), member))
+        self.publish(event)
+        self.publish(self.append(user_stream(owner.id), GroupJoined(event.record.seq, member)))
+
+    def join(self, user: User, group_id: int) -> None:
+        """Add a member."""
+        member = Member(group_id, user, 0)
+        self.members[group_id][user.id] = member
+        event = self.append(group_stream(group_id), MemberAdded(member))
+        self.publish(event)
+        self.publish(self.append(user_stream(user.id), GroupJoined(event.record.seq, member)))
+        for message_id, seen_by in self.may_see.items():
+            if any(
+                event.record.id == message_id and event.group_id == group_id
+                for channel in self.channels.values()
+                for event in self.streams[channel_stream(channel.id)]
+            ):
+                seen_by.add(user.id)
+
+    def leave(self, user: User, group_id: int) -> None:
+        """Remove a member; the answer comes after both events are published."""
+        del self.members[group_id][user.id]
+        event = self.append(group_stream(group_id), MemberRemoved(user))
+        self.publish(event)
+        self.publish(self.append(user_stream(user.id), GroupLeft(group_id, event.record.seq)))
+
+    def create_channel(self, group_id: int) -> None:
+        """Add a channel."""
+        channel = Channel(self.new_id(), ChannelType.TEXT, "more", group_id)
+        self.channels[channel.id] = channel
+        self.publish(self.append(group_stream(group_id), ChannelCreated(channel)))
+
+    def open_direct(self, one: User, other: User) -> None:
+        """Open a direct channel."""
+        channel = Channel(self.new_id(), ChannelType.DIRECT, recipients=(one, other))
+        self.channels[channel.id] = channel
+        self.publish(self.append(channel_stream(channel.id), ChannelOpened(channel)))
+
+    def say(self, channel: Channel, *, lost: bool) -> None:
+        """Store a message, and publish it unless that gets lost."""
+        event = self.append(channel_stream(channel.id), MessageCreated(self.users[0], "x"))
+        members = self.members[channel.group_id] if channel.group_id else {user.id for user in channel.recipients}
+        self.may_see[event.record.id] = set(members)
+        if not lost:
+            self.publish(event)
+
+    # What groups and history would answer.
+
+    def head(self, channel: Channel) -> tuple[Channel, int, int]:
+        """Return a channel's view."""
+        events = self.streams[channel_stream(channel.id)]
+        return channel, len(events), max((event.record.id for event in events), default=0)
+
+    def session_view(self, user: User) -> SessionView:
+        """Return a user's body."""
+        memberships = tuple(members[user.id] for members in self.members.values() if user.id in members)
+        directs = tuple(DirectView(*self.head(one)) for one in self.channels.values() if user in one.recipients)
+        return SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs)
+
+    def group_view(self, group_id: int) -> GroupView:
+        """Return a group's body, with only a sample of its members."""
+        channels = tuple(ChannelView(*self.head(one)) for one in self.channels.values() if one.group_id == group_id)
+        members = self.members[group_id]
+        seq = len(self.streams[group_stream(group_id)])
+        return GroupView(Group(group_id, "g", 1), seq, channels, tuple(members.values())[:1], len(members))
+
+    # The shell.
+
+    def perform(self, outs: list[Out[ClientModel]]) -> None:
+        """Do what the hub says."""
+        for out in outs:
+            match out:
+                case Dispatch(t, d, clients):
+                    for client in clients:
+                        if t == "MESSAGE_CREATE":
+                            assert client.user.id in self.may_see[int(d["id"])], "seen after a removal"
+                        client.take(t, d)
+                case FollowGroup(group_id):
+                    self.jobs.setdefault(group_stream(group_id), self.follow_group(group_id))
+                case Repair(unit):
+                    self.repair(unit)
+
+    def repair(self, unit: str) -> None:
+        """Begin a repair, after the job at work."""
+        if unit in self.jobs:
+            self.again.add(unit)
+        else:
+            self.jobs[unit] = self.repair_unit(unit)
+
+    def deliver(self) -> None:
+        """Take the next of the queue."""
+        event = self.queue.pop(0)
+        if event is not None:
+            self.perform(self.hub.apply(event, self.now))
+            return
+        self.again.update(self.jobs)
+        for unit in self.hub.units():
+            self.hub.hold(unit)
+            self.repair(unit)
+
+    def lose_queue(self) -> None:
+        """Lose all that is in the queue; a gap tells it."""
+        self.queue = [None]
+
+    def step(self, unit: str) -> None:
+        """Let a job go on."""
+        try:
+            next(self.jobs[unit])
+        except StopIteration:
+            del self.jobs[unit]
+            is_asked = unit in self.again
+            self.again.discard(unit)
+            if self.hub.position(unit) is None and not self.hub.is_held(unit):
+                if unit.startswith("g:") and self.hub.is_wanted(owner_of(unit)):
+                    self.jobs[unit] = self.follow_group(owner_of(unit))
+            elif is_asked:
+                self.hub.hold(unit)
+                self.repair(unit)
+
+    def release(self, unit: str, *, is_read: bool = False) -> None:
+        """Let a unit go on, unless something was lost since it was read."""
+        if unit not in self.again:
+            self.perform(self.hub.release(unit, self.now, is_read=is_read))
+
+    def follow_user(self, user: User) -> Job:
+        """Follow a user in steps."""
+        unit = user_stream(user.id)
+        self.hub.hold(unit)
+        self.bound.add(unit)
+        yield
+        view = self.session_view(user)
+        yield
+        self.perform(self.hub.put_user(view, self.now))
+        self.release(unit)
+
+    def follow_group(self, group_id: int) -> Job:
+        """Follow a group in steps."""
+        unit = group_stream(group_id)
+        self.hub.hold(unit)
+        self.bound.add(unit)
+        yield
+        view = self.group_view(group_id)
+        yield
+        self.perform(self.hub.put_group(view, self.now))
+        self.release(unit)
+
+    def repair_unit(self, unit: str) -> Job:
+        """Repair a unit in steps."""
+        yield
+        while unit.startswith("g:") and (group := self.hub.groups.get(owner_of(unit))) is not None:
+            if not any(self.hub.is_held(user_stream(user_id)) for user_id in group.users):
+                break
+            yield
+        streams = [unit]
+        if unit.startswith("g:"):
+            streams += [channel_stream(one.id) for one in self.channels.values() if one.group_id == owner_of(unit)]
+        found = {stream: list(self.streams[stream]) for stream in streams}
+        directs = [DirectView(*self.head(one)) for one in self.channels.values() if not one.group_id]
+        held = self.hub.held_events(unit)
+        yield
+        if unit in self.again:
+            return
+        for view in directs:
+            if unit.startswith("u:") and owner_of(unit) in [user.id for user in view.channel.recipients]:
+                self.perform(self.hub.put_direct(view))
+                self.perform(self.hub.compare(channel_stream(view.channel.id), view.last_seq))
+            if channel_stream(view.channel.id) == unit and held:
+                self.perform(self.hub.put_direct(DirectView(view.channel, held[0].record.seq - 1, 0)))
+        for events in found.values():
+            for event in events:
+                self.perform(self.hub.fill(event, self.now))
+        self.release(unit, is_read=True)
+
+    def try_open(self, user: User) -> bool:
+        """Go on opening a session; True once it is open."""
+        if not self.hub.is_whole(user.id):
+            self.jobs.setdefault(user_stream(user.id), self.follow_user(user))
+            return False
+        if missing := self.hub.missing_groups(user.id):
+            for group_id in missing:
+                self.jobs.setdefault(group_stream(group_id), self.follow_group(group_id))
+            return False
+        client = ClientModel(user)
+        self.clients.append(client)
+        hub = self.hub
+        hub.attach(client, user.id)
+        directs = hub.directs.get(user.id, ())
+        local = hub.users[user.id]
+        for t, d in first_dispatches(
+            local, hub.groups, hub.channels, directs, session_id="s", resume_url="ws://x", shard=None
+        ):
+            client.take(t, d)
+        return True
+
+    def close(self, client: ClientModel) -> None:
+        """Close a session."""
+        self.clients.remove(client)
+        self.hub.detach(client, client.user.id, self.now)
+
+    def sweep(self) -> None:
+        """Stop following what is unused."""
+        self.bound -= set(self.hub.sweep(self.now, 0.0))
+
+    def settle(self) -> None:
+        """Let everything arrive, and compare all heads, as the node does now and then."""
+        self.queue.append(None)
+        for _ in range(10_000):
+            if self.queue:
+                self.deliver()
+            elif self.jobs:
+                self.step(min(self.jobs, key=lambda unit: unit[0] == "g"))
+            elif self.opening:
+                self.opening = [user for user in self.opening if not self.try_open(user)]
+            else:
+                return
+        raise AssertionError("it never comes to rest")
+
+    def require_whole(self) -> None:
+        """Every client holds exactly what is so (the snapshot law)."""
+        for client in self.clients:
+            truth = {group_id for group_id, members in self.members.items() if client.user.id in members}
+            assert client.groups.keys() == truth
+            for group_id in truth:
+                assert client.groups[group_id]["count"] == len(self.members[group_id])
+                assert client.groups[group_id]["seq"] == len(self.streams[group_stream(group_id)])
+            visible = {
+                one.id: len(self.streams[channel_stream(one.id)])
+                for one in self.channels.values()
+                if one.group_id in truth or client.user in one.recipients
+            }
+            assert client.heads == visible
