@@ -12,12 +12,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.core.ids import MAX_ID
 from shared.core.wire import encode
 
 MAX_FRAME_BYTES: Final = 4096
 """Any frame but MESSAGE_SEND, as Discord has it."""
-
 
 LAST_S: Final = (1 << 31) - 1
 """Several client libraries hold `s` in 32 bits."""
