@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from socket import socket
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 import uvloop
@@ -29,8 +29,9 @@ from services.page import page
 from shared.http import create_app
 from shared.lifecycle import bind_socket, caught_signals, open_server
 from shared.logs import configure_logs
+from shared.metrics import Metrics
 from shared.parts import node_name, open_parts
-from shared.settings import Settings
+from shared.settings import HttpSettings, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +71,12 @@ async def run(names: Sequence[str], settings: Settings, node: str) -> None:
             await _serve(names, _listening(settings, bound), node, bound, stop)
 
 
+def whole_document() -> dict[str, Any]:
+    """Return the OpenAPI document of all services as one, as integrators see it at the front door."""
+    routers = (groups_router, history_router, gateway_router)
+    return create_app(HttpSettings(), metrics=Metrics(), routers=routers).openapi()
+
+
 def _listening(settings: Settings, bound: socket) -> Settings:
     """Return the settings with the port that was bound, which port 0 leaves open."""
     http = settings.http.model_copy(update={"port": bound.getsockname()[1]})
@@ -81,7 +88,7 @@ async def _serve(names: Sequence[str], settings: Settings, node: str, bound: soc
         parts = await stack.enter_async_context(open_parts(settings, mongo=names != ("gateway",), node=node))
         state: dict[str, object] = {"tokens": parts.tokens}
         probes = dict(parts.probes())
-        routers = [page(settings.http.front_door)]
+        routers = [page(settings.http.front_door, metrics=not settings.http.public_url)]
         drains: list[Callable[[], Awaitable[None]]] = []
         ws: type[asyncio.Protocol] | Literal["none"] = "none"
 
@@ -103,6 +110,9 @@ async def _serve(names: Sequence[str], settings: Settings, node: str, bound: soc
             drains.append(gateway.drain)
 
         app = create_app(settings.http, metrics=parts.metrics, routers=routers, state=state, probes=probes)
+        if "groups" in names:
+            # Groups is where front doors send /docs and /openapi.json.
+            app.openapi = whole_document  # type: ignore[method-assign]  # FastAPI's own way to replace it
         async with open_server(app, settings.http, bound, ws=ws):
             log.info("node_started", services=names, url=settings.http.front_door)
             await stop.wait()

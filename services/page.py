@@ -52,8 +52,7 @@ over WebSocket and REST, in the shape of Discord&rsquo;s API v10. This server is
 <div><dt>API documents</dt><dd><a href="/docs">/docs</a> (<a href="/openapi.json">openapi.json</a>)</dd></div>
 <div><dt>REST</dt><dd><code>$http/api/v10</code></dd></div>
 <div><dt>Gateway</dt><dd><code>$gateway</code></dd></div>
-<div><dt>Health</dt><dd><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>,
-<a href="/metrics">/metrics</a></dd></div>
+<div><dt>Health</dt><dd><a href="/healthz">/healthz</a>, <a href="/readyz">/readyz</a>$metrics</dd></div>
 </dl>
 <h2>First steps</h2>
 <p>Register a user; the answer holds the token that REST and the gateway ask for.</p>
@@ -66,10 +65,14 @@ over WebSocket and REST, in the shape of Discord&rsquo;s API v10. This server is
 """)
 
 
-def page(public_url: str) -> APIRouter:
-    """Return the route `/`; `public_url` is the front door as clients see it, http(s)://host[:port]."""
+def page(public_url: str, *, metrics: bool = True) -> APIRouter:
+    """Return the route `/`; `public_url` is the front door as clients see it, http(s)://host[:port].
+
+    `metrics` is whether they can be had there.
+    """
     shown = escape(public_url)
-    body = _PAGE.substitute(http=shown, gateway=shown.replace("http", "ws", 1) + "/gateway")
+    link = ',\n<a href="/metrics">/metrics</a>' if metrics else ""
+    body = _PAGE.substitute(http=shown, gateway=shown.replace("http", "ws", 1) + "/gateway", metrics=link)
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
