@@ -5,21 +5,32 @@
 
 PORT ?= 8080
 DATA ?= .data
+GATEWAY_NODES ?= 2
+HISTORY_NODES ?= 2
+GROUPS_NODES ?= 2
+RESTART ?= yes
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run test check format lock clean servers
+.PHONY: help run cluster cluster-restart test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: $(RUN)/.installed ## Run all of Starling at http://127.0.0.1:PORT with its data in DATA (PORT=8080 DATA=.data)
 	@exec $(RUN)/bin/python -m deploy.local.run --port "$(PORT)" --data "$(DATA)"
+
+cluster: $(RUN)/.installed cluster-servers ## Run the cluster at PORT: GATEWAY_NODES=2 HISTORY_NODES=2 GROUPS_NODES=2 RESTART=yes|no
+	@exec $(RUN)/bin/python -m deploy.local.cluster --port "$(PORT)" --data "$(DATA)" --gateways "$(GATEWAY_NODES)" \
+	  --history "$(HISTORY_NODES)" --groups "$(GROUPS_NODES)" --restart "$(RESTART)"
+
+cluster-restart: $(RUN)/.installed ## Restart one process of the cluster on DATA: NAME=gateway-1
+	@exec $(RUN)/bin/python -m deploy.local.control --data "$(DATA)" --restart "$(NAME)"
 
 test: check servers ## Run the checks and all tests, on real RabbitMQ, Redis and MongoDB wire
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)
@@ -45,6 +56,9 @@ clean: ## Remove environments and caches; data stays
 
 servers:
 	@deploy/local/install_servers.sh
+
+cluster-servers:
+	@deploy/local/install_servers.sh cluster
 
 $(RUN)/.installed: requirements-embedded.lock
 	$(call install,$(RUN),--require-hashes --only-binary :all: -r requirements-embedded.lock)

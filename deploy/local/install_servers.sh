@@ -1,18 +1,28 @@
 #!/bin/sh
-# Makes sure that the servers which the tests start for themselves are installed: RabbitMQ and Redis.
-# (MongoDB's wire comes with the Python environment.) As root on Debian it installs what is missing, otherwise it says so.
+# Makes sure that the servers which the tests (or, with the word cluster, `make cluster`) start for themselves are
+# installed: RabbitMQ, Redis and nginx. MongoDB's wire comes with the Python environment.
+# As root on Debian it installs what is missing, otherwise it says so.
 set -eu
 
+who="The tests need"
+rabbitmq_url="${STARLING_TEST_RABBITMQ_URL:-}"
+redis_url="${STARLING_TEST_REDIS_URL:-}"
+if [ "${1:-}" = cluster ]; then
+    who="The cluster needs" rabbitmq_url="" redis_url=""
+fi
+
 missing=""
-# Debian keeps both scripts out of a plain user's PATH.
+# Debian keeps these out of a plain user's PATH.
 PATH="$PATH:/usr/sbin:/sbin"
-command -v rabbitmq-server >/dev/null || [ -n "${STARLING_TEST_RABBITMQ_URL:-}" ] || missing="$missing rabbitmq-server"
-command -v redis-server >/dev/null || [ -n "${STARLING_TEST_REDIS_URL:-}" ] || missing="$missing redis-server"
+command -v rabbitmq-server >/dev/null || [ -n "$rabbitmq_url" ] || missing="$missing rabbitmq-server"
+command -v redis-server >/dev/null || [ -n "$redis_url" ] || missing="$missing redis-server"
+command -v nginx >/dev/null || missing="$missing nginx"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "The tests need$missing on this machine. Debian and Ubuntu: sudo apt-get install$missing" >&2
-    echo "Or point them at running servers: STARLING_TEST_RABBITMQ_URL, STARLING_TEST_REDIS_URL" >&2
+    echo "$who$missing on this machine. Debian and Ubuntu: sudo apt-get install$missing" >&2
+    [ "${1:-}" = cluster ] ||
+        echo "Or point them at running servers: STARLING_TEST_RABBITMQ_URL, STARLING_TEST_REDIS_URL" >&2
     exit 1
 fi
 echo "installing$missing"

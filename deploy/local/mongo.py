@@ -35,13 +35,19 @@ def start_mongo(data_dir: Path, port: int) -> LocalMongo:
     data_dir.mkdir(parents=True, exist_ok=True)
     files = data_dir / "db"
     files.mkdir(exist_ok=True)
-    url = f"mongodb://127.0.0.1:{port}/?directConnection=true"
-    child = start_child("mongo", _command(files, port), log=data_dir / "mongo.log")
-    child.wait_ready(lambda: _answers(url), _START_DEADLINE_S)
+    url = mongo_url(port)
+    child = start_child("mongo", mongo_command(files, port), log=data_dir / "mongo.log")
+    child.wait_ready(lambda: mongo_answers(url), _START_DEADLINE_S)
     return LocalMongo(child, url)
 
 
-def _command(files: Path, port: int) -> list[str]:
+def mongo_url(port: int) -> str:
+    """Return the URL of a database that was started on 127.0.0.1:`port`."""
+    return f"mongodb://127.0.0.1:{port}/?directConnection=true"
+
+
+def mongo_command(files: Path, port: int) -> list[str]:
+    """Return what starts a database on 127.0.0.1:`port` with its data in the folder `files`. Raises `NotInstalled`."""
     mongod = shutil.which("mongod")
     if mongod is not None:
         return [mongod, "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(files), "--nounixsocket"]
@@ -56,7 +62,8 @@ def _command(files: Path, port: int) -> list[str]:
     raise NotInstalled("no mongod on the PATH and no secantusdb in this environment (pip install secantusdb)")
 
 
-def _answers(url: str) -> bool:
+def mongo_answers(url: str) -> bool:
+    """Return whether a database answers there; takes a second or two at most."""
     client: MongoClient[dict[str, object]] = MongoClient(url, serverSelectionTimeoutMS=500, socketTimeoutMS=1000)
     try:
         client.admin.command("ping")
