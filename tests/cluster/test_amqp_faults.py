@@ -56,6 +56,7 @@ async def world(rabbitmq_url: str) -> AsyncIterator[World]:
             open_amqp_bus(behind, heartbeat_s=1, timeout_s=2.0) as bus,
             open_amqp_bus(rabbitmq_url) as steady,
         ):
+            await wait_until(lambda: bus.connected)
             yield World(topology, rabbitmq_url, behind, proxy, bus, steady)
     await forget_topology(rabbitmq_url, topology, ["a"])
 
@@ -191,7 +192,6 @@ async def test_a_broker_that_is_away_is_waited_for(world: World) -> None:
 async def test_a_publish_waits_for_a_short_absence(world: World) -> None:
     """What was not sent yet when the connection broke is sent on the next one, in the order of the calls."""
     async with world.steady.subscribe(world.topology.log_queue(0), world.topology.log_bindings(0)) as subscription:
-        await wait_until(lambda: world.bus.connected)
         world.proxy.cut()
         await wait_until(lambda: not world.bus.connected)
         async with asyncio.TaskGroup() as tasks:
@@ -209,6 +209,7 @@ async def test_a_subscription_without_a_broker_fails_in_time(world: World) -> No
         async with world.bus.subscribe(world.topology.node_queue("a")):
             pytest.fail("there is no broker")
     await world.proxy.accept()
+    await wait_until(lambda: world.bus.connected)
     async with world.bus.subscribe(world.topology.node_queue("a"), [world.key(1)]) as subscription:
         await world.publish(b"there", 1)
         assert await take_bodies(subscription, 1) == [b"there"]
@@ -217,7 +218,6 @@ async def test_a_subscription_without_a_broker_fails_in_time(world: World) -> No
 async def test_a_half_open_connection_is_noticed(world: World) -> None:
     """A connection on which nothing comes any more is given up within ten seconds, and replaced."""
     async with world.bus.subscribe(world.topology.node_queue("a"), [world.key(1)]) as subscription:
-        await wait_until(lambda: world.bus.connected)
         world.proxy.silence()
         await wait_until(lambda: not world.bus.connected, deadline_s=10.0)
         world.proxy.cut()
