@@ -1,0 +1,200 @@
+"""REST calls of users, repeated until they are answered or their deadline has passed.
+
+A client's shell: a broken connection, a 5xx and a 429 (after its `retry_after`) are tried again; every call here may
+be repeated. Registration and creation of a group are made so by what follows when the name is found taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+Json = dict[str, Any]
+
+_FIRST_WAIT_S: Final = 0.1
+_LAST_WAIT_S: Final = 5.0
+_TIMEOUT_S: Final = 20.0
+"""Of one request: above the deadline of the services themselves, so that their own 503 comes first."""
+_PAGE: Final = 100
+
+
+class GaveUp(Exception):
+    """Something did not come about before its deadline, or was refused for good; the text says what."""
+
+
+class Refused(GaveUp):
+    """A service refused a request for good."""
+
+    def __init__(self, what: str, status: int, body: str) -> None:
+        super().__init__(f"{what} was refused: {status} {body[:300]}")
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Base addresses, http(s)://host:port: of the front door, or of each service where none stands before them."""
+
+    groups: str
+    history: str
+    gateways: tuple[str, ...]
+
+
+@dataclass
+class Counts:
+    """What the client had to do beside what the log asks for."""
+
+    retries: int = 0
+    reconnects: int = 0
+    refetched: int = 0
+    caught_up: int = 0
+    seen_again: int = 0
+    excused: int = 0
+
+
+@dataclass(frozen=True)
+class User:
+    """A registered user."""
+
+    id: int
+    token: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group and its one channel."""
+
+    id: int
+    channel_id: int
+    last_seq: int
+
+
+def _group_of(body: Json) -> Group:
+    (channel,) = body["channels"]
+    return Group(int(body["id"]), int(channel["id"]), channel["last_seq"])
+
+
+class Rest:
+    """Makes requests; all raise `GaveUp` when `deadline_s` has passed, waits that a 429 told apart."""
+
+    def __init__(self, client: httpx.AsyncClient, at: Addresses, counts: Counts, deadline_s: float) -> None:
+        self._client = client
+        self._at = at
+        self._counts = counts
+        self._deadline_s = deadline_s
+
+    async def register(self, username: str, password: str) -> User:
+        """Register a user; if an earlier try had come through unanswered, log in."""
+        retries = self._counts.retries
+        try:
+            body = await self._request(
+                "POST", self._at.groups, "/auth/register", json={"username": username, "password": password}
+            )
+        except Refused as refusal:
+            if "USERNAME_ALREADY_TAKEN" not in refusal.body or self._counts.retries == retries:
+                raise
+            body = await self._request(
+                "POST", self._at.groups, "/auth/login", json={"login": username, "password": password}
+            )
+        return User(int(body["user"]["id"]), body["token"])
+
+    async def create_group(self, owner: User, name: str) -> Group:
+        """Create a public group; if an earlier try had come through unanswered, that one is taken."""
+        retries = self._counts.retries
+        try:
+            body = await self._request("POST", self._at.groups, "/guilds", owner, json={"name": name, "public": True})
+        except Refused as refusal:
+            if "GUILD_NAME_ALREADY_TAKEN" not in refusal.body or self._counts.retries == retries:
+                raise
+            body = await self._request("POST", self._at.groups, "/guilds/join", owner, json={"name": name})
+        return _group_of(body)
+
+    async def join(self, user: User, name: str) -> Group:
+        """Join a public group."""
+        return _group_of(await self._request("POST", self._at.groups, "/guilds/join", user, json={"name": name}))
+
+    async def leave(self, user: User, group_id: int) -> None:
+        """Leave a group."""
+        await self._request("DELETE", self._at.groups, f"/users/@me/guilds/{group_id}", user)
+
+    async def events(self, user: User, channel_id: int, after_seq: int) -> tuple[list[Json], bool]:
+        """Return a page of a channel's events, and whether there are more."""
+        query = {"after_seq": str(after_seq), "limit": str(_PAGE)}
+        page: Json = await self._request("GET", self._at.history, f"/channels/{channel_id}/events", user, params=query)
+        return page["events"], page["has_more"]
+
+    async def read_pages(self, user: User, channel_id: int, limit: int, *, is_backward: bool) -> list[Json]:
+        """Read a channel's messages page by page, from either end; return them oldest first."""
+        found: list[Json] = []
+        cursor = {} if is_backward else {"after": "0"}
+        while page := await self._page(user, channel_id, {**cursor, "limit": str(limit)}):
+            if is_backward:
+                found += page
+                cursor = {"before": page[-1]["id"]}
+            else:
+                found += page[::-1]
+                cursor = {"after": page[0]["id"]}
+        return found[::-1] if is_backward else found
+
+    async def _page(self, user: User, channel_id: int, query: Mapping[str, str]) -> list[Json]:
+        path = f"/channels/{channel_id}/messages"
+        page: list[Json] = await self._request("GET", self._at.history, path, user, params=query)
+        return page
+
+    async def _request(
+        self,
+        method: str,
+        base: str,
+        path: str,
+        user: User | None = None,
+        *,
+        json: Json | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Make a request below /api/v10 until it is answered; return the JSON of a good answer."""
+        what = f"{method} {path}"
+        headers = {"Authorization": user.token} if user is not None else {}
+        last = "no answer"
+        wait_s = _FIRST_WAIT_S
+        try:
+            async with asyncio.timeout(self._deadline_s) as deadline:
+                while True:
+                    try:
+                        answer = await self._client.request(
+                            method, f"{base}/api/v10{path}", headers=headers, json=json, params=params
+                        )
+                    except httpx.TransportError as error:
+                        last = repr(error)
+                    else:
+                        if answer.is_success:
+                            return answer.json() if answer.content else None
+                        last = f"{answer.status_code} {answer.text[:300]}"
+                        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                            told_s = _retry_after_of(answer)
+                            deadline.reschedule((deadline.when() or 0) + told_s)
+                            await asyncio.sleep(told_s)
+                        elif answer.is_client_error:
+                            raise Refused(what, answer.status_code, answer.text)
+                    self._counts.retries += 1
+                    await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311 (spreads clients, no secret)
+                    wait_s = min(2 * wait_s, _LAST_WAIT_S)
+        except TimeoutError:
+            raise GaveUp(f"{what} was not answered within {self._deadline_s:g} s; last: {last}") from None
+
+
+def _retry_after_of(answer: httpx.Response) -> float:
+    try:
+        return float(answer.json()["retry_after"])
+    except (ValueError, KeyError, TypeError):
+        return 1.0
+
+
+def new_http_client() -> httpx.AsyncClient:
+    """Return a client that takes no proxy from the environment and holds a bounded number of connections."""
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+    return httpx.AsyncClient(timeout=_TIMEOUT_S, limits=limits, trust_env=False)
