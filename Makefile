@@ -9,6 +9,10 @@ GATEWAY_NODES ?= 2
 HISTORY_NODES ?= 2
 GROUPS_NODES ?= 2
 RESTART ?= yes
+URL ?= http://127.0.0.1:$(PORT)
+SPEED ?= max
+IN_FLIGHT ?= 1
+GATEWAYS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
@@ -16,7 +20,7 @@ RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart replay test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -31,6 +35,10 @@ cluster: $(RUN)/.installed cluster-servers ## Run the cluster at PORT: GATEWAY_N
 
 cluster-restart: $(RUN)/.installed ## Restart one process of the cluster on DATA: NAME=gateway-1
 	@exec $(RUN)/bin/python -m deploy.local.control --data "$(DATA)" --restart "$(NAME)"
+
+replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
+	@exec $(RUN)/bin/python -m deploy.replay --url "$(URL)" --speed "$(SPEED)" --in-flight "$(IN_FLIGHT)" \
+	  --gateways "$(GATEWAYS)" $(LOG)
 
 test: check servers ## Run the checks and all tests, on real RabbitMQ, Redis and MongoDB wire
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)
