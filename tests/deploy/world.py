@@ -119,16 +119,23 @@ def _head_of(head: bytes) -> tuple[str, dict[str, str]]:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, *, replicas: int = 1, behind: Sequence[str] = ()) -> AsyncIterator[World]:
-    """Start the services and nginx; nothing is left of them after."""
-    binary = require_nginx()
-    port = free_port()
+async def open_services(replicas: int = 1) -> AsyncIterator[Mapping[str, Sequence[Service]]]:
+    """Start processes of each service, by name."""
     async with AsyncExitStack() as stack:
         services = {name: [Service(name) for _ in range(replicas)] for name in SERVICES}
         for service in (one for several in services.values() for one in several):
             server = await asyncio.start_server(service.serve, "127.0.0.1", 0)
             stack.callback(server.close)
             service.port = server.sockets[0].getsockname()[1]
+        yield services
+
+
+@asynccontextmanager
+async def open_world(folder: Path, *, replicas: int = 1, behind: Sequence[str] = ()) -> AsyncIterator[World]:
+    """Start the services and nginx; nothing is left of them after."""
+    binary = require_nginx()
+    port = free_port()
+    async with open_services(replicas) as services:
         door = FrontDoor(
             listen=(f"127.0.0.1:{port}",),
             upstreams={name: [f"127.0.0.1:{one.port}" for one in several] for name, several in services.items()},
@@ -143,7 +150,9 @@ async def open_world(folder: Path, *, replicas: int = 1, behind: Sequence[str] =
         config.write_text(render(door))
         command = [binary, "-e", str(folder / "error.log"), "-c", str(config), "-g", "daemon off;"]
         child = start_child("nginx", command, log=folder / "nginx.log")
-        stack.callback(child.terminate, 5)
-        asked = f"GET {ALIVE} HTTP/1.0\r\n\r\n".encode()
-        child.wait_ready(lambda: exchange_bytes(port, asked, b"HTTP/1.1 200"), DEADLINE_S)
-        yield World(port, services)
+        try:
+            asked = f"GET {ALIVE} HTTP/1.0\r\n\r\n".encode()
+            child.wait_ready(lambda: exchange_bytes(port, asked, b"HTTP/1.1 200"), DEADLINE_S)
+            yield World(port, services)
+        finally:
+            child.terminate(5)
