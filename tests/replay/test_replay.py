@@ -51,6 +51,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.servers
+@pytest.mark.xdist_group("replay")
 def test_logs_are_replayed_and_proved_from_the_command_line(url: str, tmp_path: Path) -> None:
     """Two logs side by side end in a table of zeros and exit code 0; progress goes to standard error, line by line."""
     logs = [tmp_path / "garden.log", tmp_path / "kitchen.log"]
@@ -69,6 +70,7 @@ def test_logs_are_replayed_and_proved_from_the_command_line(url: str, tmp_path: 
 
 
 @pytest.mark.servers
+@pytest.mark.xdist_group("replay")
 @pytest.mark.parametrize("in_flight", [1, 4])
 async def test_cut_connections_cost_nothing(url: str, in_flight: int) -> None:
     """All sockets are cut again and again: users identify anew, read what they missed, and the zeros stay."""
