@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from types import FrameType
 
 import pytest
 
@@ -26,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(servers.close)
     os.environ[SOCKET_VARIABLE] = servers.serve()
     config.add_cleanup(lambda: os.environ.__delitem__(SOCKET_VARIABLE))
+    # A run that is told to end (a CI's time-out) ends as with Ctrl-C, so that no server outlives it.
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _require_server(config: pytest.Config, name: str) -> str:
