@@ -83,7 +83,7 @@ class Hub(Generic[S]):
         self.directs: dict[int, set[int]] = {}
         """Direct channels followed, by each user in them, local or not."""
         self._wanted: dict[int, set[int]] = {}
-        """Local users in groups that they are not attached to yet: its body, or they themselves, are being read."""
+        """Local users in groups that they are not attached to yet: something is being read, or they only claim it."""
         self._held = Held()
         self.applied = 0
         self.repeats = 0
@@ -217,7 +217,7 @@ class Hub(Generic[S]):
             case GroupJoined(group_seq=group_seq, member=member):
                 return self._join(member.group_id, member, group_seq, is_own=True)
             case GroupLeft(group_id=group_id, group_seq=group_seq):
-                return self._leave(group_id, user.user.id, group_seq, now)
+                return self._leave(group_id, user.user.id, group_seq, now, is_own=True)
             case _:
                 return []
 
@@ -228,7 +228,7 @@ class Hub(Generic[S]):
             return []
         match event.record.body:
             case GroupLeft(group_id=group_id, group_seq=group_seq):
-                return self._leave(group_id, owner_of(event.stream), group_seq, now)
+                return self._leave(group_id, owner_of(event.stream), group_seq, now, is_own=True)
             case MemberRemoved(user) if (group := self.groups.get(event.group_id)) is not None:
                 group.left.add(user.id, event.record.seq)
                 return self._leave(event.group_id, user.id, event.record.seq, now)
@@ -252,6 +252,7 @@ class Hub(Generic[S]):
             joined.group_seq = max(joined.group_seq, group_seq)
             return []
         user.left.forget(group_id, group_seq)
+        user.claims.discard(group_id)
         user.groups[group_id] = Joined(group_seq, member)
         if group is None or (is_own and user_stream(member.user.id) in self._held):
             self._wanted.setdefault(group_id, set()).add(member.user.id)
@@ -278,7 +279,7 @@ class Hub(Generic[S]):
             out for group_id in late if group_id in self.groups for out in self._attach(user, self.groups[group_id])
         ]
 
-    def _leave(self, group_id: int, user_id: int, group_seq: int, now: float) -> list[Out[S]]:
+    def _leave(self, group_id: int, user_id: int, group_seq: int, now: float, *, is_own: bool = False) -> list[Out[S]]:
         """Detach a local user from a group, unless the user came back later or is out already."""
         user = self.users.get(user_id)
         if user is None:
@@ -288,9 +289,24 @@ class Hub(Generic[S]):
             return []
         if user.left.since(group_id) < group_seq:
             user.left.add(group_id, group_seq)
+        if is_own:
+            self._end_claim(user, group_id)
         if joined is None:
             return []
-        return self._detach_user(user, group_id, group_seq, now)
+        out = self._detach_user(user, group_id, group_seq, now)
+        if not is_own and not joined.group_seq:
+            self._claim(user, group_id)  # joined we don't know when, perhaps after this
+        return out
+
+    def _claim(self, user: LocalUser[S], group_id: int) -> None:
+        """Keep a group followed until its stream or the user's says whether the user is in it."""
+        user.claims.add(group_id)
+        self._wanted.setdefault(group_id, set()).add(user.user.id)
+
+    def _end_claim(self, user: LocalUser[S], group_id: int) -> None:
+        if group_id in user.claims:
+            user.claims.remove(group_id)
+            self._want_no_more(group_id, user.user.id)
 
     def _detach_user(self, user: LocalUser[S], group_id: int, group_seq: int, now: float) -> list[Out[S]]:
         del user.groups[group_id]
@@ -323,7 +339,8 @@ class Hub(Generic[S]):
         for member in view.memberships:
             group = self.groups.get(member.group_id)
             if group is not None and group.left.since(user_id):
-                continue  # removed after the body was read, or back since: then its stream says so again
+                self._claim(user, member.group_id)
+                continue
             user.groups[member.group_id] = Joined(0, member)
             if group is not None:
                 group.users.add(user_id)
@@ -495,7 +512,7 @@ class Hub(Generic[S]):
                 self._forget_user(user_id, user, now)
                 gone.append(user_stream(user_id))
         for group_id, group in list(self.groups.items()):
-            if not group.users and now - group.idle_since >= linger_s:
+            if not group.users and group_id not in self._wanted and now - group.idle_since >= linger_s:
                 self._forget_channels(group.channels)
                 del self.groups[group_id]
                 self.abandon(group_stream(group_id))
@@ -505,7 +522,7 @@ class Hub(Generic[S]):
     def _forget_user(self, user_id: int, user: LocalUser[S], now: float) -> None:
         del self.users[user_id]
         self.abandon(user_stream(user_id))
-        for group_id in user.groups:
+        for group_id in (*user.groups, *user.claims):
             self._want_no_more(group_id, user_id)
             if (group := self.groups.get(group_id)) is not None:
                 group.users.discard(user_id)

@@ -76,6 +76,8 @@ class LocalUser(Generic[S]):
     idle_since: float
     groups: dict[int, Joined] = field(default_factory=dict)
     left: Removals = field(default_factory=Removals)
+    claims: set[int] = field(default_factory=set)
+    """Groups that the user's body names although a removal was seen: the group's stream will tell which came last."""
     sessions: set[S] = field(default_factory=set)
 
 
