@@ -20,9 +20,29 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from deploy.replay.account import Account
+from deploy.replay.frames import (
+    HEARTBEAT,
+    IDENTIFY,
+    MESSAGE_SEND,
+    SEND_ACK,
+    SEND_REJECT,
+    Ack,
+    Author,
+    GuildCreate,
+    Message,
+    Reject,
+    decode_ack,
+    decode_frame,
+    decode_guild,
+    decode_message,
+    decode_ready,
+    decode_ref,
+    decode_reject,
+    encode_frame,
+)
 from deploy.replay.rest import Counts, GaveUp, Group, Refused, Rest, User
 
-BEAT_S: Final = 10.0
+BEAT_S: Final = 15.0
 """How often a heartbeat is sent; two without an answer mean that the connection is dead."""
 _OPEN_S: Final = 25.0
 """From connect to READY; the gateway gives itself 20 s."""
@@ -32,68 +52,6 @@ _FIRST_WAIT_S: Final = 0.1
 _LAST_WAIT_S: Final = 3.0
 _MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 _CLOSE_S: Final = 2.0
-
-
-class _Frame(msgspec.Struct):
-    op: int
-    d: msgspec.Raw
-    t: str | None = None
-
-
-class _Author(msgspec.Struct):
-    id: str
-
-
-class Message(msgspec.Struct):
-    """What is looked at in a MESSAGE_CREATE, in an event and in a page."""
-
-    id: str
-    seq: int
-    channel_id: str
-    content: str
-    author: _Author
-    nonce: str | int = ""
-
-
-class _Channel(msgspec.Struct):
-    id: str
-    last_seq: int
-
-
-class _GuildCreate(msgspec.Struct):
-    id: str
-    channels: list[_Channel]
-
-
-class _Ref(msgspec.Struct):
-    id: str
-
-
-class _Ready(msgspec.Struct):
-    guilds: list[_Ref]
-
-
-class _Ack(msgspec.Struct):
-    nonce: str
-    id: str
-    seq: int
-
-
-class _Reject(msgspec.Struct):
-    nonce: str
-    code: int
-    message: str
-    retry_after: float | None = None
-
-
-_decode_frame = msgspec.json.Decoder(_Frame).decode
-_decode_message = msgspec.json.Decoder(Message).decode
-_decode_guild = msgspec.json.Decoder(_GuildCreate).decode
-_decode_ready = msgspec.json.Decoder(_Ready).decode
-_decode_ack = msgspec.json.Decoder(_Ack).decode
-_decode_reject = msgspec.json.Decoder(_Reject).decode
-_decode_ref = msgspec.json.Decoder(_Ref).decode
-_encode = msgspec.json.encode
 
 
 class Room:
@@ -111,7 +69,7 @@ class Room:
             raise RuntimeError(f"the group of {self.name} is not created yet")
         return self.group
 
-    def number_of(self, author: _Author) -> int:
+    def number_of(self, author: Author) -> int:
         """Return the person's number, -1 for somebody who is not in the log."""
         return self.numbers.get(author.id, -1)
 
@@ -143,7 +101,7 @@ class Member:
         self._clock = clock
         self._connection: ClientConnection | None = None
         self._ready = asyncio.Event()
-        self._answers: dict[str, asyncio.Future[_Ack | _Reject]] = {}
+        self._answers: dict[str, asyncio.Future[Ack | Reject]] = {}
         self._heard_at = 0.0
         self._is_done = False
         # Where it stands in the channel.
@@ -189,8 +147,12 @@ class Member:
             await connection.close()
 
     async def wait_ready(self) -> None:
-        """Wait until it is connected and identified."""
-        await self._ready.wait()
+        """Wait until it is connected and identified. Raises `GaveUp`."""
+        try:
+            async with asyncio.timeout(self._line_s):
+                await self._ready.wait()
+        except TimeoutError:
+            raise GaveUp(f"user {self.user.id} could not connect to {self._url} in {self._line_s:g} s") from None
 
     async def _open(self) -> ClientConnection:
         connection = await connect(
@@ -203,10 +165,10 @@ class Member:
             open_timeout=None,
         )
         try:
-            await connection.send(_encode({"op": 2, "d": {"token": self.user.token, "properties": {}}}), text=True)
-            while (frame := _decode_frame(await connection.recv(decode=False))).t != "READY":
+            await connection.send(encode_frame(IDENTIFY, {"token": self.user.token, "properties": {}}), text=True)
+            while (frame := decode_frame(await connection.recv(decode=False))).t != "READY":
                 pass
-            guilds = {one.id for one in _decode_ready(frame.d).guilds}
+            guilds = {one.id for one in decode_ready(frame.d).guilds}
         except BaseException:
             connection.transport.abort()
             raise
@@ -241,32 +203,32 @@ class Member:
             return
         with suppress(WebSocketException, OSError, TimeoutError):
             async with asyncio.timeout(1):
-                await connection.send(b'{"op":1,"d":null}', text=True)
+                await connection.send(encode_frame(HEARTBEAT, None), text=True)
 
     async def _take(self, data: bytes) -> None:
-        frame = _decode_frame(data)
+        frame = decode_frame(data)
         self._heard_at = self._clock()
         if frame.t == "MESSAGE_CREATE":
-            self._hear(_decode_message(frame.d), is_live=True)
+            self._hear(decode_message(frame.d), is_live=True)
         elif frame.t == "GUILD_CREATE":
-            await self._see(_decode_guild(frame.d))
+            await self._see(decode_guild(frame.d))
         elif frame.t == "GUILD_DELETE":
-            if self._room.group is not None and _decode_ref(frame.d).id == str(self._room.group.id):
+            if self._room.group is not None and decode_ref(frame.d).id == str(self._room.group.id):
                 self._be_outside(is_told=True)
-        elif frame.op == 101:
-            ack = _decode_ack(frame.d)
+        elif frame.op == SEND_ACK:
+            ack = decode_ack(frame.d)
             self._settle(ack.nonce, ack)
-        elif frame.op == 102:
-            reject = _decode_reject(frame.d)
+        elif frame.op == SEND_REJECT:
+            reject = decode_reject(frame.d)
             self._settle(reject.nonce, reject)
 
-    def _settle(self, nonce: str, answer: _Ack | _Reject) -> None:
+    def _settle(self, nonce: str, answer: Ack | Reject) -> None:
         if (waiting := self._answers.pop(nonce, None)) is not None and not waiting.done():
             waiting.set_result(answer)
 
     # What it sees of the channel.
 
-    async def _see(self, guild: _GuildCreate) -> None:
+    async def _see(self, guild: GuildCreate) -> None:
         """Take in the group's body: its head says from where on messages come live."""
         group = self._room.require_group()
         if guild.id != str(group.id):
@@ -384,7 +346,7 @@ class Member:
                 while True:
                     await self._ready.wait()
                     answer = await self._ask(nonce, content)
-                    if isinstance(answer, _Ack):
+                    if isinstance(answer, Ack):
                         account.acked(nonce, int(answer.id), answer.seq, self._clock())
                         return
                     last = answer or "the connection was cut, or no answer came"
@@ -395,17 +357,17 @@ class Member:
         except TimeoutError:
             raise GaveUp(f"message {nonce} was not acknowledged within {self._line_s:g} s; last: {last}") from None
 
-    async def _ask(self, nonce: str, content: str) -> _Ack | _Reject | None:
+    async def _ask(self, nonce: str, content: str) -> Ack | Reject | None:
         """Send a message once; None if there was no answer."""
         connection = self._connection
         if connection is None:
             return None
-        answer: asyncio.Future[_Ack | _Reject] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Ack | Reject] = asyncio.get_running_loop().create_future()
         self._answers[nonce] = answer
         payload = {"channel_id": str(self._room.require_group().channel_id), "content": content, "nonce": nonce}
         try:
             async with asyncio.timeout(_ANSWER_S):
-                await connection.send(_encode({"op": 100, "d": payload}), text=True)
+                await connection.send(encode_frame(MESSAGE_SEND, payload), text=True)
                 await asyncio.wait((answer,))
         except TimeoutError:
             connection.transport.abort()

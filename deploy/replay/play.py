@@ -18,7 +18,8 @@ from typing import Any, Final
 import msgspec
 
 from deploy.replay.account import Account, Paged, Verdict
-from deploy.replay.member import BEAT_S, Member, Message, Room
+from deploy.replay.frames import Message
+from deploy.replay.member import BEAT_S, Member, Room
 from deploy.replay.rest import Addresses, Counts, GaveUp, Rest, new_http_client
 from deploy.replay.script import OWNER, Join, Leave, Say, Script, username_of
 
@@ -151,7 +152,7 @@ class Replay:
         self._report.users = len(wanted)
 
     async def _play(self, rest: Rest, members: Sequence[Member]) -> None:
-        await self._each("connecting", len(members), (member.wait_ready() for member in members), len(members))
+        await self._each("connecting", _CONNECTING, (member.wait_ready() for member in members), len(members))
         await self._each(
             "creating groups", 4, (part.members[OWNER].create_group(part.room.name) for part in self._parts),
             len(self._parts),

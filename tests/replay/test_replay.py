@@ -78,7 +78,7 @@ async def test_cut_connections_cost_nothing(url: str, in_flight: int) -> None:
     async with AsyncExitStack() as stack:
         proxies = [await stack.enter_async_context(open_proxy(int(url.rpartition(":")[2]))) for _ in range(2)]
         gateways = tuple(f"http://127.0.0.1:{proxy.port}" for proxy in proxies)
-        replay = Replay([script], Options(Addresses(url, url, gateways), in_flight=in_flight, line_s=30, run_s=60))
+        replay = Replay([script], Options(Addresses(url, url, gateways), in_flight=in_flight, line_s=60, run_s=80))
         report = await cut_while(replay, script, proxies)
     assert report.is_good, table_of(report)
     assert report.counts.reconnects >= 5
@@ -91,7 +91,7 @@ async def cut_while(replay: Replay, script: Script, proxies: list[Proxy]) -> Rep
         running_replay = tasks.create_task(replay.run())
         for part in range(1, 9):
             wanted = part * script.messages // 10
-            await wait_until(partial(has_come_to, replay, running_replay, wanted), 60)
+            await wait_until(partial(has_come_to, replay, running_replay, wanted), 80)
             for proxy in proxies[part % 3 :]:
                 proxy.cut()
     return running_replay.result()
@@ -111,6 +111,17 @@ async def test_a_server_that_is_not_there_is_told() -> None:
     assert "POST /auth/register was not answered within 0.5 s" in table_of(report)
     assert table_of(report).endswith("NOT proved")
     assert report.total.unsent == script.messages
+
+
+@pytest.mark.servers
+@pytest.mark.xdist_group("replay")
+async def test_a_gateway_that_is_not_there_is_told(url: str) -> None:
+    """Who cannot connect in time ends the run with the address that did not answer."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    script = script_of("garden", log_of(1).encode())
+    report = await Replay([script], Options(Addresses(url, url, (nowhere,)), line_s=5)).run()
+    assert not report.is_good
+    assert f"could not connect to {nowhere.replace('http', 'ws')}/gateway" in table_of(report)
 
 
 def test_the_table_tells_a_fault() -> None:

@@ -1,0 +1,98 @@
+"""What a client looks at in the frames of the gateway and the answers of REST; everything else is passed over.
+
+Core: the shapes as docs/protocol.md has them. Raises msgspec's errors when a server sends something else.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+HEARTBEAT: Final = 1
+IDENTIFY: Final = 2
+MESSAGE_SEND: Final = 100
+SEND_ACK: Final = 101
+SEND_REJECT: Final = 102
+
+
+class Frame(msgspec.Struct):
+    """A frame of the gateway."""
+
+    op: int
+    d: msgspec.Raw
+    t: str | None = None
+
+
+class Author(msgspec.Struct):
+    """Who wrote a message."""
+
+    id: str
+
+
+class Message(msgspec.Struct):
+    """What is looked at in a MESSAGE_CREATE, in an event and in a page."""
+
+    id: str
+    seq: int
+    channel_id: str
+    content: str
+    author: Author
+    nonce: str | int = ""
+
+
+class Channel(msgspec.Struct):
+    """A channel with its head."""
+
+    id: str
+    last_seq: int
+
+
+class GuildCreate(msgspec.Struct):
+    """The body of a group."""
+
+    id: str
+    channels: list[Channel]
+
+
+class Ref(msgspec.Struct):
+    """Something with an id."""
+
+    id: str
+
+
+class Ready(msgspec.Struct):
+    """The groups that a new session is in."""
+
+    guilds: list[Ref]
+
+
+class Ack(msgspec.Struct):
+    """SEND_ACK: the message is stored."""
+
+    nonce: str
+    id: str
+    seq: int
+
+
+class Reject(msgspec.Struct):
+    """SEND_REJECT: without `retry_after` for good."""
+
+    nonce: str
+    code: int
+    message: str
+    retry_after: float | None = None
+
+
+decode_frame = msgspec.json.Decoder(Frame).decode
+decode_message = msgspec.json.Decoder(Message).decode
+decode_guild = msgspec.json.Decoder(GuildCreate).decode
+decode_ready = msgspec.json.Decoder(Ready).decode
+decode_ack = msgspec.json.Decoder(Ack).decode
+decode_reject = msgspec.json.Decoder(Reject).decode
+decode_ref = msgspec.json.Decoder(Ref).decode
+
+
+def encode_frame(op: int, d: object) -> bytes:
+    """Encode a client's frame."""
+    return msgspec.json.encode({"op": op, "d": d})
