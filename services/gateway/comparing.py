@@ -49,9 +49,9 @@ class Comparing:
     async def compare(self, wait_s: float) -> int:
         """Compare once; return how many streams were behind and are being repaired. Raises `Unavailable`."""
         streams = [
-            *(group_stream(group_id) for group_id in self._hub.groups),
-            *(user_stream(user_id) for user_id in self._hub.users),
-            *(channel_stream(channel_id) for channel_id in self._hub.channels),
+            *(group_stream(group_id) for group_id in self._hub.roster.groups),
+            *(user_stream(user_id) for user_id in self._hub.roster.users),
+            *(channel_stream(channel_id) for channel_id in self._hub.roster.channels),
         ]
         behind: dict[str, int] = {}
         for start in range(0, len(streams), STREAMS_PER_CALL):
@@ -70,11 +70,11 @@ class Comparing:
         return len(missed)
 
     def _is_behind(self, stream: str, head: int) -> bool:
-        position = self._hub.position(stream)
+        position = self._hub.roster.position(stream)
         return position is not None and position < head
 
     def _unit_of(self, stream: str) -> str:
         """Return the unit that is held back as one: a group's channels go with the group."""
-        if stream.startswith("c:") and (group_id := self._hub.channels[owner_of(stream)].channel.group_id):
+        if stream.startswith("c:") and (group_id := self._hub.roster.channels[owner_of(stream)].channel.group_id):
             return group_stream(group_id)
         return stream

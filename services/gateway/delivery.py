@@ -87,7 +87,7 @@ class Delivery:
     async def _deliver(self, batch: Batch) -> None:
         if batch.gap:
             self._gaps.inc()
-            log.warning("node_queue_lost", units=len(self._hub.units()))
+            log.warning("node_queue_lost", units=len(self._hub.roster.units()))
             self._following.repair_all()
         yield_at = self._fanout.deliveries + _DELIVERIES_PER_TURN
         for delivery in batch.deliveries:

@@ -14,7 +14,8 @@ from typing import Any, Final
 import structlog
 
 from services.gateway.bindings import Bindings
-from services.gateway.core.hub import Dispatch, FollowGroup, Hub, Out, Repair
+from services.gateway.core.hub import Hub
+from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from services.gateway.fanout import Fanout, Recipient
 from shared.core.calls import (
     Access,
@@ -82,13 +83,13 @@ class Following:
     async def follow_user(self, user_id: int) -> None:
         """Follow a user, and wait until the user is whole. Raises `UnknownUser`, `Unavailable`."""
         unit = user_stream(user_id)
-        while not self._hub.is_whole(user_id):
+        while not self._hub.roster.is_whole(user_id):
             job = self._jobs.get(unit)
             await self._wait(job or self._begin((unit,), self._follow_user(user_id, unit)))
 
     async def follow_groups(self, group_ids: Sequence[int]) -> None:
         """Follow these groups; what does not exist is left out. Raises `Unavailable`."""
-        fresh = [one for one in group_ids if one not in self._hub.groups and group_stream(one) not in self._jobs]
+        fresh = [one for one in group_ids if one not in self._hub.roster.groups and group_stream(one) not in self._jobs]
         for start in range(0, len(fresh), GROUPS_PER_CALL):
             some = fresh[start : start + GROUPS_PER_CALL]
             self._begin([group_stream(one) for one in some], self._follow_groups(some))
@@ -106,7 +107,7 @@ class Following:
         """Compare every unit, each held back until that is done: something of the node's queue was lost."""
         # What is being read at this moment may have been read before the loss.
         self._again.update(self._jobs)
-        for unit in self._hub.units():
+        for unit in self._hub.roster.units():
             self._hub.hold(unit)
             self.repair(unit)
 
@@ -152,8 +153,8 @@ class Following:
         """Begin what was asked for while a unit's job was at work."""
         is_asked = unit in self._again
         self._again.discard(unit)
-        if self._hub.position(unit) is None and not self._hub.is_held(unit):
-            if unit.startswith("g:") and self._hub.is_wanted(owner_of(unit)):
+        if self._hub.roster.position(unit) is None and not self._hub.is_held(unit):
+            if unit.startswith("g:") and self._hub.roster.is_wanted(owner_of(unit)):
                 self._begin((unit,), self._follow_until_done(owner_of(unit)))
         elif is_asked:
             self._hub.hold(unit)
@@ -187,7 +188,7 @@ class Following:
             self._hub.abandon(unit)
             self._bindings.remove(keys)
             raise
-        self.perform(self._hub.put_user(view, self._clock()))
+        self.perform(self._hub.roster.put_user(view, self._clock()))
         self._release(unit)
 
     async def _require_session(self, user_id: int) -> SessionView:
@@ -207,17 +208,17 @@ class Following:
             for view in views:
                 unit = group_stream(view.group.id)
                 missing.pop(unit, None)
-                self.perform(self._hub.put_group(view, self._clock()))
+                self.perform(self._hub.roster.put_group(view, self._clock()))
                 self._release(unit)
             for unit in missing:
-                self.perform(self._hub.without_group(owner_of(unit), self._clock()))
+                self.perform(self._hub.roster.without_group(owner_of(unit), self._clock()))
         finally:
             for unit in missing:
                 self._hub.abandon(unit)
             self._bindings.remove([self._key_of(unit) for unit in missing])
 
     async def _follow_until_done(self, group_id: int) -> None:
-        await self._retry(lambda: self._follow_groups((group_id,)), lambda: self._hub.is_wanted(group_id))
+        await self._retry(lambda: self._follow_groups((group_id,)), lambda: self._hub.roster.is_wanted(group_id))
 
     async def _repair_until_done(self, unit: str) -> None:
         repairs = {"g": self._repair_group, "u": self._repair_user, "c": self._repair_direct}
@@ -252,7 +253,7 @@ class Following:
 
     async def _wait_users(self, group_id: int) -> None:
         """Wait until the group's local users are whole: what they missed may say that they are out."""
-        while (group := self._hub.groups.get(group_id)) is not None:
+        while (group := self._hub.roster.groups.get(group_id)) is not None:
             units = (user_stream(user_id) for user_id in group.users)
             jobs = {self._jobs[unit] for unit in units if unit in self._jobs and self._hub.is_held(unit)}
             if not jobs:
@@ -266,24 +267,24 @@ class Following:
             return
         await self._catch_up(unit, unit, view.user_seq)
         for direct in view.directs:
-            self.perform(self._hub.put_direct(direct))
-            self.perform(self._hub.compare(channel_stream(direct.channel.id), direct.last_seq))
+            self.perform(self._hub.roster.put_direct(direct))
+            self.perform(self._hub.roster.compare(channel_stream(direct.channel.id), direct.last_seq))
 
     async def _repair_direct(self, channel_id: int) -> None:
         unit = channel_stream(channel_id)
-        if channel_id in self._hub.channels or await self._meet_direct(unit):
+        if channel_id in self._hub.roster.channels or await self._meet_direct(unit):
             await self._catch_up(unit, unit)
 
     async def _meet_direct(self, stream: str) -> bool:
         """Follow a direct channel that turned up by an event, not by its creation; False if it is not for us."""
         first = self._hub.held_events(stream)[0]
-        user_id = next((one for one in first.to if one in self._hub.users), 0)
+        user_id = next((one for one in first.to if one in self._hub.roster.users), 0)
         access: Access = await self._call(ReadAccess(owner_of(stream), user_id))
         if access.channel is None or not access.can_view:
             return False
         before: EventPage = await self._call(ReadChannelEvents(owner_of(stream), max(first.record.seq - 2, 0), 1))
         last_id = before.events[0].record.id if before.events else 0
-        self.perform(self._hub.put_direct(DirectView(access.channel, first.record.seq - 1, last_id)))
+        self.perform(self._hub.roster.put_direct(DirectView(access.channel, first.record.seq - 1, last_id)))
         return True
 
     async def _catch_up(self, unit: str, stream: str, head: int | None = None) -> None:
@@ -291,7 +292,7 @@ class Following:
 
         Ends where something more was lost meanwhile: the unit is then repaired once more.
         """
-        while (position := self._hub.position(stream)) is not None and (head is None or position < head):
+        while (position := self._hub.roster.position(stream)) is not None and (head is None or position < head):
             page: EventPage = await self._call(
                 ReadChannelEvents(owner_of(stream), position)
                 if stream.startswith("c:")
@@ -301,5 +302,5 @@ class Following:
                 return
             for event in page.events:
                 self.perform(self._hub.fill(event, self._clock()))
-            if not page.has_more or self._hub.position(stream) == position:
+            if not page.has_more or self._hub.roster.position(stream) == position:
                 return

@@ -119,7 +119,7 @@ class Node:
     def leave(self, connection: Connection) -> None:
         """Take in that a connection's session ended."""
         if connection.session_id:
-            self._hub.detach(connection, connection.user_id, self.clock())
+            self._hub.roster.detach(connection, connection.user_id, self.clock())
             self._registrar.remove(connection.session_id)
 
     def lost(self, connection: Connection) -> None:
@@ -165,7 +165,7 @@ class Node:
         """Follow a user and all groups of the user, as they are at the moment of return."""
         while True:
             await self._following.follow_user(user_id)
-            missing = self._hub.missing_groups(user_id)
+            missing = self._hub.roster.missing_groups(user_id)
             if not missing:
                 return
             await self._following.follow_groups(missing)
@@ -175,13 +175,13 @@ class Node:
             self._begin_clock_anew()
         connection.user_id = user_id
         connection.session_id = f"{self.incarnation}.{secrets.token_hex(8)}"
-        self._hub.attach(connection, user_id)
+        self._hub.roster.attach(connection, user_id)
         hub = self._hub
         for t, d in first_dispatches(
-            hub.users[user_id],
-            hub.groups,
-            hub.channels,
-            hub.directs.get(user_id, ()),
+            hub.roster.users[user_id],
+            hub.roster.groups,
+            hub.roster.channels,
+            hub.roster.directs.get(user_id, ()),
             session_id=connection.session_id,
             resume_url=self._gateway_url,
             shard=identify.shard,
@@ -211,9 +211,9 @@ class Node:
         if group_id is None:
             connection.close(CloseCode.DECODE_ERROR)
             return
-        group = self._hub.groups.get(group_id)
+        group = self._hub.roster.groups.get(group_id)
         is_in = group is not None and connection.user_id in group.users
-        known = known_members(self._hub.users, group) if group is not None and is_in else {}
+        known = known_members(self._hub.roster.users, group) if group is not None and is_in else {}
         self.fanout.dispatch("GUILD_MEMBERS_CHUNK", members_chunk(request, group_id, known), (connection,))
 
     # The whole node.
@@ -234,7 +234,7 @@ class Node:
                 connection.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
             if index % _PER_TURN == 0:
                 await asyncio.sleep(0)
-        self._following.leave(self._hub.sweep(self.clock(), self._linger_s))
+        self._following.leave(self._hub.roster.sweep(self.clock(), self._linger_s))
 
     async def drain(self) -> None:
         """Tell all clients to come again elsewhere, and close their connections. May be called again."""

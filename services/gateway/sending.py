@@ -157,7 +157,7 @@ class Sending:
         return author, place
 
     async def _author_and_place(self, sender: Sender, draft: Draft) -> tuple[User, Place]:
-        user = self._hub.users.get(sender.user_id)
+        user = self._hub.roster.users.get(sender.user_id)
         if user is None:
             raise Unauthorized
         place = self._known_place(sender.user_id, draft)
@@ -176,13 +176,13 @@ class Sending:
 
     def _known_place(self, user_id: int, draft: Draft) -> Place | None:
         """Return the place by what the node holds; None if it does not know that the user is there."""
-        known = self._hub.channels.get(draft.channel_id)
+        known = self._hub.roster.channels.get(draft.channel_id)
         if known is None:
             return None
         if not known.channel.group_id:
             is_in = user_id in known.recipients
             return place_of(known.channel, 0, can_view=True, can_send=True) if is_in else None
-        group = self._hub.groups.get(known.channel.group_id)
+        group = self._hub.roster.groups.get(known.channel.group_id)
         if group is None or user_id not in group.users:
             return None
         return place_of(known.channel, group.seq, can_view=True, can_send=True)

@@ -12,7 +12,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.gateway.core.hub import Dispatch, FollowGroup, Hub, Out, Repair
+from services.gateway.core.hub import Hub
+from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from services.gateway.core.snapshot import first_dispatches
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
 from shared.core.events import (
@@ -138,13 +139,15 @@ class NodeModel:
         self.publish(event)
         self.publish(self.append(user_stream(owner.id), GroupJoined(event.record.seq, member)))
 
-    def join(self, user: User, group_id: int) -> None:
-        """Add a member."""
+    def join(self, user: User, group_id: int, *, lost: bool = False) -> None:
+        """Add a member; the user's own event may get lost, so that the join is not answered."""
         member = Member(group_id, user, 0)
         self.members[group_id][user.id] = member
         event = self.append(group_stream(group_id), MemberAdded(member))
         self.publish(event)
-        self.publish(self.append(user_stream(user.id), GroupJoined(event.record.seq, member)))
+        own = self.append(user_stream(user.id), GroupJoined(event.record.seq, member))
+        if not lost:
+            self.publish(own)
         for message_id, seen_by in self.may_see.items():
             if any(
                 event.record.id == message_id and event.group_id == group_id
@@ -230,7 +233,7 @@ class NodeModel:
             self.perform(self.hub.apply(event, self.now))
             return
         self.again.update(self.jobs)
-        for unit in self.hub.units():
+        for unit in self.hub.roster.units():
             self.hub.hold(unit)
             self.repair(unit)
 
@@ -246,8 +249,8 @@ class NodeModel:
             del self.jobs[unit]
             is_asked = unit in self.again
             self.again.discard(unit)
-            if self.hub.position(unit) is None and not self.hub.is_held(unit):
-                if unit.startswith("g:") and self.hub.is_wanted(owner_of(unit)):
+            if self.hub.roster.position(unit) is None and not self.hub.is_held(unit):
+                if unit.startswith("g:") and self.hub.roster.is_wanted(owner_of(unit)):
                     self.jobs[unit] = self.follow_group(owner_of(unit))
             elif is_asked:
                 self.hub.hold(unit)
@@ -266,7 +269,7 @@ class NodeModel:
         yield
         view = self.session_view(user)
         yield
-        self.perform(self.hub.put_user(view, self.now))
+        self.perform(self.hub.roster.put_user(view, self.now))
         self.release(unit)
 
     def follow_group(self, group_id: int) -> Job:
@@ -277,13 +280,13 @@ class NodeModel:
         yield
         view = self.group_view(group_id)
         yield
-        self.perform(self.hub.put_group(view, self.now))
+        self.perform(self.hub.roster.put_group(view, self.now))
         self.release(unit)
 
     def repair_unit(self, unit: str) -> Job:
         """Repair a unit in steps."""
         yield
-        while unit.startswith("g:") and (group := self.hub.groups.get(owner_of(unit))) is not None:
+        while unit.startswith("g:") and (group := self.hub.roster.groups.get(owner_of(unit))) is not None:
             if not any(self.hub.is_held(user_stream(user_id)) for user_id in group.users):
                 break
             yield
@@ -298,10 +301,10 @@ class NodeModel:
             return
         for view in directs:
             if unit.startswith("u:") and owner_of(unit) in [user.id for user in view.channel.recipients]:
-                self.perform(self.hub.put_direct(view))
-                self.perform(self.hub.compare(channel_stream(view.channel.id), view.last_seq))
+                self.perform(self.hub.roster.put_direct(view))
+                self.perform(self.hub.roster.compare(channel_stream(view.channel.id), view.last_seq))
             if channel_stream(view.channel.id) == unit and held:
-                self.perform(self.hub.put_direct(DirectView(view.channel, held[0].record.seq - 1, 0)))
+                self.perform(self.hub.roster.put_direct(DirectView(view.channel, held[0].record.seq - 1, 0)))
         for events in found.values():
             for event in events:
                 self.perform(self.hub.fill(event, self.now))
@@ -309,21 +312,21 @@ class NodeModel:
 
     def try_open(self, user: User) -> bool:
         """Go on opening a session; True once it is open."""
-        if not self.hub.is_whole(user.id):
+        if not self.hub.roster.is_whole(user.id):
             self.jobs.setdefault(user_stream(user.id), self.follow_user(user))
             return False
-        if missing := self.hub.missing_groups(user.id):
+        if missing := self.hub.roster.missing_groups(user.id):
             for group_id in missing:
                 self.jobs.setdefault(group_stream(group_id), self.follow_group(group_id))
             return False
         client = ClientModel(user)
         self.clients.append(client)
         hub = self.hub
-        hub.attach(client, user.id)
-        directs = hub.directs.get(user.id, ())
-        local = hub.users[user.id]
+        hub.roster.attach(client, user.id)
+        directs = hub.roster.directs.get(user.id, ())
+        local = hub.roster.users[user.id]
         for t, d in first_dispatches(
-            local, hub.groups, hub.channels, directs, session_id="s", resume_url="ws://x", shard=None
+            local, hub.roster.groups, hub.roster.channels, directs, session_id="s", resume_url="ws://x", shard=None
         ):
             client.take(t, d)
         return True
@@ -331,11 +334,11 @@ class NodeModel:
     def close(self, client: ClientModel) -> None:
         """Close a session."""
         self.clients.remove(client)
-        self.hub.detach(client, client.user.id, self.now)
+        self.hub.roster.detach(client, client.user.id, self.now)
 
     def sweep(self) -> None:
         """Stop following what is unused."""
-        self.bound -= set(self.hub.sweep(self.now, 0.0))
+        self.bound -= set(self.hub.roster.sweep(self.now, 0.0))
 
     def settle(self) -> None:
         """Let everything arrive, and compare all heads, as the node does now and then."""

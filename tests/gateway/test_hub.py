@@ -41,15 +41,15 @@ class Node(RuleBasedStateMachine):
         if len(self.model.members) < 4:
             self.model.create_group(self.model.users[user % 3])
 
-    @rule(user=numbers, group=numbers)
-    def move(self, user: int, group: int) -> None:
+    @rule(user=numbers, group=numbers, lost=st.booleans())
+    def move(self, user: int, group: int, lost: bool = False) -> None:
         """Join or leave."""
         model = self.model
         one, group_id = model.users[user % 3], list(model.members)[group % len(model.members)]
         if one.id in model.members[group_id]:
             model.leave(one, group_id)
         else:
-            model.join(one, group_id)
+            model.join(one, group_id, lost=lost)
 
     @rule(group=numbers)
     def create_channel(self, group: int) -> None:
@@ -126,10 +126,10 @@ class Node(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         """Hold that sessions stand exactly with their users and groups."""
         hub = self.model.hub
-        for group_id, group in hub.groups.items():
-            expected = {session for user_id in group.users for session in hub.users[user_id].sessions}
+        for group_id, group in hub.roster.groups.items():
+            expected = {session for user_id in group.users for session in hub.roster.users[user_id].sessions}
             assert group.sessions == expected
-            assert all(group_id in hub.users[user_id].groups for user_id in group.users)
+            assert all(group_id in hub.roster.users[user_id].groups for user_id in group.users)
 
     def teardown(self) -> None:
         """End as every program ends: at rest, and empty once nobody is there."""
@@ -140,7 +140,13 @@ class Node(RuleBasedStateMachine):
         self.model.sweep()
         self.model.sweep()
         hub = self.model.hub
-        assert [*hub.users, *hub.groups, *hub.channels, *hub.directs, *self.model.bound] == []
+        assert [
+            *hub.roster.users,
+            *hub.roster.groups,
+            *hub.roster.channels,
+            *hub.roster.directs,
+            *self.model.bound,
+        ] == []
 
 
 Node.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
@@ -148,7 +154,7 @@ TestNode = Node.TestCase
 
 
 ACTIONS: dict[Callable[[Node, Random], None], int] = {
-    lambda node, draw: node.move(draw.randrange(8), draw.randrange(8)): 6,
+    lambda node, draw: node.move(draw.randrange(8), draw.randrange(8), draw.random() < 0.2): 6,
     lambda node, draw: node.say(draw.randrange(8), lost=draw.random() < 0.2): 8,
     lambda node, draw: node.create_channel(draw.randrange(8)): 1,
     lambda node, draw: node.open_direct(draw.randrange(8)): 1,

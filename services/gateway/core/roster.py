@@ -1,0 +1,334 @@
+"""The roster: users, groups and channels on this node, who is in what, and whose sessions take part.
+
+Ring 1 (core). Membership is told twice, by the group's stream and by the user's own; both carry the group's seq, so
+whichever comes first decides and the other changes nothing. What is told by a body has no seq: there the group's
+stream has the last word, and the group is kept until it had (`claims`). Which event comes when is `hub`'s work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Generic
+
+from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
+from services.gateway.core.snapshot import guild_create
+from services.gateway.core.state import (
+    MEMBER_SAMPLE,
+    Held,
+    Joined,
+    LocalChannel,
+    LocalGroup,
+    LocalUser,
+    S,
+)
+from shared.core import wire
+from shared.core.calls import DirectView, GroupView, SessionView
+from shared.core.model import Channel, ChannelType, Member
+from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
+
+WHOLE_DIRECT: Final = 50
+"""A direct channel that turns up late is told whole if it has at most so many events."""
+
+_OPENED: Final = 1
+"""The seq of a direct channel's creation, the first event of its stream."""
+
+
+class Roster(Generic[S]):
+    """Who is on this node. `held` is the hub's; `now` is seconds of a clock that never goes back."""
+
+    def __init__(self, held: Held) -> None:
+        self.users: dict[int, LocalUser[S]] = {}
+        self.groups: dict[int, LocalGroup[S]] = {}
+        self.channels: dict[int, LocalChannel] = {}
+        self.directs: dict[int, set[int]] = {}
+        """Direct channels followed, by each user in them, local or not."""
+        self._wanted: dict[int, set[int]] = {}
+        """Local users in groups that they are not attached to yet: something is being read, or they only claim it."""
+        self._held = held
+
+    def position(self, stream: str) -> int | None:
+        """Return the seq to which a followed stream is applied; None if it is not followed."""
+        owner = owner_of(stream)
+        match stream[0]:
+            case "c":
+                channel = self.channels.get(owner)
+                return channel.seq if channel is not None else None
+            case "g":
+                group = self.groups.get(owner)
+                return group.seq if group is not None else None
+            case _:
+                user = self.users.get(owner)
+                return user.seq if user is not None else None
+
+    def units(self) -> list[str]:
+        """Return all that is followed: what must be compared after a loss of the node's queue."""
+        directs = {channel_id for followed in self.directs.values() for channel_id in followed}
+        return [
+            *(group_stream(group_id) for group_id in self.groups),
+            *(user_stream(user_id) for user_id in self.users),
+            *(channel_stream(channel_id) for channel_id in directs),
+        ]
+
+    def compare(self, unit: str, head: int) -> list[Out[S]]:
+        """Hold back and repair a followed unit if its stream is behind this head."""
+        position = self.position(unit)
+        if position is None or position >= head:
+            return []
+        self._held.begin(unit)
+        return [Repair(unit)]
+
+    # Membership.
+
+    def join(self, group_id: int, member: Member, group_seq: int, *, is_own: bool = False) -> list[Out[S]]:
+        """Attach a local user to a group, unless a later fact is known. `is_own`: the user's own stream says it.
+
+        While that stream is being repaired it may say next that the user left: then the group waits.
+        """
+        user = self.users.get(member.user.id)
+        group = self.groups.get(group_id)
+        if user is None or user.left.since(group_id) > group_seq:
+            return []
+        if group is not None and group.left.since(member.user.id) > group_seq:
+            return []
+        if (joined := user.groups.get(group_id)) is not None:
+            joined.group_seq = max(joined.group_seq, group_seq)
+            return []
+        user.left.forget(group_id, group_seq)
+        user.claims.discard(group_id)
+        user.groups[group_id] = Joined(group_seq, member)
+        if group is None or (is_own and user_stream(member.user.id) in self._held):
+            self._wanted.setdefault(group_id, set()).add(member.user.id)
+            return [FollowGroup(group_id)] if group is None else []
+        return self._attach(user, group)
+
+    def _attach(self, user: LocalUser[S], group: LocalGroup[S]) -> list[Out[S]]:
+        self._want_no_more(group.group.id, user.user.id)
+        group.users.add(user.user.id)
+        group.sessions |= user.sessions
+        if not user.sessions:
+            return []
+        joined = user.groups[group.group.id]
+        created = guild_create(self.channels, group, joined.member) | {"seq": joined.group_seq}
+        return [Dispatch("GUILD_CREATE", created, tuple(user.sessions))]
+
+    def attach_late(self, user_id: int) -> list[Out[S]]:
+        """Attach a user, whose stream is whole again, to the groups that waited for that."""
+        user = self.users.get(user_id)
+        if user is None:
+            return []
+        late = [group_id for group_id in user.groups if user_id in self._wanted.get(group_id, ())]
+        return [
+            out for group_id in late if group_id in self.groups for out in self._attach(user, self.groups[group_id])
+        ]
+
+    def leave(self, group_id: int, user_id: int, group_seq: int, now: float, *, is_own: bool = False) -> list[Out[S]]:
+        """Detach a local user from a group, unless the user came back later or is out already."""
+        user = self.users.get(user_id)
+        if user is None:
+            return []
+        joined = user.groups.get(group_id)
+        if joined is not None and joined.group_seq > group_seq:
+            return []
+        if user.left.since(group_id) < group_seq:
+            user.left.add(group_id, group_seq)
+        if is_own:
+            self._end_claim(user, group_id)
+        if joined is None:
+            return []
+        out = self._detach_user(user, group_id, group_seq, now)
+        if not is_own and not joined.group_seq:
+            self._claim(user, group_id)  # joined we don't know when, perhaps after this
+        return out
+
+    def _claim(self, user: LocalUser[S], group_id: int) -> None:
+        """Keep a group followed until its stream or the user's says whether the user is in it."""
+        user.claims.add(group_id)
+        self._wanted.setdefault(group_id, set()).add(user.user.id)
+
+    def _end_claim(self, user: LocalUser[S], group_id: int) -> None:
+        if group_id in user.claims:
+            user.claims.remove(group_id)
+            self._want_no_more(group_id, user.user.id)
+
+    def _detach_user(self, user: LocalUser[S], group_id: int, group_seq: int, now: float) -> list[Out[S]]:
+        del user.groups[group_id]
+        self._want_no_more(group_id, user.user.id)
+        group = self.groups.get(group_id)
+        if group is None or user.user.id not in group.users:
+            return []  # its sessions were not told of it yet
+        group.users.discard(user.user.id)
+        group.sessions -= user.sessions
+        group.idle_since = now
+        if not user.sessions:
+            return []
+        return [Dispatch("GUILD_DELETE", wire.guild_delete_of(group_id, group_seq), tuple(user.sessions))]
+
+    def _want_no_more(self, group_id: int, user_id: int) -> None:
+        if (wanting := self._wanted.get(group_id)) is not None:
+            wanting.discard(user_id)
+            if not wanting:
+                del self._wanted[group_id]
+
+    # Bodies.
+
+    def put_user(self, view: SessionView, now: float) -> list[Out[S]]:
+        """Follow a user from this body on; nothing changes if the user is followed already. Then `release` the unit."""
+        user_id = view.user.id
+        if user_id in self.users:
+            return []
+        user: LocalUser[S] = LocalUser(view.user, view.user_seq, now)
+        self.users[user_id] = user
+        for member in view.memberships:
+            group = self.groups.get(member.group_id)
+            if group is not None and group.left.since(user_id):
+                self._claim(user, member.group_id)
+                continue
+            user.groups[member.group_id] = Joined(0, member)
+            if group is not None:
+                group.users.add(user_id)
+            else:
+                self._wanted.setdefault(member.group_id, set()).add(user_id)
+        return [out for direct in view.directs for out in self.put_direct(direct)]
+
+    def put_group(self, view: GroupView, now: float) -> list[Out[S]]:
+        """Follow a group from this body on, and attach the local users in it. Then `release` the unit."""
+        group_id = view.group.id
+        if group_id in self.groups:
+            return []
+        group: LocalGroup[S] = LocalGroup(view.group, view.seq, view.member_count, now)
+        group.members = {member.user.id: member for member in view.members[:MEMBER_SAMPLE]}
+        self.groups[group_id] = group
+        for one in view.channels:
+            self.put_channel(one.channel, one.last_seq, one.last_message_id, group)
+        out: list[Out[S]] = []
+        for user_id in tuple(self._wanted.get(group_id, ())):
+            if user_stream(user_id) not in self._held:
+                out += self._attach(self.users[user_id], group)
+        return out
+
+    def put_direct(self, view: DirectView) -> list[Out[S]]:
+        """Follow a direct channel that turned up in a body or by an event that is not its first.
+
+        Nothing changes if it is known, or if none of its users is followed (any more).
+
+        Sessions that were there before are told of it: of a short one everything, of a long one from its head on.
+        """
+        if view.channel.id in self.channels or not any(user.id in self.users for user in view.channel.recipients):
+            return []
+        unit = channel_stream(view.channel.id)
+        is_whole = view.last_seq <= WHOLE_DIRECT and self._has_sessions(view.channel)
+        seq, last_id = (_OPENED, 0) if is_whole else (view.last_seq, view.last_message_id)
+        out = self.open_direct(DirectView(view.channel, seq, last_id))
+        return out + self.compare(unit, view.last_seq)
+
+    def _has_sessions(self, channel: Channel) -> bool:
+        return any((local := self.users.get(user.id)) is not None and local.sessions for user in channel.recipients)
+
+    def open_direct(self, view: DirectView) -> list[Out[S]]:
+        """Follow a direct channel that is not known yet, and tell its users' sessions."""
+        self.put_channel(view.channel, view.last_seq, view.last_message_id)
+        out: list[Out[S]] = []
+        for user_id in dict.fromkeys(user.id for user in view.channel.recipients):
+            if (user := self.users.get(user_id)) is not None and user.sessions:
+                opened = {"seq": _OPENED} if view.last_seq == _OPENED else {}
+                out.append(Dispatch("CHANNEL_CREATE", wire.direct_of(view, user_id) | opened, tuple(user.sessions)))
+        return out
+
+    def put_channel(self, channel: Channel, seq: int, last_id: int, group: LocalGroup[S] | None = None) -> None:
+        """Follow a channel that is not known yet, from this head on."""
+        self.channels[channel.id] = LocalChannel(channel, seq, last_id)
+        if group is not None:
+            group.channels.add(channel.id)
+        for user in channel.recipients:
+            self.directs.setdefault(user.id, set()).add(channel.id)
+
+    def without_group(self, group_id: int, now: float) -> list[Out[S]]:
+        """Take in that a group's body could not be had because there is none (any more)."""
+        out: list[Out[S]] = []
+        for user_id in tuple(self._wanted.get(group_id, ())):
+            user = self.users[user_id]
+            out += self._detach_user(user, group_id, user.groups[group_id].group_seq, now)
+        return out
+
+    # Sessions.
+
+    def sessions_of(self, channel: LocalChannel) -> tuple[S, ...]:
+        """Return the sessions that may see a channel."""
+        if channel.channel.type is not ChannelType.DIRECT:
+            group = self.groups.get(channel.channel.group_id)
+            return tuple(group.sessions) if group is not None else ()
+        return tuple(
+            session
+            for user_id in dict.fromkeys(channel.recipients)
+            if (user := self.users.get(user_id)) is not None
+            for session in user.sessions
+        )
+
+    def is_wanted(self, group_id: int) -> bool:
+        """Whether local users are in a group whose body is not here yet."""
+        return group_id in self._wanted and group_id not in self.groups
+
+    def missing_groups(self, user_id: int) -> list[int]:
+        """Return the groups of a followed user whose bodies are not here yet."""
+        return [group_id for group_id in self.users[user_id].groups if group_id not in self.groups]
+
+    def is_whole(self, user_id: int) -> bool:
+        """Whether a user is followed and nothing of the user's stream is missing, so that a session may begin."""
+        return user_id in self.users and user_stream(user_id) not in self._held
+
+    def attach(self, session: S, user_id: int) -> None:
+        """Let a session of a followed user take part from now on; its snapshot is made in the same step."""
+        user = self.users[user_id]
+        user.sessions.add(session)
+        for group_id in user.groups:
+            self.groups[group_id].sessions.add(session)
+
+    def detach(self, session: S, user_id: int, now: float) -> None:
+        """Take a session away; its user is followed for a while longer."""
+        user = self.users.get(user_id)
+        if user is None or session not in user.sessions:
+            return
+        user.sessions.discard(session)
+        user.idle_since = now
+        for group_id in user.groups:
+            if (group := self.groups.get(group_id)) is not None:
+                group.sessions.discard(session)
+
+    def sweep(self, now: float, linger_s: float) -> list[str]:
+        """Stop following users without sessions and groups without users for `linger_s`; return their units."""
+        gone: list[str] = []
+        for user_id, user in list(self.users.items()):
+            if not user.sessions and now - user.idle_since >= linger_s:
+                self._forget_user(user_id, user, now)
+                gone.append(user_stream(user_id))
+        for group_id, group in list(self.groups.items()):
+            if not group.users and group_id not in self._wanted and now - group.idle_since >= linger_s:
+                self._forget_channels(group.channels)
+                del self.groups[group_id]
+                self._held.end(group_stream(group_id))
+                gone.append(group_stream(group_id))
+        return gone
+
+    def _forget_user(self, user_id: int, user: LocalUser[S], now: float) -> None:
+        del self.users[user_id]
+        self._held.end(user_stream(user_id))
+        for group_id in (*user.groups, *user.claims):
+            self._want_no_more(group_id, user_id)
+            if (group := self.groups.get(group_id)) is not None:
+                group.users.discard(user_id)
+                group.idle_since = now
+        self._forget_channels(
+            channel_id
+            for channel_id in self.directs.get(user_id, ())
+            if not any(other in self.users for other in self.channels[channel_id].recipients)
+        )
+
+    def _forget_channels(self, channel_ids: Iterable[int]) -> None:
+        for channel_id in list(channel_ids):
+            channel = self.channels.pop(channel_id)
+            self._held.end(channel_stream(channel_id))
+            for user_id in channel.recipients:
+                if (followed := self.directs.get(user_id)) is not None:
+                    followed.discard(channel_id)
+                    if not followed:
+                        del self.directs[user_id]
