@@ -42,8 +42,8 @@ from deploy.replay.frames import (
 )
 from deploy.replay.rest import Counts, GaveUp, Group, Refused, Rest, User
 
-BEAT_S: Final = 15.0
-"""How often a heartbeat is sent; two without an answer mean that the connection is dead."""
+BEAT_S: Final = 15
+"""How often a heartbeat is sent; if nothing was heard between one and the next, the connection is dead."""
 _OPEN_S: Final = 25.0
 """From connect to READY; the gateway gives itself 20 s."""
 _ANSWER_S: Final = 15.0
@@ -103,6 +103,7 @@ class Member:
         self._ready = asyncio.Event()
         self._answers: dict[str, asyncio.Future[Ack | Reject]] = {}
         self._heard_at = 0.0
+        self._beat_at = 0.0
         self._is_done = False
         # Where it stands in the channel.
         self._sees = asyncio.Event()
@@ -180,6 +181,7 @@ class Member:
         """Take in frames until the connection ends."""
         self._connection = connection
         self._heard_at = self._clock()
+        self._beat_at = 0.0
         self._ready.set()
         try:
             while True:
@@ -195,12 +197,13 @@ class Member:
             connection.transport.abort()
 
     async def beat(self) -> None:
-        """Send a heartbeat, or cut the connection if nothing was heard for two."""
+        """Send a heartbeat, or cut the connection if nothing was heard since the last one."""
         if (connection := self._connection) is None:
             return
-        if self._clock() - self._heard_at > 2.5 * BEAT_S:
+        if self._heard_at < self._beat_at:
             connection.transport.abort()
             return
+        self._beat_at = self._clock()
         with suppress(WebSocketException, OSError, TimeoutError):
             async with asyncio.timeout(1):
                 await connection.send(encode_frame(HEARTBEAT, None), text=True)

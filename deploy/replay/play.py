@@ -273,11 +273,12 @@ async def _wait_all(pending: dict[int, asyncio.Task[None]]) -> None:
 
 
 async def _beat(members: Sequence[Member]) -> None:
-    """Let all members send their heartbeats, one after the other, for ever."""
+    """Let all members send their heartbeats, some in each second, for ever."""
     while True:
-        for member in members:
-            await member.beat()
-            await asyncio.sleep(BEAT_S / len(members))
+        for some in range(BEAT_S):
+            await asyncio.sleep(1)
+            for member in members[some::BEAT_S]:
+                await member.beat()
 
 
 def _leaves_of(failures: BaseExceptionGroup[Any]) -> Iterable[BaseException]:
