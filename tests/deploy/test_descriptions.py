@@ -259,7 +259,7 @@ def test_the_images_are_of_the_versions_that_are_supported() -> None:
     assert versions["rabbitmq"][0] == 4
     assert versions["mongo"][0] == 8
     assert versions["redis"][0] in (7, 8)
-    assert versions["nginx"] >= (1, 28)
+    assert versions["nginx"] >= (1, 30)
     assert all(len(version) >= 2 for version in versions.values())
 
 
