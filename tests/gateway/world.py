@@ -304,9 +304,9 @@ def settings_of(*, limits: LimitSettings | None = None, **gateway: Any) -> Setti
 
 
 @asynccontextmanager
-async def open_world() -> AsyncIterator[World]:
+async def open_world(bus: MemoryBus | None = None) -> AsyncIterator[World]:
     """Open a world with its services running."""
-    world = World()
+    world = World(bus)
     async with Supervisor("world") as supervisor:
         await world.serve(supervisor)
         yield world
