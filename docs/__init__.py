@@ -1,0 +1,1 @@
+"""The documents, and what makes the tables in them from the code."""

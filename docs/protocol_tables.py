@@ -1,0 +1,189 @@
+"""The tables of docs/protocol.md, from the catalogue, the frames, the routes and the limits.
+
+What the code does not say of itself (who sends a frame, what a route refuses beside what all refuse) stands here
+by name; a name that the code does not have, or one that is missing here, is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from docs.markdown import code, first_line, table
+from services.gateway.core.frames import MAX_FRAME_BYTES, CloseCode, Op, send_bytes_limit
+from services.gateway.core.state import MEMBER_SAMPLE
+from services.gateway.rest import router as gateway_router
+from services.gateway.sending import IN_FLIGHT
+from services.groups.core.decisions import MAX_CHANNELS, MAX_GROUPS, MAX_OWNED_GROUPS
+from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
+from services.groups.rest import router as groups_router
+from services.groups.views import DIRECTS_SHOWN
+from services.history.pages import MAX_LIMIT
+from services.history.rest import router as history_router
+from shared.core import errors
+from shared.core.commands import COMMAND_LIFETIME_MS
+from shared.core.sending import NONCE_CHARACTERS
+from shared.core.stream import DEDUPE_MS
+from shared.http import create_app
+from shared.metrics import Metrics
+from shared.settings import HttpSettings, Settings
+
+_FRAMES: Final = {
+    Op.DISPATCH: ("server", "An event: its name is `t`, its payload `d`."),
+    Op.HEARTBEAT: ("client", "I live. `d` is ignored. Answered by 11."),
+    Op.IDENTIFY: ("client", "Begin a session. `{token, properties, intents?, shard?}`."),
+    Op.PRESENCE_UPDATE: ("client", "Accepted, without effect."),
+    Op.VOICE_STATE_UPDATE: ("client", "Accepted, without effect."),
+    Op.RESUME: ("client", "Go on with a session. Answered by 9 in this release."),
+    Op.RECONNECT: ("server", "The node goes down: connect again. A close with 4000 follows."),
+    Op.REQUEST_GUILD_MEMBERS: ("client", "`{guild_id, query, limit}` or `{guild_id, user_ids}`, `nonce?`."),
+    Op.INVALID_SESSION: ("server", "The session can't go on (`d` is `false`): identify anew."),
+    Op.HELLO: ("server", "The first frame. `{heartbeat_interval}` in ms."),
+    Op.HEARTBEAT_ACK: ("server", "Answers 1."),
+    Op.MESSAGE_SEND: ("client", "Send a message. Starling's own."),
+    Op.SEND_ACK: ("server", "The message is stored. Starling's own."),
+    Op.SEND_REJECT: ("server", "The message was refused. Starling's own."),
+}
+
+_THEN: Final = {"resume": "connect again", "identify": "connect again, identify", "never": "stop; a person must act"}
+
+_REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
+    "register": (errors.RateLimited,),
+    "login": (errors.RateLimited,),
+    "get_current_user": (),
+    "list_directs": (),
+    "open_direct": (errors.UnknownUser, errors.CannotMessageUser),
+    "list_own_guilds": (),
+    "leave_guild": (errors.UnknownGroup, errors.MissingPermissions),
+    "get_user": (errors.UnknownUser,),
+    "create_guild": (errors.TooManyGroups,),
+    "join_guild": (errors.UnknownGroup, errors.TooManyGroups),
+    "get_guild": (errors.UnknownGroup,),
+    "list_guild_channels": (errors.UnknownGroup,),
+    "create_guild_channel": (errors.UnknownGroup, errors.MissingPermissions, errors.TooManyChannels),
+    "list_members": (errors.UnknownGroup,),
+    "get_member": (errors.UnknownGroup, errors.UnknownMember),
+    "get_channel": (errors.UnknownChannel, errors.MissingAccess),
+    "list_messages": (errors.UnknownChannel, errors.MissingAccess),
+    "get_message": (errors.UnknownChannel, errors.MissingAccess, errors.UnknownMessage),
+    "create_message": (errors.RateLimited, errors.EmptyMessage, errors.UnknownChannel, errors.MissingAccess),
+    "list_events": (errors.UnknownChannel, errors.MissingAccess),
+    "get_gateway": (),
+    "get_gateway_bot": (),
+}
+
+
+def opcodes() -> str:
+    """Return all opcodes: number, name, who sends it, what it means."""
+    rows = []
+    for op in Op:
+        sender, meaning = _FRAMES[op]
+        rows.append((int(op), op.name, sender, meaning))
+    return table(("op", "name", "from", "meaning"), rows)
+
+
+def close_codes() -> str:
+    """Return all close codes with what the client should do then."""
+    rows = [(int(one), one.name, one.meaning, _THEN[one.then]) for one in CloseCode]
+    return table(("code", "name", "meaning", "then"), rows)
+
+
+def error_catalogue() -> str:
+    """Return every error that a client can be told."""
+    found = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.StarlingError) and kind is not errors.StarlingError
+    ]
+    rows = [
+        (kind.code, kind.status, kind.__name__, kind.message, "yes" if kind.retryable else "", _when(kind))
+        for kind in sorted(found, key=lambda kind: (kind.code, kind.status))
+    ]
+    return table(("code", "HTTP", "name", "message", "try again", "when"), rows)
+
+
+def _when(kind: type) -> str:
+    return first_line(kind.__doc__).partition(". ")[0].removesuffix(".") + "."
+
+
+def routes() -> str:
+    """Return the REST routes of all services, from their OpenAPI document."""
+    routers = (groups_router, history_router, gateway_router)
+    document = create_app(HttpSettings(), metrics=Metrics(), routers=routers).openapi()
+    schemas = document["components"]["schemas"]
+    rows = []
+    names = set()
+    for path, methods in document["paths"].items():
+        for method, route in methods.items():
+            names.add(route["operationId"])
+            rows.append(
+                (
+                    code(f"{method.upper()} {path.removeprefix('/api/v10')}"),
+                    route["tags"][0],
+                    "token" if "security" in route else "",
+                    ", ".join(_inputs_of(route, schemas)),
+                    next(iter(route["responses"])),
+                    first_line(route["description"]),
+                    ", ".join(f"{kind.code or kind.status}" for kind in _REFUSALS[route["operationId"]]),
+                )
+            )
+    if unknown := _REFUSALS.keys() - names:
+        raise KeyError(f"no such routes: {sorted(unknown)}")
+    return table(("route", "service", "needs", "body or query", "answer", "what", "refuses also"), rows)
+
+
+def _inputs_of(route: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
+    for parameter in route.get("parameters", ()):
+        if parameter["in"] == "query":
+            yield code(parameter["name"]) + _bounds_of(parameter["schema"])
+    if "requestBody" in route:
+        name = route["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        for field in schemas[name]["properties"]:
+            yield code(field + ("" if field in schemas[name].get("required", ()) else "?"))
+
+
+def _bounds_of(schema: Mapping[str, Any]) -> str:
+    if "maximum" not in schema or schema["maximum"] > 1_000_000:
+        return ""
+    return f" ({schema['minimum']}–{schema['maximum']}, else {schema['default']})"
+
+
+def limits() -> str:
+    """Return what clients meet as limits, with the settings that change them."""
+    settings = Settings.model_construct()
+    ours, budgets, http = settings.gateway, settings.limits, settings.http
+    seconds = timedelta.total_seconds
+    rows = (
+        ("message content", f"{budgets.content_characters:,} characters", "LIMITS__CONTENT_CHARACTERS", "50035"),
+        ("nonce", f"{NONCE_CHARACTERS} characters, or an integer", "", "50035"),
+        ("the same nonce is recognised", f"{DEDUPE_MS // 60_000} minutes after storing", "", ""),
+        ("a message waits to be stored", f"{COMMAND_LIFETIME_MS // 1000} s at most, then never", "", "503"),
+        ("messages of one user", f"{budgets.sends_per_second:g}/s, burst of 2 s", "LIMITS__SENDS_PER_SECOND", "429"),
+        ("messages of one session without an answer", IN_FLIGHT, "", "429"),
+        ("registrations and logins of one address", f"{budgets.auth_per_minute}/min", "LIMITS__AUTH_PER_MINUTE", "429"),
+        ("frame, but for op 100", f"{MAX_FRAME_BYTES:,} bytes", "", "close 4002"),
+        ("op 100", f"{send_bytes_limit(budgets.content_characters):,} bytes", "", "close 4002"),
+        ("frames but for op 100", f"{budgets.frames_per_minute}/min", "LIMITS__FRAMES_PER_MINUTE", "close 4008"),
+        ("no IDENTIFY", f"{seconds(ours.identify_timeout):g} s", "GATEWAY__IDENTIFY_TIMEOUT", "close 4009"),
+        ("silence of a client", "two heartbeat intervals", "GATEWAY__HEARTBEAT_INTERVAL", "close 4000"),
+        ("bytes unread by a client", f"{ours.send_buffer_bytes:,}", "GATEWAY__SEND_BUFFER_BYTES", "close 4000"),
+        ("connections of a node", f"{ours.max_connections:,}", "GATEWAY__MAX_CONNECTIONS", "503 at the upgrade"),
+        ("request body", f"{http.max_body_bytes:,} bytes", "HTTP__MAX_BODY_BYTES", "413"),
+        ("messages or events of one page", MAX_LIMIT, "", "50035"),
+        ("groups of one user", MAX_GROUPS, "", "30001"),
+        ("groups owned by one user", MAX_OWNED_GROUPS, "", "30001"),
+        ("channels of a group", MAX_CHANNELS, "", "30013"),
+        ("members in a GUILD_CREATE", f"{MEMBER_SAMPLE} and the user's own", "", ""),
+        ("direct channels in READY", f"the {DIRECTS_SHOWN} newest", "", ""),
+        ("username", _length(USERNAME_LENGTH), "", "50035"),
+        ("password", _length(PASSWORD_LENGTH), "", "50035"),
+        ("name of a group", _length(GROUP_NAME_LENGTH), "", "50035"),
+        ("name of a channel", _length(CHANNEL_NAME_LENGTH), "", "50035"),
+    )
+    shown = ((what, limit, code(f"STARLING_{name}") if name else "", then) for what, limit, name, then in rows)
+    return table(("what", "limit", "setting", "beyond it"), shown)
+
+
+def _length(bounds: tuple[int, int]) -> str:
+    return f"{bounds[0]}–{bounds[1]} characters"
