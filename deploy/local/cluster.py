@@ -36,6 +36,8 @@ _READY_DEADLINE_S = 120.0
 _POLL_S = 0.1
 _LOGS_S = 5.0
 _FILES = 65536
+_FEWEST_FILES = 2048
+"""RabbitMQ keeps most of a small limit for itself, and below about 1,024 takes no connections without a word."""
 _END_ORDER: Final = (("gateway",), ("nginx", "history", "groups"), ("redis", "mongo", "rabbitmq"), ("epmd",))
 """Gateways first, while the front door still passes their good-byes on; what is needed ends after who needs it."""
 
@@ -169,12 +171,15 @@ def access_log_of(data: Path) -> Path:
 
 
 def raise_file_limit() -> None:
-    """Let our children open as many files as we may; they inherit it. Below about 1,024 RabbitMQ takes nobody."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-    if soft == resource.RLIM_INFINITY or soft > wanted:
-        wanted = _FILES  # Erlang makes a table of the limit's size: millions would cost it gigabytes
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    """Let our children, who inherit it, open as many files as we may. Raises `Refused` when that is too few.
+
+    No more than `_FILES`: Erlang makes tables of the limit's size, and where it is a billion they take gigabytes.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if allowed < _FEWEST_FILES:
+        raise Refused(f"a process may open {allowed} files here, RabbitMQ needs {_FEWEST_FILES}: raise `ulimit -Hn`")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 async def run(port: int, data: Path, counts: Mapping[str, int], *, restarts: bool) -> None:

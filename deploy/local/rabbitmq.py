@@ -20,6 +20,7 @@ listeners.tcp.1 = 127.0.0.1:{port}
 log.file = false
 log.console = true
 log.console.level = warning
+log.console.use_colors = off
 disk_free_limit.absolute = 50MB
 # The journal of quorum queues is kept in memory as well; half a gigabyte is for larger machines.
 raft.wal_max_size_bytes = 64000000

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("cluster"), pytest.ma
 class Cluster(Run):
     """A running launcher, as `tests.local.test_run.Run`, with what cluster.json says."""
 
-    def __init__(self, port: int, data: Path, *options: str) -> None:
+    def __init__(self, port: int, data: Path, *options: str, **settings: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.data = data
         self.process = subprocess.Popen(
@@ -41,7 +42,7 @@ class Cluster(Run):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "STARLING_LIMITS__ENABLED": "false"},
+            env={**os.environ, "STARLING_LIMITS__ENABLED": "false", **settings},
             process_group=0,
         )
 
@@ -100,9 +101,9 @@ def connections_of(node: dict[str, Any]) -> float:
 
 
 @contextmanager
-def running(data: Path, *options: str) -> Iterator[Cluster]:
+def running(data: Path, *options: str, **settings: str) -> Iterator[Cluster]:
     """Yield a launcher, and leave nothing of it whatever happens."""
-    cluster = Cluster(free_port(), data, *options)
+    cluster = Cluster(free_port(), data, *options, **settings)
     try:
         yield cluster
     finally:
@@ -249,12 +250,35 @@ def test_a_second_one_on_the_same_data_is_refused(cluster: Cluster, module: str)
     assert "another one runs on" in second.stderr
 
 
+def register_from(address: str, url: str) -> int:
+    """Register somebody from an address of this machine; return the status."""
+    body = {"username": f"ada{uuid4().hex[:8]}", "password": "correct horse battery"}
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=DEADLINE_S) as client:
+        claimed = {"X-Forwarded-For": uuid4().hex}
+        return client.post(f"{url}/api/v10/auth/register", json=body, headers=claimed).status_code
+
+
+def test_a_signal_while_it_starts_ends_it(tmp_path: Path) -> None:
+    """Ctrl-C before it is ready is an end as any other: exit code 0, nothing left."""
+    with running(tmp_path / "data") as starting:
+        starting.read_until("starting")
+        deadline = time.monotonic() + DEADLINE_S
+        while len(started := starting.children()) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert starting.end(signal.SIGINT) == (0, "")
+    assert [pid for pid in started if is_alive(pid)] == []
+
+
 def test_two_side_by_side_and_an_end_that_leaves_nothing(cluster: Cluster, tmp_path: Path) -> None:
     """With RESTART=no what dies is shown as dead; SIGTERM ends all of it with 0; a neighbour never notices."""
     neighbour = cluster.wait_until(is_ready)
     one_each = ("--gateways", "1", "--history", "1", "--groups", "1", "--restart", "no")
-    with running(tmp_path / "data", *one_each) as second:
+    limits = {"STARLING_LIMITS__ENABLED": "true", "STARLING_LIMITS__AUTH_PER_MINUTE": "1"}
+    with running(tmp_path / "data", *one_each, **limits) as second:
         second.read_until("starling is ready")
+        # Per address of the client, which the front door tells and nobody else can claim.
+        addresses = ("127.0.0.2", "127.0.0.2", "127.0.0.3")
+        assert [register_from(address, second.url) for address in addresses] == [201, 429, 201]
         processes = second.processes()
         assert not {one["address"] for one in processes.values()} & {one["address"] for one in neighbour.values()}
         os.kill(processes["redis"]["pid"], signal.SIGKILL)
