@@ -10,6 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from services.gateway.core.hub import Hub
+from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
+from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
+from shared.core.events import AnyBody, GroupJoined, GroupLeft, MemberRemoved, MessageCreated
+from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.stream import Event, Record
 from tests.gateway.hub_model import NodeModel
 
 SEEDS = (0, 40)
@@ -180,3 +186,101 @@ def test_long_lives_keep_the_laws(seed: int) -> None:
         action(node, draw)
         node.counts_agree()
     node.teardown()
+
+
+ANN = User(1, "ann")
+MEMBER = Member(5, ANN, 0)
+BODY = GroupView(Group(5, "tea", 2), 4, (ChannelView(Channel(7, ChannelType.TEXT, "general", 5), 3, 33),), (), 2)
+
+
+def message(seq: int) -> Event:
+    """Return a message in the group's channel."""
+    return Event("c:7", Record(seq, 0, MessageCreated(ANN, "x"), id=30 + seq), 5)
+
+
+def to_group(seq: int, body: AnyBody) -> Event:
+    """Return an event of the group's stream."""
+    return Event("g:5", Record(seq, 0, body), 5)
+
+
+def to_user(seq: int, body: AnyBody) -> Event:
+    """Return an event of ann's stream."""
+    return Event("u:1", Record(seq, 0, body), to=(1,))
+
+
+def hub_of(*memberships: Member, attached: bool = True) -> Hub[str]:
+    """Return a hub that follows ann at 1 and the group at 4, with a session of hers."""
+    hub: Hub[str] = Hub()
+    hub.roster.put_user(SessionView(ANN, 1, memberships, ()), 0.0)
+    if attached:
+        hub.roster.put_group(BODY, 0.0)
+    hub.roster.attach("phone", 1)
+    return hub
+
+
+def names(outs: list[Out[str]]) -> list[str]:
+    """Return the dispatches among what the hub says."""
+    return [out.t for out in outs if isinstance(out, Dispatch)]
+
+
+def test_a_removal_counts_before_the_hole_in_front_of_it_is_filled() -> None:
+    """The user's stream misses something, then says that the user is out: nothing more of the group is seen."""
+    hub = hub_of(MEMBER)
+    outs = hub.apply(to_user(3, GroupLeft(5, 5)), 0.0)
+    assert names(outs) == ["GUILD_DELETE"]
+    assert outs[-1] == Repair("u:1")
+    assert names(hub.apply(message(4), 0.0)) == []
+    hub = hub_of(MEMBER)
+    hub.hold("u:1")
+    assert names(hub.apply(to_user(3, GroupLeft(5, 5)), 0.0)) == ["GUILD_DELETE"]
+
+
+def test_a_group_read_anew_waits_for_users_who_are_not_whole() -> None:
+    """What a user missed may say that the user is out: no session is attached on the word of older facts."""
+    hub = hub_of(attached=False)
+    assert hub.apply(to_user(2, GroupJoined(3, MEMBER)), 0.0) == [FollowGroup(5)]
+    hub.hold("u:1")
+    assert names(hub.roster.put_group(BODY, 0.0)) == []
+    assert names(hub.apply(message(4), 0.0)) == []
+    hub.fill(to_user(3, GroupLeft(5, 4)), 0.0)
+    assert names(hub.release("u:1", 0.0)) == []
+    assert hub.roster.users[1].groups == {}
+
+
+def test_a_join_found_in_a_repair_waits_for_its_end() -> None:
+    """A page of missed events ends with a join, the next may begin with the leave: the group waits for the last."""
+    hub = hub_of(MEMBER)
+    hub.apply(to_group(5, MemberRemoved(ANN)), 0.0)
+    hub.hold("u:1")
+    hub.fill(to_user(2, GroupLeft(5, 5)), 0.0)
+    assert names(hub.fill(to_user(3, GroupJoined(6, MEMBER)), 0.0)) == []
+    hub.roster.sweep(1000.0, 0.0)
+    assert names(hub.release("u:1", 0.0)) == ["GUILD_CREATE"]
+
+
+def test_an_older_removal_does_not_undo_a_newer_join() -> None:
+    """Both streams carry the group's seq, so what comes late from the other changes nothing."""
+    hub = hub_of()
+    assert names(hub.apply(to_user(2, GroupJoined(7, MEMBER)), 0.0)) == ["GUILD_CREATE"]
+    assert names(hub.apply(to_group(5, MemberRemoved(ANN)), 0.0)) == ["GUILD_MEMBER_REMOVE"]
+    assert names(hub.apply(message(4), 0.0)) == ["MESSAGE_CREATE"]
+
+
+def test_a_channel_that_nobody_knows_is_asked_for_once() -> None:
+    """Its group is repaired; if it is still unknown then, its events are none that we may see."""
+    hub = hub_of(MEMBER)
+    strange = Event("c:8", Record(9, 0, MessageCreated(ANN, "x"), id=99), 5)
+    assert hub.apply(strange, 0.0) == [Repair("g:5")]
+    assert hub.release("g:5", 0.0, is_read=True) == []
+    assert not hub.is_held("g:5")
+
+
+def test_a_direct_channel_brought_by_another_is_told_to_who_was_there() -> None:
+    """A body of one user names a direct channel that the other's session has not heard of yet."""
+    hub, ben = hub_of(), User(2, "ben")
+    direct = Channel(9, ChannelType.DIRECT, recipients=(ANN, ben))
+    outs = hub.roster.put_user(SessionView(ben, 1, (), (DirectView(direct, 3, 44),)), 0.0)
+    assert names(outs) == ["CHANNEL_CREATE"]
+    assert outs[-1] == Repair("c:9")
+    missed = Event("c:9", Record(2, 0, MessageCreated(ben, "x"), id=43), to=(1, 2))
+    assert names(hub.fill(missed, 0.0)) == ["MESSAGE_CREATE"]

@@ -56,7 +56,7 @@ class Hub(Generic[S]):
                 group = self.roster.groups.get(event.group_id)
                 if group is None:
                     return self._not_ours()
-                if (wrong := self._out_of_turn(event, group.seq)) is not None:
+                if (wrong := self._out_of_turn(event, group.seq, now)) is not None:
                     return wrong
                 group.seq = event.record.seq
                 return self._apply_to_group(event, group, now)
@@ -64,7 +64,7 @@ class Hub(Generic[S]):
                 user = self.roster.users.get(owner_of(stream))
                 if user is None:
                     return self._not_ours()
-                if (wrong := self._out_of_turn(event, user.seq)) is not None:
+                if (wrong := self._out_of_turn(event, user.seq, now)) is not None:
                     return wrong
                 user.seq = event.record.seq
                 return self._apply_to_user(event, user, now)
@@ -73,7 +73,7 @@ class Hub(Generic[S]):
         self.foreign += 1
         return []
 
-    def _out_of_turn(self, event: Event, position: int) -> list[Out[S]] | None:
+    def _out_of_turn(self, event: Event, position: int, now: float) -> list[Out[S]] | None:
         """Return what to do about an event that is not the next of its stream; None if it is."""
         seq = event.record.seq
         if seq == position + 1:
@@ -83,19 +83,20 @@ class Hub(Generic[S]):
             self.repeats += 1
             return []
         self.holes += 1
-        return self._await_repair(event)
+        return self._await_repair(event, now)
 
-    def _await_repair(self, event: Event) -> list[Out[S]]:
+    def _await_repair(self, event: Event, now: float) -> list[Out[S]]:
         unit = unit_of(event)
         is_new = self._held.begin(unit)
         self._held.keep(unit, event)
-        return [Repair(unit)] if is_new else []
+        early = self._leave_early(event, now)
+        return [*early, Repair(unit)] if is_new else early
 
     def _fill_channel(self, event: Event, now: float) -> list[Out[S]]:
         channel = self.roster.channels.get(owner_of(event.stream))
         if channel is None:
-            return self._fill_unknown_channel(event)
-        if (wrong := self._out_of_turn(event, channel.seq)) is not None:
+            return self._fill_unknown_channel(event, now)
+        if (wrong := self._out_of_turn(event, channel.seq, now)) is not None:
             return wrong
         channel.seq = event.record.seq
         if isinstance(event.record.body, MessageCreated):
@@ -104,11 +105,11 @@ class Hub(Generic[S]):
         t, d = wire.dispatch_of(event) if sessions else (None, None)
         return [] if t is None or d is None else [Dispatch(t, d, sessions)]
 
-    def _fill_unknown_channel(self, event: Event) -> list[Out[S]]:
+    def _fill_unknown_channel(self, event: Event, now: float) -> list[Out[S]]:
         """Take an event of a channel that is not followed: of a new DM, or of one that we should know."""
         if event.group_id:
             # Messages come after their channel's creation, so the group's stream has a hole.
-            return self._await_repair(event) if event.group_id in self.roster.groups else self._not_ours()
+            return self._await_repair(event, now) if event.group_id in self.roster.groups else self._not_ours()
         if not any(user_id in self.roster.users for user_id in event.to):
             for user_id in event.to:
                 if (unit := user_stream(user_id)) in self._held:
@@ -118,7 +119,7 @@ class Hub(Generic[S]):
             self.applied += 1
             return self.roster.open_direct(DirectView(event.record.body.channel, event.record.seq, 0))
         self.holes += 1
-        return self._await_repair(event)
+        return self._await_repair(event, now)
 
     def _apply_to_group(self, event: Event, group: LocalGroup[S], now: float) -> list[Out[S]]:
         seq = event.record.seq
@@ -131,12 +132,10 @@ class Hub(Generic[S]):
                 t, d = wire.dispatch_of(event)
                 if t is not None and d is not None and group.sessions:
                     out.append(Dispatch(t, d, tuple(group.sessions)))
-                group.left.forget(member.user.id, seq)
                 return out + self.roster.join(event.group_id, member, seq)
             case MemberRemoved(user):
                 group.member_count -= 1
                 group.members.pop(user.id, None)
-                group.left.add(user.id, seq)
                 out += self.roster.leave(event.group_id, user.id, seq, now)
             case ChannelCreated(channel):
                 self.roster.put_channel(channel, 0, 0, group)
@@ -152,7 +151,7 @@ class Hub(Generic[S]):
             case GroupJoined(group_seq=group_seq, member=member):
                 return self.roster.join(member.group_id, member, group_seq, is_own=True)
             case GroupLeft(group_id=group_id, group_seq=group_seq):
-                return self.roster.leave(group_id, user.user.id, group_seq, now, is_own=True)
+                return self.roster.leave(group_id, user.user.id, group_seq, now)
             case _:
                 return []
 
@@ -163,9 +162,8 @@ class Hub(Generic[S]):
             return []
         match event.record.body:
             case GroupLeft(group_id=group_id, group_seq=group_seq):
-                return self.roster.leave(group_id, owner_of(event.stream), group_seq, now, is_own=True)
-            case MemberRemoved(user) if (group := self.roster.groups.get(event.group_id)) is not None:
-                group.left.add(user.id, event.record.seq)
+                return self.roster.leave(group_id, owner_of(event.stream), group_seq, now)
+            case MemberRemoved(user):
                 return self.roster.leave(event.group_id, user.id, event.record.seq, now)
             case _:
                 return []

@@ -1,8 +1,7 @@
 """The roster: users, groups and channels on this node, who is in what, and whose sessions take part.
 
 Ring 1 (core). Membership is told twice, by the group's stream and by the user's own; both carry the group's seq, so
-whichever comes first decides and the other changes nothing. What is told by a body has no seq: there the group's
-stream has the last word, and the group is kept until it had (`claims`). Which event comes when is `hub`'s work.
+whichever comes first decides and the other changes nothing. Which event comes when is `hub`'s work.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Roster(Generic[S]):
         self.directs: dict[int, set[int]] = {}
         """Direct channels followed, by each user in them, local or not."""
         self._wanted: dict[int, set[int]] = {}
-        """Local users in groups that they are not attached to yet: something is being read, or they only claim it."""
+        """Local users in groups that they are not attached to yet: the group or the user is being read."""
         self._held = held
 
     def position(self, stream: str) -> int | None:
@@ -86,15 +85,11 @@ class Roster(Generic[S]):
         """
         user = self.users.get(member.user.id)
         group = self.groups.get(group_id)
-        if user is None or user.left.since(group_id) > group_seq:
-            return []
-        if group is not None and group.left.since(member.user.id) > group_seq:
+        if user is None:
             return []
         if (joined := user.groups.get(group_id)) is not None:
             joined.group_seq = max(joined.group_seq, group_seq)
             return []
-        user.left.forget(group_id, group_seq)
-        user.claims.discard(group_id)
         user.groups[group_id] = Joined(group_seq, member)
         if group is None or (is_own and user_stream(member.user.id) in self._held):
             self._wanted.setdefault(group_id, set()).add(member.user.id)
@@ -121,34 +116,13 @@ class Roster(Generic[S]):
             out for group_id in late if group_id in self.groups for out in self._attach(user, self.groups[group_id])
         ]
 
-    def leave(self, group_id: int, user_id: int, group_seq: int, now: float, *, is_own: bool = False) -> list[Out[S]]:
+    def leave(self, group_id: int, user_id: int, group_seq: int, now: float) -> list[Out[S]]:
         """Detach a local user from a group, unless the user came back later or is out already."""
         user = self.users.get(user_id)
-        if user is None:
+        joined = user.groups.get(group_id) if user is not None else None
+        if user is None or joined is None or joined.group_seq > group_seq:
             return []
-        joined = user.groups.get(group_id)
-        if joined is not None and joined.group_seq > group_seq:
-            return []
-        if user.left.since(group_id) < group_seq:
-            user.left.add(group_id, group_seq)
-        if is_own:
-            self._end_claim(user, group_id)
-        if joined is None:
-            return []
-        out = self._detach_user(user, group_id, group_seq, now)
-        if not is_own and not joined.group_seq:
-            self._claim(user, group_id)  # joined we don't know when, perhaps after this
-        return out
-
-    def _claim(self, user: LocalUser[S], group_id: int) -> None:
-        """Keep a group followed until its stream or the user's says whether the user is in it."""
-        user.claims.add(group_id)
-        self._wanted.setdefault(group_id, set()).add(user.user.id)
-
-    def _end_claim(self, user: LocalUser[S], group_id: int) -> None:
-        if group_id in user.claims:
-            user.claims.remove(group_id)
-            self._want_no_more(group_id, user.user.id)
+        return self._detach_user(user, group_id, group_seq, now)
 
     def _detach_user(self, user: LocalUser[S], group_id: int, group_seq: int, now: float) -> list[Out[S]]:
         del user.groups[group_id]
@@ -180,9 +154,6 @@ class Roster(Generic[S]):
         self.users[user_id] = user
         for member in view.memberships:
             group = self.groups.get(member.group_id)
-            if group is not None and group.left.since(user_id):
-                self._claim(user, member.group_id)
-                continue
             user.groups[member.group_id] = Joined(0, member)
             if group is not None:
                 group.users.add(user_id)
@@ -312,7 +283,7 @@ class Roster(Generic[S]):
     def _forget_user(self, user_id: int, user: LocalUser[S], now: float) -> None:
         del self.users[user_id]
         self._held.end(user_stream(user_id))
-        for group_id in (*user.groups, *user.claims):
+        for group_id in user.groups:
             self._want_no_more(group_id, user_id)
             if (group := self.groups.get(group_id)) is not None:
                 group.users.discard(user_id)

@@ -19,9 +19,6 @@ S = TypeVar("S", bound=Hashable)
 MEMBER_SAMPLE: Final = 100
 """Members of a group that a node knows by name, beside its own users."""
 
-REMEMBERED: Final = 1_000
-"""Removals that a group or user remembers, against facts that were read before them."""
-
 HELD_EVENTS: Final = 1_000
 """Events held back per unit; above it they are dropped and the unit is read anew."""
 
@@ -32,31 +29,6 @@ HELD_EVENTS_OF_ALL: Final = 50_000
 def unit_of(event: Event) -> str:
     """Return the unit that an event belongs to."""
     return group_stream(event.group_id) if event.group_id else event.stream
-
-
-class Removals:
-    """Who was removed, since which seq of the group's stream. The oldest are forgotten."""
-
-    __slots__ = ("_seqs",)
-
-    def __init__(self) -> None:
-        self._seqs: dict[int, int] = {}
-
-    def add(self, key: int, seq: int) -> None:
-        """Remember a removal."""
-        self._seqs.pop(key, None)
-        self._seqs[key] = seq
-        if len(self._seqs) > REMEMBERED:
-            del self._seqs[next(iter(self._seqs))]
-
-    def since(self, key: int) -> int:
-        """Return the seq of the last removal; 0 if none is known."""
-        return self._seqs.get(key, 0)
-
-    def forget(self, key: int, seq: int) -> None:
-        """Forget a removal that came before `seq`."""
-        if self._seqs.get(key, seq) < seq:
-            del self._seqs[key]
 
 
 @dataclass(slots=True)
@@ -75,9 +47,6 @@ class LocalUser(Generic[S]):
     seq: int
     idle_since: float
     groups: dict[int, Joined] = field(default_factory=dict)
-    left: Removals = field(default_factory=Removals)
-    claims: set[int] = field(default_factory=set)
-    """Groups that the user's body names although a removal was seen: the group's stream will tell which came last."""
     sessions: set[S] = field(default_factory=set)
 
 
@@ -93,7 +62,6 @@ class LocalGroup(Generic[S]):
     members: dict[int, Member] = field(default_factory=dict)
     users: set[int] = field(default_factory=set)
     sessions: set[S] = field(default_factory=set)
-    left: Removals = field(default_factory=Removals)
 
 
 @dataclass(slots=True)
