@@ -92,14 +92,19 @@ async def serve_calls(
     What is in hand when the task is cancelled is cancelled too; its callers ask again.
     """
     queue = topology.rpc_queue(service)
-    async with (
-        bus.subscribe(queue, topology.rpc_bindings(service), prefetch=concurrency) as subscription,
-        asyncio.TaskGroup() as tasks,
-    ):
-        while True:
-            batch = await subscription.take(concurrency)
-            for delivery in batch.deliveries:
-                tasks.create_task(_serve_one(bus, subscription, delivery, handlers, timeout_s))
+    while True:
+        try:
+            async with (
+                bus.subscribe(queue, topology.rpc_bindings(service), prefetch=concurrency) as subscription,
+                asyncio.TaskGroup() as tasks,
+            ):
+                while True:
+                    batch = await subscription.take(concurrency)
+                    for delivery in batch.deliveries:
+                        tasks.create_task(_serve_one(bus, subscription, delivery, handlers, timeout_s))
+        except BusUnavailable as error:
+            log.warning("calls_unserved", service=service, reason=str(error))
+            await asyncio.sleep(_RETRY_S)
 
 
 async def _serve_one(

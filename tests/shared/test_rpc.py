@@ -1,0 +1,52 @@
+"""Calls over the bus: what their server survives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from shared.bus import BusUnavailable
+from shared.core.calls import ReadSession
+from shared.memory_bus import MemoryBus, MemorySubscription
+from shared.rpc import Rpc, serve_calls
+from shared.topology import Binding, Queue, Topology
+
+
+class LateBus(MemoryBus):
+    """A bus whose first subscriptions are not open in time, as with a broker that is away or has just been cut."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self.refusals = refusals
+        self.is_open = asyncio.Event()
+
+    @asynccontextmanager
+    async def subscribe(
+        self, queue: Queue, bindings: Sequence[Binding] = (), *, prefetch: int = 256
+    ) -> AsyncIterator[MemorySubscription]:
+        """See `shared.bus.Bus`."""
+        if self.refusals:
+            self.refusals -= 1
+            raise BusUnavailable("could not be consumed in time")
+        async with super().subscribe(queue, bindings, prefetch=prefetch) as subscription:
+            self.is_open.set()
+            yield subscription
+
+
+async def test_a_server_of_calls_outlives_a_broker_that_is_away() -> None:
+    """A subscription that can't be opened in time is tried again; the process is not ended by it."""
+    bus = LateBus(refusals=2)
+    topology = Topology("rpc")
+
+    async def nobody(_: ReadSession) -> None:
+        return None
+
+    server = asyncio.create_task(serve_calls(bus, topology, "groups", {ReadSession: nobody}))
+    try:
+        async with asyncio.timeout(10):
+            await bus.is_open.wait()
+            assert await Rpc(bus, topology).call(ReadSession(1)) is None
+    finally:
+        server.cancel()
+    assert bus.refusals == 0
