@@ -24,7 +24,7 @@ from services.history.rest import router as history_router
 from shared.core import errors
 from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.sending import NONCE_CHARACTERS
-from shared.core.stream import DEDUPE_MS
+from shared.core.writing import DEDUPE_MS
 from shared.http import create_app
 from shared.metrics import Metrics
 from shared.settings import HttpSettings, Settings

@@ -10,16 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from shared.core.stream import (
-    Bucket,
-    Commit,
-    Head,
-    RaiseHeads,
-    ReadBucket,
-    ReadHead,
-    Together,
-    Write,
-)
+from shared.core.stream import Bucket, Head, Write
+from shared.core.writing import Commit, RaiseHeads, ReadBucket, ReadHead, Together
 
 T = TypeVar("T")
 

@@ -24,16 +24,8 @@ from shared.core.errors import Unavailable
 from shared.core.events import AnyBody, GroupCreated, MemberAdded, MemberRemoved
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
-from shared.core.stream import (
-    Effects,
-    Event,
-    Knowledge,
-    Publish,
-    StreamBroken,
-    load,
-    owner_of,
-    user_stream,
-)
+from shared.core.stream import Event, owner_of, user_stream
+from shared.core.writing import Effects, Knowledge, Publish, StreamBroken, load
 from shared.publishing import publish_events
 from shared.streams import StoreUnavailable, StreamStore, drive
 from shared.topology import Topology

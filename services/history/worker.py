@@ -30,7 +30,7 @@ from shared.core.errors import InternalError, Unavailable
 from shared.core.ids import IdSource
 from shared.core.invalidation import decode_invalidation
 from shared.core.sending import place_of_access
-from shared.core.stream import Publish
+from shared.core.writing import Publish
 from shared.publishing import publish_events
 from shared.rpc import Rpc
 from shared.streams import StoreUnavailable, StreamStore, drive

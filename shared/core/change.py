@@ -15,21 +15,8 @@ import msgspec
 from shared.core.errors import Unavailable
 from shared.core.events import AnyBody
 from shared.core.ids import IdSource
-from shared.core.stream import (
-    CHANGE_LIMITS,
-    Commit,
-    Draft,
-    Event,
-    Head,
-    Knowledge,
-    Limits,
-    Publish,
-    RaiseHeads,
-    Record,
-    load,
-    owner_of,
-    plan,
-)
+from shared.core.stream import CHANGE_LIMITS, Draft, Event, Head, Limits, Record, owner_of, plan
+from shared.core.writing import Commit, Knowledge, Publish, RaiseHeads, load
 
 ATTEMPTS: Final = 32
 """How often a change is decided anew after it lost against a rival, before the caller is told to retry.

@@ -1,22 +1,18 @@
-"""Streams: dense numbers, one conditional write per commit, roll-over, dedupe. The rules as pure code.
+"""Streams: dense numbers, one conditional write per commit, roll-over. The values, and what a write is.
 
 Ring 1 (core). A stream is a chain of bucket documents; the last is its tail. Every durable event is in
 exactly one stream and has its next `seq` (the first is 1). A commit appends to the tail by an upsert
 whose filter names the bucket, its `next_seq` and "not sealed": whoever writes on outdated
 knowledge meets the unique `_id` and is told so. That alone is the fence (DESIGN.md sections 6 and 10).
-
-The writers (`services.history.core.sequencer`, `shared.core.change`) are generators: they yield an
-effect, a shell performs it and sends the result back. To drop a generator is to crash at that point,
-so tests can crash, delay and race them at every step. Any effect but `Commit` that fails ends the
-generator; its writer then forgets what it knew. Read `shared.streams` next: the seam that performs effects.
+Read `writing` next: what a writer knows and asks for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -24,9 +20,6 @@ from shared.core.events import AnyBody, MessageCreated
 from shared.core.ids import IdSource, ms_of
 
 BUCKET_VERSION: Final = 1
-DEDUPE_MS: Final = 10 * 60 * 1000
-"""How long after storing a nonce or command id is recognised (promise 3)."""
-
 Key = int | tuple[int, str]
 """What a repeat is recognised by: a command id, or an author's id and nonce."""
 
@@ -219,175 +212,6 @@ class Write(msgspec.Struct, frozen=True):
     def records(self) -> tuple[Record, ...]:
         """The committed events in seq order."""
         return tuple(sorted(chain(self.messages, self.changes), key=attrgetter("seq")))
-
-
-# Effects: what a generator asks of its shell. Results in brackets.
-
-
-class ReadHead(msgspec.Struct, frozen=True):
-    """[Head] of a stream; an empty Head if there is none yet."""
-
-    stream: str
-
-
-class ReadBucket(msgspec.Struct, frozen=True):
-    """[Bucket | None] by name, a majority read."""
-
-    stream: str
-    first_seq: int
-
-
-class Commit(msgspec.Struct, frozen=True):
-    """[list[bool]]: for each write, True only if it is certain that it was stored by majority.
-
-    At most one write per stream; unordered, independent of each other. False is "lost, or unknown".
-    """
-
-    writes: tuple[Write, ...]
-
-
-class RaiseHeads(msgspec.Struct, frozen=True):
-    """[None]: raise each field of each head to at least the value given."""
-
-    heads: tuple[Head, ...]
-
-
-class Publish(msgspec.Struct, frozen=True):
-    """[None]: publish these in this order; done when the bus confirmed all."""
-
-    events: tuple[Event, ...]
-
-
-class Together(msgspec.Struct, frozen=True):
-    """[list]: perform these independent effects side by side; results in the same order."""
-
-    effects: tuple[Any, ...]
-
-
-Effects = Generator[Any, Any, Any]
-
-
-class StreamBroken(Exception):
-    """The stored chain contradicts itself (a named bucket is missing). Needs an operator."""
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """Where a recognised command's event is."""
-
-    seq: int
-    first_seq: int
-    at: int
-
-
-class Knowledge:
-    """What one writer knows of one stream: good until a commit is lost, then to be dropped whole."""
-
-    __slots__ = ("pending", "projected", "published", "seen", "tail")
-
-    def __init__(self, tail: Tail, projected: int, published: int) -> None:
-        self.tail = tail
-        self.projected = projected
-        self.published = published
-        self.seen: dict[Key, Stored] = {}
-        self.pending: list[Record] = []
-        """Events found stored above `projected` or `published` when the stream was loaded, in seq order."""
-
-    def head(self) -> Head:
-        """Return the head as far as this writer may raise it."""
-        tail = self.tail
-        return Head(
-            tail.stream,
-            seq=tail.next_seq - 1,
-            last_id=tail.last_id,
-            ordinal=tail.last_ordinal,
-            tail=tail.first_seq if tail.next_seq > 1 else 0,
-            projected=self.projected,
-            published=self.published,
-        )
-
-    def remember(self, records: Iterable[Record], first_seq: int) -> None:
-        """Recognise repeats of these records' commands from now on."""
-        for record in records:
-            place = Stored(record.seq, first_seq, record.at)
-            for key in record.keys:
-                self.seen[key] = place
-
-    def find(self, draft: Draft, now: int) -> Stored | None:
-        """Return where this command's event is, if it is stored already and not too long ago."""
-        if draft.command_id and (place := self.stored_at(draft.command_id, now)) is not None:
-            return place
-        return self.stored_at(key, now) if (key := draft.key) is not None else None
-
-    def stored_at(self, key: Key, now: int) -> Stored | None:
-        """Return where the event of this key is, if it was stored within `DEDUPE_MS`."""
-        place = self.seen.get(key)
-        return place if place is not None and place.at + DEDUPE_MS > now else None
-
-    def prune(self, now: int) -> None:
-        """Forget commands whose time is over; the table stays as small as ten minutes of the stream."""
-        while self.seen:
-            oldest = next(iter(self.seen))
-            if self.seen[oldest].at + DEDUPE_MS > now:
-                return
-            del self.seen[oldest]
-
-    def advance(self, write: Write) -> None:
-        """Take in that this write of ours was acknowledged."""
-        self.tail = write.after
-        self.remember(write.records, write.after.first_seq)
-
-
-def load(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
-    """Read what a writer must know: the tail, the last ten minutes' commands, and what is unpublished.
-
-    The head may lag behind, so the chain is followed forward from it by name, then backward as far as
-    needed. All bucket reads are majority reads (rule 1).
-    """
-    head: Head = yield ReadHead(stream)
-    bucket: Bucket | None = yield ReadBucket(stream, head.tail or 1)
-    if bucket is None:
-        if head.tail:
-            raise StreamBroken(f"{bucket_name(stream, head.tail)} is missing")
-        return Knowledge(Tail(stream), 0, 0)
-    newest = [bucket]
-    while newest[-1].sealed:
-        bucket = yield ReadBucket(stream, newest[-1].next_seq)
-        if bucket is None:
-            break
-        newest.append(bucket)
-    known = Knowledge(newest[-1].tail(), head.projected, head.published)
-    older = [newest[0]]
-    finished = min(head.projected, head.published)
-    while (first := older[-1]).prev and (first.first_seq > finished + 1 or first.records()[0].at + DEDUPE_MS > now):
-        bucket = yield ReadBucket(stream, first.prev)
-        if bucket is None:
-            raise StreamBroken(f"{bucket_name(stream, first.prev)} is missing")
-        older.append(bucket)
-    for bucket in chain(reversed(older), newest[1:]):
-        records = bucket.records()
-        known.remember(records, bucket.first_seq)
-        known.pending += [record for record in records if record.seq > finished]
-    known.prune(now)
-    return known
-
-
-def together(generators: Sequence[Effects]) -> Generator[Any, Any, list[Any]]:
-    """Run independent generators in lock-step, their effects performed side by side; return their results."""
-    results: list[Any] = [None] * len(generators)
-    waiting: list[tuple[int, Any]] = []
-    answers: list[tuple[int, Any]] = [(index, None) for index in range(len(generators))]
-    while answers:
-        waiting.clear()
-        for index, answer in answers:
-            try:
-                waiting.append((index, generators[index].send(answer)))
-            except StopIteration as stop:
-                results[index] = stop.value
-        if not waiting:
-            break
-        performed = yield Together(tuple(effect for _, effect in waiting))
-        answers = [(index, result) for (index, _), result in zip(waiting, performed, strict=True)]
-    return results
 
 
 def size_of(record: Record) -> int:

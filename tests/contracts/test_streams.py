@@ -23,7 +23,8 @@ from shared.core.events import (
 )
 from shared.core.ids import MAX_ID, IdSource, first_id_at
 from shared.core.model import Channel, ChannelType, Group, Member, User
-from shared.core.stream import Bucket, Draft, Head, Limits, Tail, Write, load, plan, successor_of
+from shared.core.stream import Bucket, Draft, Head, Limits, Tail, Write, plan, successor_of
+from shared.core.writing import load
 from shared.memory_streams import MemoryStreams
 from shared.mongo import open_database
 from shared.mongo_streams import MongoStreams

@@ -19,7 +19,8 @@ from shared.core.errors import StarlingError
 from shared.core.events import AnyBody, MemberAdded, MemberRemoved
 from shared.core.ids import IdSource
 from shared.core.model import Member, User
-from shared.core.stream import Commit, Limits, Publish, RaiseHeads, ReadBucket, ReadHead, Record, Write
+from shared.core.stream import Limits, Record, Write
+from shared.core.writing import Commit, Publish, RaiseHeads, ReadBucket, ReadHead
 from shared.memory_streams import MemoryStreams
 from shared.streams import StreamStore
 

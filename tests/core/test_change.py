@@ -12,7 +12,8 @@ from shared.core.errors import Unavailable, UnknownGroup
 from shared.core.events import MemberAdded
 from shared.core.ids import IdSource
 from shared.core.model import Member, User
-from shared.core.stream import Bucket, Commit, Head, Publish, RaiseHeads, ReadBucket, ReadHead, Record
+from shared.core.stream import Bucket, Head, Record
+from shared.core.writing import Commit, Publish, RaiseHeads, ReadBucket, ReadHead
 from tests.core.change_model import Replicas
 
 NOW = 1_700_000_000_000

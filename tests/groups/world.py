@@ -27,7 +27,8 @@ from shared.command_log import open_command_log
 from shared.core.commands import Events, OpenDirect, Replies, decode_for_node, decode_for_shard, encode_envelope
 from shared.core.ids import IdSource
 from shared.core.limits import Budgets
-from shared.core.stream import Event, Publish, Write
+from shared.core.stream import Event, Write
+from shared.core.writing import Publish
 from shared.http import create_app
 from shared.memory_bus import MemoryBus
 from shared.memory_streams import MemoryStreams

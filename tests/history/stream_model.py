@@ -22,21 +22,8 @@ from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect, Reply, SendMes
 from shared.core.events import MessageCreated
 from shared.core.ids import IdSource, first_id_at
 from shared.core.model import Channel, ChannelType, User
-from shared.core.stream import (
-    DEDUPE_MS,
-    Bucket,
-    Commit,
-    Event,
-    Limits,
-    Publish,
-    RaiseHeads,
-    ReadBucket,
-    ReadHead,
-    Record,
-    Together,
-    Write,
-    channel_stream,
-)
+from shared.core.stream import Bucket, Event, Limits, Record, Write, channel_stream
+from shared.core.writing import DEDUPE_MS, Commit, Publish, RaiseHeads, ReadBucket, ReadHead, Together
 from shared.memory_streams import MemoryStreams
 from shared.streams import StreamStore
 

@@ -12,19 +12,8 @@ from services.history.core.sequencer import ATTEMPTS, AnyCommand, CheckAccess, S
 from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
 from shared.core.ids import IdSource
 from shared.core.model import User
-from shared.core.stream import (
-    CHANNEL_LIMITS,
-    DEDUPE_MS,
-    Commit,
-    Event,
-    Limits,
-    Publish,
-    RaiseHeads,
-    ReadBucket,
-    ReadHead,
-    Together,
-    channel_stream,
-)
+from shared.core.stream import CHANNEL_LIMITS, Event, Limits, channel_stream
+from shared.core.writing import DEDUPE_MS, Commit, Publish, RaiseHeads, ReadBucket, ReadHead, Together
 from shared.memory_streams import MemoryStreams
 
 NOW = 1_700_000_000_000

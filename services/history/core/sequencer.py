@@ -18,26 +18,17 @@ from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect, Reply, SendMes
 from shared.core.errors import CommandExpired, InternalError, error_of
 from shared.core.events import ChannelOpened, MessageCreated
 from shared.core.ids import IdSource
-from shared.core.stream import (
-    CHANNEL_LIMITS,
-    Bucket,
+from shared.core.stream import CHANNEL_LIMITS, Bucket, Draft, Event, Limits, Tail, Write, channel_stream, event_of, plan
+from shared.core.writing import (
     Commit,
-    Draft,
-    Event,
     Knowledge,
-    Limits,
     Publish,
     RaiseHeads,
     ReadBucket,
     Stored,
     StreamBroken,
-    Tail,
     Together,
-    Write,
-    channel_stream,
-    event_of,
     load,
-    plan,
     together,
 )
 
