@@ -7,6 +7,7 @@ import json
 import socket as sockets
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -14,9 +15,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
+from shared.amqp import open_amqp_bus
 from shared.core import calls
 from shared.settings import LimitSettings
 from tests.gateway.world import Client, ServedNode, World, open_client, open_node, open_world, settings_of
+from tests.servers import forget_topology
 
 
 @pytest.fixture
@@ -409,3 +412,36 @@ async def test_the_way_to_the_gateway(world: World, node: ServedNode) -> None:
     assert bot.json()["session_start_limit"].keys() == {"total", "remaining", "reset_after", "max_concurrency"}
     assert bot.headers["content-type"] == "application/json"
     assert "starling_gateway_node_connections" in metrics
+
+
+@pytest.mark.servers
+async def test_two_nodes_talk_over_rabbitmq(rabbitmq_url: str) -> None:
+    """On a real broker: people on different nodes see the same, a join binds, a send is acknowledged across."""
+    prefix = f"gateway-{uuid4().hex[:8]}"
+    async with (
+        open_amqp_bus(rabbitmq_url, name=prefix) as bus,
+        open_world(bus, prefix) as world,
+        open_node(world, name=f"{prefix}-one") as one,
+        open_node(world, name=f"{prefix}-two") as two,
+    ):
+        ann, ben = world.register("ann"), world.register("ben")
+        group, channel = await world.create_group(ann)
+        async with open_client(one, world.token(ann)) as here, open_client(two, world.token(ben)) as there:
+            await world.join(ben, group)
+            await there.until("GUILD_CREATE")
+            await here.until("GUILD_MEMBER_ADD")
+            for number in range(20):
+                await here.post(channel, f"group {number}")
+            direct = await world.open_direct(ann, ben)
+            await there.until("CHANNEL_CREATE")
+            await there.post(direct, "psst")
+            await there.until(101)
+            while len(here.got("MESSAGE_CREATE")) < 21:
+                await here.receive()
+            while len(there.got("MESSAGE_CREATE")) < 21:
+                await there.receive()
+    await forget_topology(rabbitmq_url, world.topology, ("groups", "history"))
+    for client in (here, there):
+        seqs = [message["seq"] for message in client.got("MESSAGE_CREATE") if message["channel_id"] == str(channel.id)]
+        assert seqs == list(range(1, 21))
+    assert sorted(here.got("MESSAGE_CREATE"), key=str) == sorted(there.got("MESSAGE_CREATE"), key=str)

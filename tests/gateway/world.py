@@ -21,6 +21,7 @@ from services.gateway.app import Gateway, assemble, router
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registry import SessionRegistry
 from shared.auth import Tokens
+from shared.bus import Bus
 from shared.clock import now_ms
 from shared.core import calls
 from shared.core.commands import (
@@ -64,9 +65,9 @@ AT = 1_700_000_000_000
 class World:
     """Users, groups and channels as streams of events, and the services that serve them."""
 
-    def __init__(self, bus: MemoryBus | None = None) -> None:
+    def __init__(self, bus: Bus | None = None, prefix: str = "starling") -> None:
         self.bus = bus or MemoryBus()
-        self.topology = Topology(shards=2)
+        self.topology = Topology(prefix, shards=2)
         self.tokens = Tokens(SECRET)
         self.ids = IdSource(1)
         self.streams: dict[str, list[Event]] = defaultdict(list)
@@ -304,9 +305,9 @@ def settings_of(*, limits: LimitSettings | None = None, **gateway: Any) -> Setti
 
 
 @asynccontextmanager
-async def open_world(bus: MemoryBus | None = None) -> AsyncIterator[World]:
+async def open_world(bus: Bus | None = None, prefix: str = "starling") -> AsyncIterator[World]:
     """Open a world with its services running."""
-    world = World(bus)
+    world = World(bus, prefix)
     async with Supervisor("world") as supervisor:
         await world.serve(supervisor)
         yield world
