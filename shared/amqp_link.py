@@ -23,6 +23,7 @@ from shared.bus import BusUnavailable, Unroutable
 
 _CONNECT_DEADLINE_S = 5.0
 _CLOSE_DEADLINE_S = 3.0
+_NOTICE_S = 0.5  # how long who serves a lost channel has to end by itself
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 5.0
 
@@ -116,7 +117,7 @@ class Link:
             channel: Channel | None = None
             try:
                 channel = await _open_channel(connection)
-                reason = await serve(channel, _loss_of(channel))
+                reason = await _serve(channel, serve)
             except BusUnavailable as failure:
                 reason = str(failure)
             finally:
@@ -167,6 +168,24 @@ async def serve_until(lost: asyncio.Future[str], *loops: Coroutine[Any, Any, NoR
     for outcome in ended:
         if isinstance(outcome, Exception):
             raise outcome
+    return lost.result()
+
+
+async def _serve(channel: Channel, serve: Serve) -> str:
+    """Serve a channel and return the reason of its loss, also when that comes while it is being set up.
+
+    A set-up that waits for an answer would not notice: aiormq lets it wait out its deadline.
+    """
+    lost = _loss_of(channel)
+    serving = asyncio.ensure_future(serve(channel, lost))
+    try:
+        await asyncio.wait([serving, lost], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([serving], timeout=_NOTICE_S)
+        if serving.done():
+            return await serving
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
     return lost.result()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import structlog
@@ -32,6 +32,9 @@ ENVELOPE_COMMANDS: Final = 64
 """Most commands in one envelope."""
 MAX_WAITING: Final = 20_000
 """Most commands of one process without a reply; more are refused with a retryable error."""
+
+_OPENING_S: Final = 5.0
+_RETRY_S: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -116,30 +119,46 @@ class CommandLog:
 
 @asynccontextmanager
 async def open_command_log(bus: Bus, topology: Topology, name: str) -> AsyncIterator[CommandLog]:
-    """Open a command log with a reply queue of its own, for services that have no node queue."""
+    """Open a command log with a reply queue of its own, for services that have no node queue.
+
+    Waits a while for the queue, not for ever: while the broker is away commands fail at their deadline.
+    """
     commands = CommandLog(bus, topology, name)
-    binding = Binding(topology.events, topology.node_key(name))
-    async with bus.subscribe(topology.node_queue(name), (binding,)) as subscription, asyncio.TaskGroup() as tasks:
-
-        async def receive() -> None:
-            while True:
-                batch = await subscription.take(256)
-                for delivery in batch.deliveries:
-                    try:
-                        envelope = decode_for_node(delivery.body)
-                    except BadEnvelope as error:
-                        log.warning("envelope_unreadable", reason=str(error))
-                        continue
-                    if isinstance(envelope, Replies):
-                        commands.settle(envelope)
-                try:
-                    await subscription.ack(batch.deliveries)
-                except BusUnavailable:
-                    continue  # a gap follows; who waits runs into its deadline and asks again
-
-        receiver = tasks.create_task(receive())
+    is_open = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        receiver = tasks.create_task(_receive(bus, topology, commands, is_open))
         try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_OPENING_S):
+                    await is_open.wait()
             yield commands
         finally:
             await commands.close()
             receiver.cancel()
+
+
+async def _receive(bus: Bus, topology: Topology, commands: CommandLog, is_open: asyncio.Event) -> None:
+    """Settle commands with the replies that come on their sender's own key, for ever."""
+    own = Binding(topology.events, topology.node_key(commands.reply_to))
+    while True:
+        try:
+            async with bus.subscribe(topology.node_queue(commands.reply_to), (own,)) as subscription:
+                is_open.set()
+                while True:
+                    batch = await subscription.take(256)
+                    for delivery in batch.deliveries:
+                        _settle(commands, delivery.body)
+                    await subscription.ack(batch.deliveries)
+        except BusUnavailable as error:
+            log.warning("replies_unheard", reason=str(error))
+            await asyncio.sleep(_RETRY_S)
+
+
+def _settle(commands: CommandLog, body: bytes) -> None:
+    try:
+        envelope = decode_for_node(body)
+    except BadEnvelope as error:
+        log.warning("envelope_unreadable", reason=str(error))
+        return
+    if isinstance(envelope, Replies):
+        commands.settle(envelope)

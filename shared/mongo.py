@@ -25,6 +25,10 @@ _UPSERT_ATTEMPTS: Final = 3
 _SCHEMA_ID: Final = "schema"
 
 
+class SettingChanged(Exception):
+    """A setting that is fixed at first start is another now."""
+
+
 class SchemaTooNew(Exception):
     """The database was written by a later release; this one must not touch it."""
 
@@ -70,6 +74,16 @@ class Mongo:
                 await self[collection].replace_one(newer, document, upsert=True)
             except DuplicateKeyError:
                 await self[collection].replace_one(newer, document)
+
+    async def require_fixed(self, name: str, value: int) -> None:
+        """Hold a setting to what it was when the database was begun. Raises `SettingChanged`, `StoreUnavailable`."""
+        async with self.asking():
+            first = {"_id": _SCHEMA_ID, name: {"$exists": False}}
+            await self["schema"].update_one(first, {"$set": {name: value}})
+            stored = await self["schema"].find_one({"_id": _SCHEMA_ID})
+        if stored is None or stored[name] != value:
+            before = None if stored is None else stored[name]
+            raise SettingChanged(f"this database was begun with {name} = {before}; it can't be {value} now")
 
 
 @asynccontextmanager

@@ -109,8 +109,9 @@ async def open_parts(
 ) -> AsyncIterator[Parts]:
     """Open what the settings name; `mongo` for services that own data.
 
-    Raises `StoreUnavailable` when the database does not answer, `SchemaTooNew` when a later release wrote it. A broker
-    or a cache that is away does not hold up the start: `/readyz` tells.
+    Raises `StoreUnavailable` when the database does not answer, `SchemaTooNew` when a later release wrote it,
+    `SettingChanged` when the number of shards is not the one that it was begun with. A broker or a cache that is away
+    does not hold up the start: `/readyz` tells.
     """
     name = node or node_name(settings)
     async with AsyncExitStack() as stack:
@@ -123,6 +124,7 @@ async def open_parts(
         stored = None
         if mongo:
             database = await stack.enter_async_context(open_database(settings.mongo))
+            await database.require_fixed("shards", settings.bus.shards)  # else a channel would have two sequencers
             lease = await stack.enter_async_context(open_lease(MongoLeases(database), now=now))
             stored = Storage(database, MongoStreams(database), lease)
         yield Parts(

@@ -16,7 +16,7 @@ import structlog
 
 from shared.bus import Bus, BusUnavailable, CallTimeout, Delivery, Subscription, Unroutable
 from shared.core.calls import AnyCall, Call
-from shared.core.errors import InternalError, StarlingError, Unavailable, error_of
+from shared.core.errors import InternalError, StarlingError, Unavailable, error_of, name_of
 from shared.topology import Topology
 
 _RETRY_S: Final = 0.1
@@ -126,7 +126,7 @@ async def _answer(body: bytes, handlers: Mapping[type[Any], Handler], timeout_s:
             reply = await handlers[type(call)](call)
         return _Answer(value=msgspec.Raw(_encoder.encode(reply)))
     except StarlingError as error:
-        return _Answer(error=type(error).__name__, message=error.text, retry_after=error.retry_after or 0.0)
+        return _Answer(error=name_of(error), message=error.text, retry_after=error.retry_after or 0.0)
     except TimeoutError:
         return _Answer(error=Unavailable.__name__, message=Unavailable.message)
     except Exception:

@@ -92,7 +92,6 @@ class GatewaySettings(BaseModel, frozen=True):
     """Connections and sessions."""
 
     heartbeat_interval: timedelta = Field(timedelta(seconds=41.25), description="what HELLO tells clients")
-    handshake_timeout: timedelta = Field(timedelta(seconds=10), description="from TCP connect to the upgrade")
     identify_timeout: timedelta = Field(timedelta(seconds=15), description="from HELLO to IDENTIFY")
     send_timeout: timedelta = Field(timedelta(seconds=10), description="how long a sender waits for its ack")
     compare_interval: timedelta = Field(timedelta(seconds=30), description="how often a node looks for missed events")

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.mongo import Mongo, SchemaTooNew, open_database
+from shared.mongo import Mongo, SchemaTooNew, SettingChanged, open_database
 from shared.mongo_schema import STEPS
 from shared.settings import MongoSettings
 
@@ -57,3 +57,13 @@ async def test_writes_and_reads_are_by_majority(settings: MongoSettings) -> None
             assert collection.write_concern.document == {"w": "majority", "j": True}
             assert collection.read_concern.level == "majority"
             assert collection.read_preference.mongos_mode == "primary"
+
+
+async def test_a_setting_that_is_fixed_at_first_start_stays(settings: MongoSettings) -> None:
+    """Another number of shards would give a channel a second sequencer: it is refused, and the first one kept."""
+    async with open_database(settings) as mongo:
+        await mongo.require_fixed("shards", 16)
+    async with open_database(settings) as mongo:
+        with pytest.raises(SettingChanged, match="shards = 16"):
+            await mongo.require_fixed("shards", 8)
+        await mongo.require_fixed("shards", 16)

@@ -22,6 +22,7 @@ from services.groups.store import GroupStore
 from services.groups.views import Views
 from shared.auth import Tokens
 from shared.bus import Bus
+from shared.cache import Cache
 from shared.command_log import CommandLog, open_command_log
 from shared.core.ids import IdSource
 from shared.core.limits import Budgets
@@ -45,6 +46,7 @@ def assemble(
     passwords: Passwords,
     tokens: Tokens,
     ids: IdSource,
+    cache: Cache,
     now: Callable[[], int],
     budgets: Budgets | None = None,
 ) -> Groups:
@@ -52,7 +54,7 @@ def assemble(
     changes = Changes(streams, store, bus, topology, ids, now)
     usernames = Claims(store, streams, now, user_stream)
     names = Claims(store, streams, now, group_stream)
-    views = Views(store, streams, changes)
+    views = Views(store, streams, changes, cache)
     return Groups(
         accounts=Accounts(store, changes, usernames, passwords, tokens, ids, now),
         memberships=Memberships(store, changes, names, ids, now),
@@ -80,6 +82,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 passwords=passwords,
                 tokens=parts.tokens,
                 ids=storage.ids,
+                cache=parts.cache,
                 now=parts.now,
                 budgets=Budgets(limits.auth_per_minute / 60, limits.auth_per_minute) if limits.enabled else None,
             )

@@ -1,7 +1,7 @@
 """REST routes of the groups service: accounts, users, groups, channels, direct channels, members.
 
-Ring 4 (shell). Permission is checked at each door: who is not in a group is told that there is none. The
-collaborators are `app.state.groups`; the shapes are `shared.core.wire`'s.
+Ring 4 (shell). Permission is checked at each door: who is not in a group is told that there is none; of a channel, that
+access is missing, as Discord says. The collaborators are `app.state.groups`; the shapes are `shared.core.wire`'s.
 """
 
 from __future__ import annotations

@@ -10,9 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
+import msgspec
+
 from services.groups.changes import Changes
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
+from shared.cache import Cache
 from shared.core.calls import Access, ChannelView, DirectView, EventPage, GroupView, SessionView
 from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, UnknownChannel, UnknownGroup, UnknownMember
@@ -33,11 +36,25 @@ _READS: Final = 8
 """How often a body is read again to catch it at rest, before one that may hold more than its seq says is taken."""
 
 
+_ACCESS_S: Final = 300.0
+"""How long access is cached; of use only while nothing changes in the group."""
+_access_decoder = msgspec.msgpack.Decoder(Access)
+
+
+def _decode_access(facts: bytes) -> Access | None:
+    """Return cached facts; None for what another release has put there."""
+    try:
+        return _access_decoder.decode(facts)
+    except msgspec.MsgspecError:
+        return None
+
+
 class Views:
     """Reads. All raise `StoreUnavailable` and `Unavailable`."""
 
-    def __init__(self, groups: GroupStore, streams: StreamStore, changes: Changes) -> None:
+    def __init__(self, groups: GroupStore, streams: StreamStore, changes: Changes, cache: Cache) -> None:
         self._groups = groups
+        self._cache = cache
         self._streams = streams
         self._changes = changes
 
@@ -93,8 +110,23 @@ class Views:
         """Return what a user may do in a channel, by facts complete to at least `group_seq`.
 
         Whatever was answered or published before this call is in them: both come after the head was raised.
-        So the head is read before the facts.
+        So the head is read before the facts, and cached facts are used only under the same head: one read
+        instead of four, and never stale.
         """
+        key = f"access:{channel_id}:{user_id}"
+        if (known := await self._cache.get(key)) is not None:
+            seq, facts = known
+            access = _decode_access(facts)
+            if access is not None and access.channel is not None:
+                head = await self._streams.read_head(group_stream(access.channel.group_id))
+                if head.projected == seq:
+                    return access
+        access = await self._read_access(channel_id, user_id)
+        if access.channel is not None and access.channel.group_id:
+            await self._cache.put(key, access.group_seq, msgspec.msgpack.encode(access), ttl_s=_ACCESS_S)
+        return access
+
+    async def _read_access(self, channel_id: int, user_id: int) -> Access:
         channel, user = await asyncio.gather(self._find_channel(channel_id), self.read_user(user_id))
         if channel is None or user is None:
             return Access(None, user, 0, can_view=False, can_send=False)

@@ -22,7 +22,7 @@ class Reference(BaseModel):
 class NewMessage(BaseModel):
     """A message to send. Unknown fields are ignored, as libraries send many."""
 
-    content: str | None = Field(None, description="1–2,000 characters (code points)")
+    content: str | None = Field(None, description="1 to 2,000 characters (code points), or what the server is set to")
     nonce: int | str | None = Field(None, description="up to 25 characters; comes back in the message")
     enforce_nonce: StrictBool = Field(False, description="the same nonce again within 10 minutes: the first message")
     message_reference: Reference | None = None

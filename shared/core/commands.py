@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from shared.core.errors import StarlingError, error_of
+from shared.core.errors import StarlingError, error_of, name_of
 from shared.core.model import Channel, User
 from shared.core.stream import Event
 
@@ -73,7 +73,7 @@ def refusal_of(command_id: int, error: StarlingError) -> Reply:
     """Return the reply that tells this error."""
     return Reply(
         command_id,
-        error=type(error).__name__,
+        error=name_of(error),
         message=error.text,
         retry_after=error.retry_after or 0.0,
     )

@@ -231,6 +231,11 @@ CATALOGUE: dict[str, type[StarlingError]] = {
 }
 
 
+def name_of(error: StarlingError) -> str:
+    """Return the name by which an error travels: its class's in the catalogue, or the nearest above it."""
+    return next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in CATALOGUE), InternalError.__name__)
+
+
 def error_of(name: str, message: str, retry_after: float | None = None) -> StarlingError:
     """Return the catalogue's error by class name, as RPC replies and command replies carry it."""
     return CATALOGUE.get(name, InternalError)(message, retry_after=retry_after)

@@ -31,6 +31,7 @@ from shared.core.stream import Event, Write
 from shared.core.writing import Publish
 from shared.http import create_app
 from shared.memory_bus import MemoryBus
+from shared.memory_cache import MemoryCache
 from shared.memory_streams import MemoryStreams
 from shared.metrics import Metrics
 from shared.settings import HttpSettings
@@ -133,6 +134,7 @@ class World:
     now: int = 1_760_000_000_000
     heard: list[Event] = field(default_factory=list)
     workers: int = 0
+    cache: MemoryCache = field(default_factory=MemoryCache)
 
     def clock(self) -> int:
         """Return the world's time."""
@@ -155,6 +157,7 @@ class World:
                     passwords=passwords,
                     tokens=tokens,
                     ids=IdSource(self.workers),
+                    cache=self.cache,
                     now=self.clock,
                     budgets=Budgets(per_minute / 60, per_minute) if per_minute else None,
                 )

@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from shared.bus import BusUnavailable
 from shared.core.calls import ReadSession
+from shared.core.errors import Unavailable
+from shared.lease import LeaseLost
 from shared.memory_bus import MemoryBus, MemorySubscription
 from shared.rpc import Rpc, serve_calls
 from shared.topology import Binding, Queue, Topology
@@ -50,3 +54,18 @@ async def test_a_server_of_calls_outlives_a_broker_that_is_away() -> None:
     finally:
         server.cancel()
     assert bus.refusals == 0
+
+
+async def test_an_error_travels_by_its_name_in_the_catalogue() -> None:
+    """An error that only the server knows comes as the nearest one of the catalogue: retryable stays so."""
+    bus, topology = MemoryBus(), Topology()
+
+    async def refuse(_: ReadSession) -> None:
+        raise LeaseLost
+
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(serve_calls(bus, topology, "groups", {ReadSession: refuse}))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await Rpc(bus, topology).call(ReadSession(1))
+        serving.cancel()
