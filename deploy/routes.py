@@ -1,6 +1,6 @@
 """Which service owns which path: the front door's table, in one place.
 
-Deployment code. DESIGN.md section 7 lists the routes; here they are as ordered patterns, for every front door that
+Deployment code. docs/protocol.md lists the routes; here they are as ordered patterns, for every front door that
 routes by path (deploy/nginx, deploy/local). tests/deploy holds them against the routers of the services.
 """
 

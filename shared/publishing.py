@@ -1,7 +1,7 @@
 """Publishing events: the one way from a stored record to the nodes' queues.
 
 Ring 4 (shell). The order of each stream is kept; what goes to the same keys goes together, in envelopes of
-a bounded size. Who binds which key: DESIGN.md section 5.
+a bounded size. Who binds which key: docs/ARCHITECTURE.md, Topology.
 """
 
 from __future__ import annotations

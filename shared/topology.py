@@ -1,6 +1,6 @@
 """Every RabbitMQ name and argument, as frozen values. The one module that owns them.
 
-Ring 2. DESIGN.md section 5 gives the figures behind each choice. Works on RabbitMQ 3.10 and 4.x: only
+Ring 2. docs/adr/0003-one-queue-per-node.md gives the figures behind the choices. Works on RabbitMQ 3.10 and 4.x: only
 exclusive or durable queues, no global QoS, no mirrored queues. `shared.bus` says what may be done with
 these values, `shared.amqp` declares them.
 """

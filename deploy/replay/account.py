@@ -1,6 +1,6 @@
 """The account of a channel: what was sent, acknowledged, received and paged, and whether that is what must be.
 
-Core: synchronous, values in, a `Verdict` out. The promise (DESIGN.md section 2): every member receives exactly once,
+Core: synchronous, values in, a `Verdict` out. The promise: every member receives exactly once,
 in the order of `seq`, every message that was acknowledged after its join was answered and before its leave was sent;
 in between, either is allowed; nothing else. Pages of history are the log, with the ids and seqs of the acks.
 The order of what happens is a counter: it moves when something is sent and when something is answered.

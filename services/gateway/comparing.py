@@ -1,7 +1,7 @@
 """Comparing heads: every now and then, whether anything was missed that left no hole behind it.
 
 Ring 4 (shell). The last event before a quiet time leaves no hole: nothing comes after it that would show it. So the
-positions of all that is followed are compared with the heads in the store (DESIGN.md section 5). What is behind
+positions of all that is followed are compared with the heads in the store (rule 9 of docs/rules.md). What is behind
 twice, with time for what is on its way between, is repaired by `following`.
 """
 

@@ -1,7 +1,7 @@
 """Delivery: what comes out of the node's queue, in order, one after the other.
 
 Ring 4 (shell). Replies go to who sent the command, events to the hub. After a gap (something of the queue was lost)
-every followed unit is compared before it goes on (rule 9 of DESIGN.md section 10).
+every followed unit is compared before it goes on (rule 9 of docs/rules.md).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Following: binding the keys of users and groups, reading their bodies, and repairing what was missed.
 
 Ring 4 (shell). One job per unit at a time (`core.state` says what a unit is). Bind first, then read: what comes
-meanwhile the hub holds back and applies behind the body by seq (rule 8 of DESIGN.md section 10). A unit with a hole is
+meanwhile the hub holds back and applies behind the body by seq (rule 8 of docs/rules.md). A unit with a hole is
 held back alone; after a loss of the queue every unit is, each until it was compared (rule 9).
 """
 

@@ -2,7 +2,7 @@
 
 Ring 4 (shell). A change answers after its events are confirmed by the bus. Whatever a process leaves behind when
 it dies is finished by the next change of that stream, or by any replica's sweeper a second later, in
-order. Rules 3, 4 and 7 of DESIGN.md section 10.
+order. Rules 3, 4 and 7 of docs/rules.md.
 """
 
 from __future__ import annotations

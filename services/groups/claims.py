@@ -1,7 +1,7 @@
 """Unique names: who holds one, and who gets it when its holder never came to be.
 
 Ring 4 (shell). A claim is made before its owner's stream begins, so a crash between the two leaves a claim that
-nothing bears out. Such a claim may be taken over after 60 s (rule 12 of DESIGN.md section 10).
+nothing bears out. Such a claim may be taken over after 60 s (rule 12 of docs/rules.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Ring 4 (shell). Three steps: claim the pair (names the channel id), begin the channel's stream by a command whose
 id is the channel's, project it. Each is idempotent, so whoever asks next finishes what a crash cut
-off, and both users get the same channel however they race (rule 12 of DESIGN.md section 10).
+off, and both users get the same channel however they race (rule 12 of docs/rules.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Projections of group and user streams: what the group store shows after each event.
 
-Ring 4 (shell). Idempotent by seq, redone by anyone after a crash (rule 3 of DESIGN.md section 10). Who gains
+Ring 4 (shell). Idempotent by seq, redone by anyone after a crash (rule 3 of docs/rules.md). Who gains
 sight gets it last, who loses it loses it first, should a process die between two writes.
 """
 

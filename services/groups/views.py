@@ -1,7 +1,7 @@
 """What is so: sessions, groups, channels, access and past changes, each with the seq it is complete to.
 
 Ring 4 (shell). Serves the RPC handlers and the REST routes. A body that goes to a gateway carries the seq of its
-stream, and the head of each channel is read after the call came (rule 8 of DESIGN.md section 10).
+stream, and the head of each channel is read after the call came (rule 8 of docs/rules.md).
 """
 
 from __future__ import annotations

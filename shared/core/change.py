@@ -1,7 +1,7 @@
 """One change to a group's or user's stream: decide, commit, project, publish, then answer.
 
 Ring 1 (core). Any replica may run this; rivals meet at the conditional commit and decide again
-(rule 7 of DESIGN.md section 10). A repeat that changes nothing also waits until everything it was
+(rule 7 of docs/rules.md). A repeat that changes nothing also waits until everything it was
 decided on is published, and publishes what is missing itself. Rules: `shared.core.stream`.
 """
 

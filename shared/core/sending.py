@@ -1,7 +1,7 @@
 """Sending a message: judging what the client gave, and making the command of it. For op 100 and REST alike.
 
 Ring 1 (core). Alone a service refuses only what is malformed or over budget; a refusal by permission of a send
-with a nonce travels to the shard, where the nonce may be stored already (rule 10 of DESIGN.md section 10).
+with a nonce travels to the shard, where the nonce may be stored already (rule 10 of docs/rules.md).
 """
 
 from __future__ import annotations

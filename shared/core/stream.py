@@ -3,7 +3,7 @@
 Ring 1 (core). A stream is a chain of bucket documents; the last is its tail. Every durable event is in
 exactly one stream and has its next `seq` (the first is 1). A commit appends to the tail by an upsert
 whose filter names the bucket, its `next_seq` and "not sealed": whoever writes on outdated
-knowledge meets the unique `_id` and is told so. That alone is the fence (DESIGN.md sections 6 and 10).
+knowledge meets the unique `_id` and is told so. That alone is the fence (docs/rules.md).
 Read `writing` next: what a writer knows and asks for.
 """
 

@@ -46,7 +46,7 @@ PLANNED = [
     ("groups", "/openapi.json"),
     ("groups", "/no/such/thing"),
 ]
-"""The rest of the table in DESIGN.md section 7, and what no service has."""
+"""Routes that are planned, and what no service has."""
 
 
 def routes_of(router: APIRouter) -> Iterator[tuple[str, str]]:

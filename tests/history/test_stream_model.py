@@ -1,4 +1,4 @@
-"""The stream holds its promises under rivals, crashes, lost answers and late writes (DESIGN.md section 10)."""
+"""The stream holds its promises under rivals, crashes, lost answers and late writes (docs/rules.md)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Ring 1 (core). Every followed stream has a position. A repeat is dropped; before a hole the event's whole unit is
 held back until the shell has read what is missing (`Repair`), so that no order within a stream and no removal is ever
-overtaken (DESIGN.md sections 3, 5 and 10, rules 5 to 9). Who is here is `roster`, bodies and positions are
+overtaken (docs/rules.md, 8 and 9). Who is here is `roster`, bodies and positions are
 `state`, what a new session is told `snapshot`; who performs what comes out is `services.gateway.following`.
 """
 

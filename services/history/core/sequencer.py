@@ -1,7 +1,7 @@
 """The sequencer: from a batch of commands to stored events, in the one order that everybody sees.
 
 Ring 1 (core). A generator per batch, driven by `services.history.worker`. The order of steps is rule 3 of
-DESIGN.md section 10: commit, raise the heads, publish; the worker then replies and acks. What it
+docs/rules.md: commit, raise the heads, publish; the worker then replies and acks. What it
 knows of channels lives in `Shard` and is dropped whenever a batch does not come to its end.
 Rules of streams: `shared.core.stream`.
 """
@@ -234,7 +234,7 @@ def _decide(
 ) -> tuple[list[Draft], list[tuple[int, AnyCommand]]]:
     """Take commands off the lane: repeats and refusals are settled, the others come back to be written.
 
-    First the dedupe lookup, and only for the rest expiry and permission (DESIGN.md section 3).
+    First the dedupe lookup, and only for the rest expiry and permission.
     """
     drafts: list[Draft] = []
     taken: list[tuple[int, AnyCommand]] = []
