@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 _NEVER: Final = 1 << 62
+_MAX_EXAMPLES: Final = 10
 
 
 class Line(msgspec.Struct):
@@ -55,9 +56,12 @@ class _Stay(msgspec.Struct):
     def allows(self, line: Line) -> bool:
         return line.acked_at > self.join_sent and line.sent_at < self.leave_answered
 
+    def explains(self, received_at: int) -> bool:
+        return self.join_sent < received_at < self.leave_answered
+
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What came of it. All but `messages`, `deliveries`, `owed` and `pages` must be 0."""
+    """What came of it. All but `messages`, `deliveries`, `owed`, `early` and `pages` must be 0."""
 
     messages: int = 0
     """acknowledged"""
@@ -75,6 +79,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """received after one with a higher seq"""
     uninvited: int = 0
     """received by somebody who was not in the group then"""
+    early: int = 0
+    """received after a join though acknowledged before it: the member's node was behind (no fault)"""
     wrong: int = 0
     """with other content, author, id or seq than what was sent and acknowledged"""
     unlike_log: int = 0
@@ -102,9 +108,11 @@ class Account:
         self._now = 0
         self._lines: dict[str, Line] = {}
         self._stays: dict[int, list[_Stay]] = {}
-        self._received: dict[int, tuple[array[int], array[int]]] = {}
+        self._received: dict[int, tuple[array[int], array[int], array[int]]] = {}
         self._pages: list[Sequence[Paged]] = []
         self._wrong = 0
+        self.examples: list[str] = []
+        """A few of the deliveries that were wrong."""
         self.last_seq = 0
         self.deliveries = 0
         self.acks_s: array[float] = array("f")
@@ -151,14 +159,20 @@ class Account:
     ) -> None:
         """Take in that a member received a message. `live_s`: when, if it came by itself (for its latency)."""
         self.deliveries += 1
-        seqs, ids = self._received.setdefault(member, (array("q"), array("q")))
+        seqs, ids, ticks = self._received.setdefault(member, (array("q"), array("q"), array("q")))
         seqs.append(seq)
         ids.append(message_id)
+        ticks.append(self._tick())
         line = self._lines.get(nonce)
         if line is None or line.content != content or line.author != author:
             self._wrong += 1
+            self._show(f"member {member} got seq {seq}, id {message_id}, nonce {nonce} of {author}: {content!r}")
         elif live_s:
             self.deliveries_s.append(live_s - line.sent_s)
+
+    def _show(self, example: str) -> None:
+        if len(self.examples) < _MAX_EXAMPLES:
+            self.examples.append(example)
 
     def paged(self, messages: Sequence[Paged]) -> None:
         """Take in the whole history as somebody read it page by page, oldest first."""
@@ -184,15 +198,23 @@ class Account:
 
     def _judge(self, member: int, lines: Iterable[Line], by_seq: dict[int, Line]) -> Verdict:
         stays = self._stays[member]
-        seqs, ids = self._received.get(member, (array("q"), array("q")))
+        seqs, ids, ticks = self._received.get(member, (array("q"), array("q"), array("q")))
         owed = {line.seq for line in lines if any(stay.owes(line) for stay in stays)}
         allowed = {line.seq for line in self._lines.values() if any(stay.allows(line) for stay in stays)}
         times = Counter(seqs)
-        highest = unordered = wrong = 0
+        highest = unordered = wrong = early = uninvited = 0
         seen: set[int] = set()
-        for seq, message_id in zip(seqs, ids, strict=True):
+        for seq, message_id, tick in zip(seqs, ids, ticks, strict=True):
+            if seq in by_seq and seq not in allowed and seq not in seen:
+                # Acknowledged before the join, told after it: its node was behind and said so in the group's body.
+                is_early = any(stay.explains(tick) for stay in stays)
+                early += is_early
+                uninvited += not is_early
             line = by_seq.get(seq)
-            wrong += line is None or line.id != message_id
+            if line is None or line.id != message_id:
+                wrong += 1
+                told = "nobody was told of" if line is None else f"its sender was told id {line.id}, not"
+                self._show(f"member {member} got seq {seq} with id {message_id}: {told} this")
             unordered += seq < highest and seq not in seen
             highest = max(highest, seq)
             seen.add(seq)
@@ -201,7 +223,8 @@ class Account:
             lost=len(owed - seen),
             doubled=len(seqs) - len(times),
             unordered=unordered,
-            uninvited=len((seen & by_seq.keys()) - allowed),
+            uninvited=uninvited,
+            early=early,
             wrong=wrong,
         )
 

@@ -235,6 +235,7 @@ class Replay:
         for part in self._parts:
             account = part.room.account
             report.verdicts[part.script.name] = account.verdict(is_strict=self._options.in_flight == 1)
+            report.problems += [f"{part.script.name}: {example}" for example in account.examples]
             report.acks_s += account.acks_s
             report.deliveries_s += account.deliveries_s
             for why, count in part.script.skipped.items():

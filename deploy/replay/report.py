@@ -89,6 +89,7 @@ def _rest_of(report: Report) -> list[str]:
         f"{'users':<18}{report.users}, {report.joins} joins, {report.leaves} leaves",
         f"{'faults met':<18}{counts.reconnects} reconnects, {counts.retries} retries, {counts.refetched} refetched, "
         f"{counts.seen_again} seen again, {counts.excused} cut while leaving",
+        f"{'behind':<18}{report.total.early} deliveries of what was acknowledged before the join",
         f"{'after a join':<18}{counts.caught_up} read from the channel's events",
     ]
     if report.skipped:
