@@ -8,6 +8,8 @@ from types import FrameType
 
 import pytest
 
+from deploy.local.cluster import programs_of
+from deploy.local.process import NotInstalled, free_port
 from shared.logs import configure_logs
 from tests.servers import SOCKET_VARIABLE, ServerMissing, Servers, ask
 
@@ -44,6 +46,17 @@ def _require_server(config: pytest.Config, name: str) -> str:
         if os.environ.get("STARLING_REQUIRE_SERVERS") == "1":
             pytest.fail(f"{name} is required here: {missing}", pytrace=False)
         pytest.skip(f"{name}: {missing}")
+
+
+@pytest.fixture(scope="session")
+def cluster_servers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Require what a local cluster is made of, nginx included."""
+    try:
+        programs_of(tmp_path_factory.mktemp("cluster"), free_port(), {"groups": 1, "history": 1, "gateway": 1})
+    except NotInstalled as missing:
+        if os.environ.get("STARLING_REQUIRE_SERVERS") == "1":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import aiormq
 
 from deploy.local.mongo import start_mongo
 from deploy.local.process import NotInstalled, StartFailed, exchange_bytes, free_port, start_child
+from deploy.local.rabbitmq import rabbitmq_programs
 from shared.topology import Topology
 
 SOCKET_VARIABLE = "STARLING_TEST_SERVERS_SOCKET"
@@ -127,48 +128,17 @@ def _start_redis(folder: Path, stack: ExitStack) -> str:
 
 
 def _start_rabbitmq(folder: Path, stack: ExitStack) -> str:
-    # Debian's wrapper on the PATH changes to the user rabbitmq and its home; the script beneath does not.
-    binary = shutil.which("rabbitmq-server", path="/usr/lib/rabbitmq/bin") or shutil.which("rabbitmq-server")
-    epmd = shutil.which("epmd")
-    if binary is None or epmd is None:
-        raise NotInstalled("rabbitmq-server or epmd is not on the PATH (Debian package rabbitmq-server)")
     port, dist_port, epmd_port = free_port(), free_port(), free_port()
-    (folder / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\n"
-        "log.file.level = warning\n"
-        "disk_free_limit.absolute = 50MB\n"
-        "vm_memory_high_watermark.relative = 0.6\n"
-    )
-    (folder / "enabled_plugins").write_text("[].\n")
-    env = {
-        "PATH": os.environ["PATH"],
-        "LANG": "C.UTF-8",
-        "HOME": str(folder),
-        "ERL_EPMD_PORT": str(epmd_port),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODENAME": f"starling-test-{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(dist_port),
-        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"),
-        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_CONF_ENV_FILE": str(folder / "no-rabbitmq-env.conf"),
-        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "no-advanced.config"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-    }
-    # An epmd of our own, in the foreground: the one that Erlang would start detaches and outlives the run.
-    names = start_child("epmd", [epmd, "-port", str(epmd_port), "-address", "127.0.0.1"], log=folder / "epmd.log")
+    epmd, broker = rabbitmq_programs(folder, port=port, dist_port=dist_port, epmd_port=epmd_port)
+    names = start_child("epmd", [str(part) for part in epmd.command], log=folder / "epmd.log", env=dict(epmd.env))
     stack.callback(names.terminate, 2)
-    names.wait_ready(lambda: exchange_bytes(epmd_port, b"\x00\x01n", epmd_port.to_bytes(4, "big")), 10)
+    names.wait_ready(epmd.answers, 10)
     # Below about 1,024 open files RabbitMQ stops taking connections without a word.
-    limited = ["/bin/sh", "-c", 'ulimit -n 16384 || ulimit -n "$(ulimit -H -n)"; exec "$0"', binary]
-    child = start_child("rabbitmq", limited, log=folder / "rabbitmq.log", env=env)
+    limited = ["/bin/sh", "-c", 'ulimit -n 16384 || ulimit -n "$(ulimit -H -n)"; exec "$0"', *map(str, broker.command)]
+    child = start_child("rabbitmq", limited, log=folder / "rabbitmq.log", env=dict(broker.env))
     stack.callback(child.terminate, 15)
-    child.wait_ready(lambda: exchange_bytes(port, b"AMQP\x00\x00\x09\x01", b"\x01\x00\x00"), 90)
-    return f"amqp://guest:guest@127.0.0.1:{port}/"
+    child.wait_ready(broker.answers, 90)
+    return broker.address
 
 
 _STARTERS: dict[str, Callable[[Path, ExitStack], str]] = {

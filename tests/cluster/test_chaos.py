@@ -29,7 +29,7 @@ from deploy.replay.rest import Addresses
 from deploy.replay.script import script_of
 from tests.proxy import Proxy, open_proxy
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("cluster_servers"), pytest.mark.timeout(300)]
 
 COUNTS = {"groups": 2, "history": 2, "gateway": 2}
 URLS = {"rabbitmq": "STARLING_BUS__URL", "redis": "STARLING_CACHE__URL", "mongo": "STARLING_MONGO__URL"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -19,7 +20,7 @@ from deploy.local.process import free_port
 from tests.journeys.people import Door, open_devices, open_people
 from tests.local.test_run import ROOT
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("cluster_servers"), pytest.mark.timeout(240)]
 
 COUNTS = {"groups": 1, "history": 1, "gateway": 2}
 SHARDS = 16
@@ -56,7 +57,8 @@ def pattern_of(text: str) -> re.Pattern[str]:
 async def capture(environment: Mapping[str, str]) -> list[Bound]:
     """Return all bindings of the broker but the default exchange's."""
     asking = await asyncio.create_subprocess_exec(
-        "/usr/lib/rabbitmq/bin/rabbitmqctl",
+        # Debian's wrapper on the PATH would change to another user.
+        shutil.which("rabbitmqctl", path="/usr/lib/rabbitmq/bin") or "rabbitmqctl",
         *("--quiet", "--formatter=csv", "list_bindings", "source_name", "destination_name", "routing_key"),
         env=dict(environment),
         stdout=asyncio.subprocess.PIPE,

@@ -18,8 +18,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from deploy.local.process import NotInstalled, free_port
-from deploy.local.rabbitmq import rabbitmq_programs
+from deploy.local.process import free_port
 from tests.journeys.people import Door, open_devices, open_people
 from tests.journeys.test_two_people import check_history, talk
 from tests.local.test_run import DEADLINE_S, ROOT, Run, is_alive
@@ -27,7 +26,12 @@ from tests.local.test_run import DEADLINE_S, ROOT, Run, is_alive
 START_S = 150.0
 NAMES = ["epmd", "rabbitmq", "redis", "mongo", "nginx"]
 # All on one cluster, so on one worker; the first of them waits for its start.
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.usefixtures("cluster_servers"),
+    pytest.mark.xdist_group("cluster"),
+    pytest.mark.timeout(240),
+]
 
 
 class Cluster(Run):
@@ -112,14 +116,8 @@ def running(data: Path, *options: str, **settings: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module", name="cluster")
-def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def _cluster(cluster_servers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
-    try:
-        rabbitmq_programs(folder, port=1, dist_port=1, epmd_port=1)
-    except NotInstalled as missing:
-        if os.environ.get("STARLING_REQUIRE_SERVERS") == "1":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
     with running(folder / "data") as cluster:
         lines = cluster.read_until(f"starling is ready at {cluster.url}")
         assert lines[-1] == f"starling is ready at {cluster.url}"
