@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from services.gateway.bindings import Bindings
 from services.gateway.comparing import Comparing
 from services.gateway.connection import Connection
+from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
 from services.gateway.core.session import SessionRules
 from services.gateway.delivery import Delivery
@@ -90,6 +91,7 @@ class Gateway:
         """Start the tasks of the node."""
         supervisor.start("gateway.delivery", self._delivery.run(supervisor))
         supervisor.start("gateway.comparing", self.comparing.run(self._compare_interval_s))
+        supervisor.start("gateway.comparing_fresh", self.comparing.run_fresh())
         supervisor.start("gateway.registrar", self._registrar.run())
         rules = self.node.rules
         shortest = min(rules.identify_timeout_s, rules.silence_s)
@@ -128,7 +130,8 @@ def assemble(
     rpc = Rpc(bus, topology)
     commands = CommandLog(bus, topology, name)
     bindings = Bindings(topology.events)
-    following = Following(hub, fanout, bindings, rpc, topology, supervisor, clock)
+    fresh = Fresh()
+    following = Following(hub, fanout, bindings, fresh, rpc, topology, supervisor, clock)
     delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, metrics, clock)
     incarnation = f"{name}.{secrets.token_hex(4)}"
     registrar = Registrar(registry, incarnation, ttl_s=ours.session_ttl.total_seconds())
@@ -170,7 +173,7 @@ def assemble(
     return Gateway(
         node,
         delivery,
-        Comparing(hub, following, rpc, metrics),
+        Comparing(hub, following, fresh, rpc, metrics, clock),
         registrar,
         commands,
         url=url,

@@ -1,17 +1,20 @@
 """Comparing heads: every now and then, whether anything was missed that left no hole behind it.
 
 Ring 4 (shell). The last event before a quiet time leaves no hole: nothing comes after it that would show it. So the
-positions of all that is followed are compared with the heads in the store (rule 9 of docs/rules.md). What is behind
-twice, with time for what is on its way between, is repaired by `following`.
+positions of all that is followed are compared with the heads in the store (rule 9 of docs/rules.md), and those of what
+was bound a moment ago once more by themselves, since a binding may become visible after it was confirmed. What is
+behind twice, with time for what is on its way between, is repaired by `following`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 import structlog
 
+from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
 from services.gateway.fanout import Recipient
 from services.gateway.following import Following
@@ -24,6 +27,8 @@ from shared.rpc import Rpc
 STREAMS_PER_CALL: Final = 1_000
 _ON_ITS_WAY_S: Final = 2.0
 """How long an event may take from its head to us before it counts as missed."""
+_SETTLING_S: Final = 1.0
+"""How long a binding may take from its confirm until it counts as in force everywhere."""
 
 log = structlog.get_logger()
 
@@ -31,14 +36,24 @@ log = structlog.get_logger()
 class Comparing:
     """Finds followed streams that have fallen behind without a hole to tell of it."""
 
-    def __init__(self, hub: Hub[Recipient], following: Following, rpc: Rpc, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        hub: Hub[Recipient],
+        following: Following,
+        fresh: Fresh,
+        rpc: Rpc,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
         self._hub = hub
         self._following = following
+        self._fresh = fresh
         self._rpc = rpc
+        self._clock = clock
         self._behind = metrics.counter("starling_gateway_streams_behind_total", "streams found behind their heads")
 
     async def run(self, every_s: float) -> None:
-        """Compare for ever. Run as a supervised task."""
+        """Compare everything for ever. Run as a supervised task."""
         while True:
             await asyncio.sleep(every_s)
             try:
@@ -46,13 +61,46 @@ class Comparing:
             except StarlingError as error:
                 log.info("heads_uncompared", reason=repr(error))
 
+    async def run_fresh(self) -> None:
+        """Compare what was bound a moment ago, for ever. Run as a supervised task."""
+        while True:
+            await asyncio.sleep(_SETTLING_S)
+            try:
+                await self.compare_fresh(_SETTLING_S, _ON_ITS_WAY_S)
+            except StarlingError as error:
+                log.info("fresh_heads_uncompared", reason=repr(error))
+
     async def compare(self, wait_s: float) -> int:
         """Compare once; return how many streams were behind and are being repaired. Raises `Unavailable`."""
-        streams = [
-            *(group_stream(group_id) for group_id in self._hub.roster.groups),
-            *(user_stream(user_id) for user_id in self._hub.roster.users),
-            *(channel_stream(channel_id) for channel_id in self._hub.roster.channels),
-        ]
+        roster = self._hub.roster
+        return await self._compare(
+            [
+                *(group_stream(group_id) for group_id in roster.groups),
+                *(user_stream(user_id) for user_id in roster.users),
+                *(channel_stream(channel_id) for channel_id in roster.channels),
+            ],
+            wait_s,
+        )
+
+    async def compare_fresh(self, since_s: float, wait_s: float) -> int:
+        """Compare what was bound `since_s` ago or earlier and not compared since; return and raise as `compare`.
+
+        What could not be compared is tried again the next time.
+        """
+        units = self._fresh.take(self._clock() - since_s)
+        try:
+            if units is None:
+                return await self.compare(wait_s)
+            return await self._compare([stream for unit in units for stream in self._streams_of(unit)], wait_s)
+        except StarlingError:
+            if units is None:
+                self._fresh.add_all(self._clock())
+            else:
+                for unit in units:
+                    self._fresh.add(unit, self._clock())
+            raise
+
+    async def _compare(self, streams: Sequence[str], wait_s: float) -> int:
         behind: dict[str, int] = {}
         for start in range(0, len(streams), STREAMS_PER_CALL):
             heads: dict[str, int] = await self._rpc.call(ReadHeads(tuple(streams[start : start + STREAMS_PER_CALL])))
@@ -68,6 +116,17 @@ class Comparing:
             self._behind.inc(len(missed))
             log.warning("streams_behind", streams=len(missed))
         return len(missed)
+
+    def _streams_of(self, unit: str) -> Iterator[str]:
+        """Return the streams whose events come with a unit's binding, as far as they are followed."""
+        yield unit
+        owner, roster = owner_of(unit), self._hub.roster
+        if unit.startswith("g:"):
+            group = roster.groups.get(owner)
+            channels: Collection[int] = group.channels if group is not None else ()
+        else:
+            channels = roster.directs.get(owner, ())
+        yield from map(channel_stream, channels)
 
     def _is_behind(self, stream: str, head: int) -> bool:
         position = self._hub.roster.position(stream)

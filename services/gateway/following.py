@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from services.gateway.bindings import Bindings
+from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from services.gateway.fanout import Fanout, Recipient
@@ -53,6 +54,7 @@ class Following:
         hub: Hub[Recipient],
         fanout: Fanout,
         bindings: Bindings,
+        fresh: Fresh,
         rpc: Rpc,
         topology: Topology,
         supervisor: Supervisor,
@@ -61,6 +63,7 @@ class Following:
         self._hub = hub
         self._fanout = fanout
         self._bindings = bindings
+        self._fresh = fresh
         self._rpc = rpc
         self._topology = topology
         self._supervisor = supervisor
@@ -107,6 +110,7 @@ class Following:
         """Compare every unit, each held back until that is done: something of the node's queue was lost."""
         # What is being read at this moment may have been read before the loss.
         self._again.update(self._jobs)
+        self._fresh.add_all(self._clock())
         for unit in self._hub.roster.units():
             self._hub.hold(unit)
             self.repair(unit)
@@ -189,6 +193,7 @@ class Following:
             self._bindings.remove(keys)
             raise
         self.perform(self._hub.roster.put_user(view, self._clock()))
+        self._fresh.add(unit, self._clock())
         self._release(unit)
 
     async def _require_session(self, user_id: int) -> SessionView:
@@ -209,6 +214,7 @@ class Following:
                 unit = group_stream(view.group.id)
                 missing.pop(unit, None)
                 self.perform(self._hub.roster.put_group(view, self._clock()))
+                self._fresh.add(unit, self._clock())
                 self._release(unit)
             for unit in missing:
                 self.perform(self._hub.roster.without_group(owner_of(unit), self._clock()))

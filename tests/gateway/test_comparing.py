@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
+from shared.bus import Batch, Delivery
+from shared.core.calls import ReadHeads
+from shared.core.errors import Unavailable
+from shared.memory_bus import MemoryBus, MemorySubscription
+from shared.topology import Binding, Queue
 from tests.gateway.world import ServedNode, World, open_client, open_node, open_world
 
 
@@ -61,4 +68,89 @@ async def test_what_is_on_its_way_is_not_repaired(world: World, node: ServedNode
         await client.until("MESSAGE_CREATE")
         world.asked.clear()
         assert await node.gateway.comparing.compare(0) == 0
-        assert [type(call).__name__ for call in world.asked] == ["ReadHeads"]
+        assert {type(call) for call in world.asked} == {ReadHeads}
+
+
+class LateSubscription:
+    """A subscription whose bindings are confirmed at once, and come into force when the test says so."""
+
+    def __init__(self, subscription: MemorySubscription) -> None:
+        self._subscription = subscription
+        self._late: list[Binding] = []
+
+    async def take(self, limit: int) -> Batch:
+        """See `shared.bus.Subscription`."""
+        return await self._subscription.take(limit)
+
+    async def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """See `shared.bus.Subscription`."""
+        await self._subscription.ack(deliveries)
+
+    async def bind(self, bindings: Sequence[Binding]) -> None:
+        """Confirm, and keep for later."""
+        self._late += bindings
+
+    async def unbind(self, bindings: Sequence[Binding]) -> None:
+        """See `shared.bus.Subscription`."""
+        await self._subscription.unbind(bindings)
+
+    async def come_into_force(self) -> None:
+        """Bind what was confirmed."""
+        late, self._late = self._late, []
+        await self._subscription.bind(late)
+
+
+class LateBus(MemoryBus):
+    """A bus on which the bindings of node queues come into force late, as on a cluster of brokers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: list[LateSubscription] = []
+
+    @asynccontextmanager
+    async def subscribe(
+        self, queue: Queue, bindings: Sequence[Binding] = (), *, prefetch: int = 256
+    ) -> AsyncIterator[Any]:
+        """Subscribe; late if it is a node's."""
+        async with super().subscribe(queue, bindings, prefetch=prefetch) as subscription:
+            if queue.exclusive:
+                self.nodes.append(LateSubscription(subscription))
+            yield self.nodes[-1] if queue.exclusive else subscription
+
+
+async def test_what_came_before_a_binding_was_in_force_is_found() -> None:
+    """What was said between the read heads and a binding in force is told soon, not after the large comparison only.
+
+    Of a group, of a direct channel and of the user's own stream, in order.
+    """
+    bus = LateBus()
+    async with open_world(bus) as world, open_node(world) as node:
+        ann, ben = world.register("ann"), world.register("ben")
+        _, channel = await world.create_group(ann)
+        other, _ = await world.create_group(ben)
+        direct = await world.open_direct(ann, ben)
+        async with open_client(node, world.token(ann)) as client:
+            for content in ("one", "two"):
+                await world.say(ben, channel, content)
+            await world.say(ben, direct, "three")
+            await world.join(ann, other)
+            await bus.nodes[0].come_into_force()
+            await node.gateway.comparing.compare_fresh(0, 0)  # unless the node did it by itself just now
+            while len(client.got("MESSAGE_CREATE")) < 3 or len(client.got("GUILD_CREATE")) < 2:
+                await client.receive()
+            contents = [message["content"] for message in client.got("MESSAGE_CREATE")]
+            assert [one for one in contents if one != "three"] == ["one", "two"]
+
+
+async def test_fresh_units_that_could_not_be_compared_are_tried_again(world: World, node: ServedNode) -> None:
+    """While the heads can't be read nothing is forgotten."""
+    ann = world.register("ann")
+    _, channel = await world.create_group(ann)
+    async with open_client(node, world.token(ann)) as client:
+        world.losing = 1
+        await world.say(ann, channel, "lost")
+        world.failing[ReadHeads] = 1
+        with suppress(Unavailable):  # the node may have asked by itself just now
+            await node.gateway.comparing.compare_fresh(0, 0)
+        await node.gateway.comparing.compare_fresh(0, 0)
+        assert (await client.until("MESSAGE_CREATE"))["d"]["content"] == "lost"
