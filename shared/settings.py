@@ -96,7 +96,12 @@ class GatewaySettings(BaseModel, frozen=True):
     send_timeout: timedelta = Field(timedelta(seconds=10), description="how long a sender waits for its ack")
     compare_interval: timedelta = Field(timedelta(seconds=30), description="how often a node looks for missed events")
     unbind_linger: timedelta = Field(timedelta(seconds=30), description="how long an unused binding is kept")
-    send_buffer_bytes: int = Field(4 * 1024 * 1024, description="unsent bytes at which a slow consumer is closed")
+    send_buffer_bytes: int = Field(
+        4 * 1024 * 1024, ge=1, description="unsent bytes of one connection at which it is closed as a slow consumer"
+    )
+    send_buffer_time: timedelta = Field(
+        timedelta(seconds=30), description="how long bytes may stay unsent, however few, before the same"
+    )
     origins: tuple[str, ...] = Field((), description="allowed Origin headers; empty: any")
     max_connections: int = Field(20_000, ge=1, description="open connections on this node")
     session_ttl: timedelta = Field(timedelta(seconds=120), description="how long the registry keeps a session")

@@ -20,7 +20,9 @@ from services.gateway.core.hub import Hub
 from services.gateway.core.session import SessionRules
 from services.gateway.delivery import Delivery
 from services.gateway.fanout import Fanout, Recipient
+from services.gateway.flushing import Flusher
 from services.gateway.following import Following
+from services.gateway.loop_lag import LoopLag
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.node import Node
 from services.gateway.redis_registry import RedisRegistry
@@ -55,6 +57,7 @@ class Gateway:
         comparing: Comparing,
         registrar: Registrar,
         commands: CommandLog,
+        lag: LoopLag,
         *,
         url: str,
         compare_interval_s: float,
@@ -66,6 +69,7 @@ class Gateway:
         self._delivery = delivery
         self._registrar = registrar
         self._commands = commands
+        self._lag = lag
 
     @property
     def connection_factory(self) -> type[asyncio.Protocol]:
@@ -93,6 +97,7 @@ class Gateway:
         supervisor.start("gateway.comparing", self.comparing.run(self._compare_interval_s))
         supervisor.start("gateway.comparing_fresh", self.comparing.run_fresh())
         supervisor.start("gateway.registrar", self._registrar.run())
+        supervisor.start("gateway.loop_lag", self._lag.run())
         rules = self.node.rules
         shortest = min(rules.identify_timeout_s, rules.silence_s)
         supervisor.start("gateway.sweep", self.node.sweep(min(_LONGEST_SWEEP_S, shortest / _SWEEPS_PER_TIMEOUT)))
@@ -126,7 +131,8 @@ def assemble(
     )
     url = f"{settings.http.front_door.replace('http', 'ws', 1)}/gateway"
     hub: Hub[Recipient] = Hub()
-    fanout = Fanout()
+    flusher = Flusher(clock)
+    fanout = Fanout(flusher)
     rpc = Rpc(bus, topology)
     commands = CommandLog(bus, topology, name)
     bindings = Bindings(topology.events)
@@ -165,6 +171,7 @@ def assemble(
     for noun, statistics in (
         ("hub", hub.statistics),
         ("fanout", fanout.statistics),
+        ("flusher", flusher.statistics),
         ("bindings", bindings.statistics),
         ("registry", registrar.statistics),
         ("node", node.statistics),
@@ -176,6 +183,7 @@ def assemble(
         Comparing(hub, following, fresh, rpc, metrics, clock),
         registrar,
         commands,
+        LoopLag(metrics, clock),
         url=url,
         compare_interval_s=ours.compare_interval.total_seconds(),
     )

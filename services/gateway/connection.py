@@ -18,9 +18,13 @@ from websockets.http11 import Request, Response
 from websockets.protocol import CLOSED, CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
+from services.gateway import compressing
+from services.gateway.compressing import Compressor
 from services.gateway.core.frames import CloseCode, hello
+from services.gateway.core.limits import Unread
 from services.gateway.core.session import Action, Close, Session, SessionRules
-from services.gateway.fanout import Fanout, text_frame
+from services.gateway.core.websocket import text_frame
+from services.gateway.fanout import Fanout
 
 PATHS: Final = ("/gateway", "/gateway/")
 VERSIONS: Final = ("10", "9", "8")
@@ -29,8 +33,6 @@ _FRAGMENTS: Final = 64
 """Most fragments of one message; nobody needs many, and each costs."""
 _CLOSING_S: Final = 5.0
 """How long a peer has to answer our close frame, and to read what stands before it."""
-_STUCK_S: Final = 60.0
-"""How long a peer may leave our bytes unread, however few they are."""
 
 _quiet = logging.getLogger("starling.websocket")
 _quiet.setLevel(logging.WARNING)
@@ -43,6 +45,7 @@ class Host(Protocol):
     fanout: Fanout
     origins: tuple[str, ...]
     send_buffer_bytes: int
+    send_buffer_s: float
 
     def clock(self) -> float:
         """Return seconds of a clock that never goes back."""
@@ -73,13 +76,15 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_closing",
+        "_compressor",
         "_fragments",
         "_host",
         "_is_dirty",
+        "_is_open",
         "_is_text",
         "_out",
-        "_paused_at",
         "_transport",
+        "_unread",
         "_wire",
         "close_code",
         "in_flight",
@@ -100,7 +105,9 @@ class Connection(asyncio.Protocol):
         self._fragments: list[bytes] | None = None
         self._is_text = True
         self._is_dirty = False
-        self._paused_at: float | None = None
+        self._is_open = False
+        self._compressor: Compressor | None = None
+        self._unread: Unread | None = None
         self._closing: asyncio.TimerHandle | None = None
         self.opened_at = host.clock()
         self.session = Session(host.rules, self.opened_at)
@@ -113,14 +120,16 @@ class Connection(asyncio.Protocol):
     # asyncio's calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the socket."""
+        """Take the socket. Its transport writes at once and tells of the first byte that the peer's side won't take."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, act on it, and have the answers written."""
         if self._transport is None or self._wire.state is CLOSED:
             return
         self._wire.receive_data(data)
+        self._is_open = self._wire.state is OPEN
         for event in self._wire.events_received():
             if isinstance(event, Request):
                 self._shake_hands(event)
@@ -140,46 +149,57 @@ class Connection(asyncio.Protocol):
         if self._closing is not None:
             self._closing.cancel()
         self._transport = None
+        self._is_open = False
         self._out.clear()
         self._fragments = None
+        self._compressor = None
         self._end(WsCloseCode.ABNORMAL_CLOSURE)
         self._host.lost(self)
 
     def pause_writing(self) -> None:
-        """Take in that the peer reads more slowly than we write."""
-        self._paused_at = self._host.clock()
+        """Take in that the peer leaves something unread."""
+        self._unread = Unread(self._host.clock())
 
     def resume_writing(self) -> None:
-        """Take in that the peer has caught up."""
-        self._paused_at = None
+        """Take in that the peer has read all of it."""
+        self._unread = None
 
     # What the node calls.
 
     def push(self, frame: bytes) -> None:
-        """Send a whole WebSocket frame at the end of this turn of the loop."""
-        if self._wire.state is OPEN:
+        """Send a WebSocket frame, together with what else is sent until this connection's turn comes."""
+        if self._is_open:
             self._out.append(frame)
             if not self._is_dirty:
                 self._is_dirty = True
-                self._host.fanout.mark(self)
+                self._host.fanout.flusher.mark(self)
 
     def answer(self, payload: bytes) -> None:
         """Send a frame to this connection alone; nothing happens once it is closed."""
         self.push(text_frame(payload))
 
-    def flush(self) -> None:
-        """Write what was pushed; a peer that has left too much unread is closed instead."""
-        self._is_dirty = False
+    def flush(self) -> bool:
+        """Write what was pushed, True if not all of it; a peer that leaves too much unread is closed instead."""
         transport = self._transport
         if transport is None or transport.is_closing():
+            self._is_dirty = False
             self._out.clear()
-            return
+            return False
         out, self._out = self._out, []
-        transport.write(b"".join(out))
-        if self._paused_at is not None and transport.get_write_buffer_size() > self._host.send_buffer_bytes:
-            self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
-        if self._wire.eof_sent:
+        if self._compressor is not None:
+            out, self._out = self._compressor.pack(out)
+        data = out[0] if len(out) == 1 else b"".join(out)
+        if self._unread is not None:
+            self._unread.written += len(data)
+        transport.write(data)
+        if self._unread is not None:
+            waiting = transport.get_write_buffer_size() + sum(map(len, self._out))
+            if waiting > self._host.send_buffer_bytes:
+                self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
+        self._is_dirty = bool(self._out)
+        if self._wire.eof_sent and not self._is_dirty:
             self._hang_up(transport)
+        return self._is_dirty
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Close with a code; what was pushed before still goes out, if the peer reads it in time."""
@@ -190,6 +210,7 @@ class Connection(asyncio.Protocol):
         """Do what the session's machine says at its end."""
         if self._wire.state is OPEN:
             self._wire.send_close(action.code, action.reason)
+            self._is_open = False
             self._collect()
         self._end(action.code)
         self._close_within(_CLOSING_S)
@@ -200,8 +221,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def is_stuck(self, now: float) -> bool:
-        """Whether the peer has left bytes unread for too long."""
-        return self._paused_at is not None and now - self._paused_at >= _STUCK_S
+        """Whether the peer has left bytes unread for too long, however few they are. Call every few seconds."""
+        if self._unread is None or self._transport is None:
+            return False
+        return self._unread.age(self._transport.get_write_buffer_size(), now) >= self._host.send_buffer_s
 
     @property
     def peer(self) -> str:
@@ -224,7 +247,10 @@ class Connection(asyncio.Protocol):
             if response.status_code == 101 and not self._host.admit(self):
                 response = self._wire.reject(503, "This node takes no more connections.\n")
         self._wire.send_response(response)
+        self._is_open = self._wire.state is OPEN
         self._collect()
+        if asked.get("compress", [""])[-1] == compressing.NAME and self._is_open:
+            self._compressor = Compressor()
         if response.status_code != 101:
             self._end(WsCloseCode.ABNORMAL_CLOSURE)
         elif asked.get("v", ["10"])[-1] not in VERSIONS:
@@ -268,7 +294,7 @@ class Connection(asyncio.Protocol):
             self._out += writes
             if not self._is_dirty:
                 self._is_dirty = True
-                self._host.fanout.mark(self)
+                self._host.fanout.flusher.mark(self)
 
     def _end(self, code: int) -> None:
         """End the session, once; the socket may live on until the closing handshake is done."""

@@ -24,8 +24,12 @@ from shared.metrics import Metrics
 from shared.topology import Binding, Topology
 
 TAKEN_AT_ONCE: Final = 256
-_DELIVERIES_PER_TURN: Final = 4_000
-"""After so many frames to sessions the loop does something else: about 20 ms of work."""
+_TURN_S: Final = 0.005
+"""After so long the loop does something else, such as writing what was pushed."""
+_UNWRITTEN_FRAMES: Final = 100_000
+_UNWRITTEN_EVENTS: Final = 1_000
+"""At so many frames, or events, that may wait to be written, delivery waits for the writes. Up to here what goes to one
+connection is joined, which makes delivering to many cheap."""
 _RETRY_S: Final = 1.0
 
 log = structlog.get_logger()
@@ -59,6 +63,8 @@ class Delivery:
         self._gaps = metrics.counter("starling_gateway_gaps_total", "losses of the node's queue")
         self._unreadable = metrics.counter("starling_gateway_unreadable_total", "envelopes that could not be read")
         self.is_consuming = False
+        self._turn_ends_at = 0.0
+        self._written = 0, 0
 
     async def run(self, supervisor: Supervisor) -> None:
         """Consume for ever, also when the broker comes later than we do."""
@@ -89,7 +95,6 @@ class Delivery:
             self._gaps.inc()
             log.warning("node_queue_lost", units=len(self._hub.roster.units()))
             self._following.repair_all()
-        yield_at = self._fanout.deliveries + _DELIVERIES_PER_TURN
         for delivery in batch.deliveries:
             try:
                 envelope = decode_for_node(delivery.body)
@@ -99,9 +104,23 @@ class Delivery:
                 continue
             if isinstance(envelope, Replies):
                 self._commands.settle(envelope)
+                await self._pace()
                 continue
             for event in envelope.items:
                 self._following.perform(self._hub.apply(event, self._clock()))
-                if self._fanout.deliveries >= yield_at:
-                    yield_at = self._fanout.deliveries + _DELIVERIES_PER_TURN
-                    await asyncio.sleep(0)
+                await self._pace()
+
+    async def _pace(self) -> None:
+        """Let the loop do something else every few milliseconds, and the writes catch up before too much waits."""
+        deliveries, dispatches = self._written
+        if (
+            self._fanout.deliveries - deliveries >= _UNWRITTEN_FRAMES
+            or self._fanout.dispatches - dispatches >= _UNWRITTEN_EVENTS
+        ):
+            self._written = self._fanout.deliveries, self._fanout.dispatches
+            await self._fanout.flusher.flushed()
+        elif self._clock() < self._turn_ends_at:
+            return
+        else:
+            await asyncio.sleep(0)
+        self._turn_ends_at = self._clock() + _TURN_S

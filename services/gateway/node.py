@@ -67,6 +67,7 @@ class Node:
         self.fanout = fanout
         self.origins = settings.origins
         self.send_buffer_bytes = settings.send_buffer_bytes
+        self.send_buffer_s = settings.send_buffer_time.total_seconds()
         self.clock = clock
         self.is_draining = False
         self._max_connections = settings.max_connections if limits_connections else 0

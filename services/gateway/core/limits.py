@@ -1,6 +1,7 @@
-"""A budget of one connection: how many frames in a period. Pure; `now` is seconds that never go back.
+"""Bounds of one connection: how many frames in a period, how long it leaves ours unread.
 
-Ring 1 (core). Counts as Discord counts frames. Budgets of users are `shared.core.limits`.
+Ring 1 (core). `now` is seconds of a clock that never goes back. Frames are counted as Discord counts them. Budgets of
+users are `shared.core.limits`.
 """
 
 from __future__ import annotations
@@ -28,3 +29,23 @@ class Window:
             self._count = 0
         self._count += 1
         return self.limit == UNLIMITED or self._count <= self.limit
+
+
+class Unread:
+    """How old what a peer has left unread is; lives as long as there is something."""
+
+    __slots__ = ("_since", "written")
+
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self.written = 0
+        """Bytes written since; whoever writes counts them here."""
+
+    def age(self, size: int, now: float) -> float:
+        """Return for how many seconds the oldest of `size` unread bytes has waited at least.
+
+        Reading on is noticed by being asked, so ask every few seconds.
+        """
+        if size <= self.written:
+            self._since, self.written = now, 0
+        return now - self._since
