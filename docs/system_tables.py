@@ -41,7 +41,7 @@ _EXCHANGES: Final = {
     "events": "events to nodes, replies to whoever sent a command, signs of life",
     "log": "commands to the shards",
     "rpc": "calls to services",
-    "invalidate": "group so-and-so has moved to this seq",
+    "invalidate": "group so-and-so has moved to this seq; signs of life",
 }
 
 _QUEUES: Final = {

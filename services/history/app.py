@@ -10,13 +10,15 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from services.history.core.pulse import Pulse
 from services.history.core.sequencer import AnyCommand, Settled
 from services.history.core.spread import Spread
 from services.history.handlers import handlers_of
+from services.history.invalidations import hear_invalidations, keep_pulse
 from services.history.pages import Pages
 from services.history.rest import History, router
 from services.history.spreading import give_signs, hear_signs
-from services.history.worker import ShardWorker, follow_invalidations
+from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
 from shared.core.limits import Budgets
 from shared.parts import Parts
@@ -71,6 +73,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
         "shards and replicas as this replica sees them",
         lambda: {
             "shards_active": sum(worker.is_active for worker in workers),
+            "shards_in_doubt": sum(worker.shard.is_in_doubt(parts.now()) for worker in workers),
             "replicas_alive": len(spread.alive(clock_ms())),
         },
     )
@@ -78,7 +81,12 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     async with open_command_log(bus, topology, name) as commands:
         supervisor = parts.supervisor
         shards = [worker.shard for worker in workers]
-        supervisor.start("history.invalidations", follow_invalidations(bus, topology, name, shards, parts.now))
+        pulse = Pulse()
+        supervisor.start(
+            "history.invalidations",
+            hear_invalidations(bus, topology, name, shards, pulse, now=parts.now, clock_ms=clock_ms),
+        )
+        supervisor.start("history.pulse", keep_pulse(bus, topology, pulse, clock_ms))
         supervisor.start("history.signs_heard", hear_signs(bus, topology, name, spread, clock_ms))
         supervisor.start("history.signs_given", give_signs(bus, topology, name))
         supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages)))

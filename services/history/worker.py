@@ -18,7 +18,6 @@ from services.history.core.spread import OWNER, STANDBY
 from shared.bus import Batch, Bus, BusUnavailable, Subscription
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import (
-    COMMAND_LIFETIME_MS,
     BadEnvelope,
     Replies,
     Reply,
@@ -28,13 +27,12 @@ from shared.core.commands import (
 )
 from shared.core.errors import InternalError, Unavailable
 from shared.core.ids import IdSource
-from shared.core.invalidation import decode_invalidation
 from shared.core.sending import place_of_access
 from shared.core.writing import Publish
 from shared.publishing import publish_events
 from shared.rpc import Rpc
 from shared.streams import StoreUnavailable, StreamStore, drive
-from shared.topology import Binding, Topology
+from shared.topology import Topology
 
 PREFETCH: Final = 64
 """Envelopes in a worker's hands; a batch is what is there."""
@@ -222,33 +220,3 @@ class ShardWorker:
         for node, its_replies in by_node.items():
             body = encode_envelope(Replies(tuple(its_replies)))
             await self._bus.publish(self._topology.events, (self._topology.node_key(node),), body)
-
-
-async def follow_invalidations(
-    bus: Bus, topology: Topology, name: str, shards: Sequence[Shard], now: Callable[[], int]
-) -> None:
-    """Tell the shards which groups have changed, for ever. Run as a supervised task.
-
-    After a gap everything that was permitted before is looked at again.
-    """
-    while True:
-        try:
-            async with bus.subscribe(
-                topology.invalidation_queue(name), (Binding(topology.invalidate),)
-            ) as subscription:
-                while True:
-                    batch = await subscription.take(PREFETCH)
-                    if batch.gap:
-                        for shard in shards:
-                            shard.doubt_until = now() + COMMAND_LIFETIME_MS
-                    for delivery in batch.deliveries:
-                        invalidation = decode_invalidation(delivery.body)
-                        for shard in shards:
-                            if invalidation is None:
-                                shard.doubt_until = now() + COMMAND_LIFETIME_MS
-                            else:
-                                shard.note_group_seq(invalidation.group_id, invalidation.seq)
-                    await subscription.ack(batch.deliveries)
-        except BusUnavailable as error:
-            log.warning("invalidations_unavailable", reason=str(error))
-            await asyncio.sleep(_BACKOFF_S[1])

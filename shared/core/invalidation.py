@@ -2,9 +2,12 @@
 
 Ring 1 (core). Published on `Topology.invalidate` after each change of a group, beside its events. It may
 be lost: it only makes caches learn early. Whoever gets one compares `seq` with what its facts are complete to.
+Where nothing changes a sign of life goes the same way, so that silence means that something is wrong.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import msgspec
 
@@ -15,6 +18,9 @@ class Invalidation(msgspec.Struct, frozen=True, array_like=True):
     group_id: int
     seq: int
 
+
+SIGN_OF_LIFE: Final = Invalidation(0, 0)
+"""No group has this id, so a release that knows of no signs takes nothing from it."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Invalidation)

@@ -148,6 +148,7 @@ class Rivals(RuleBasedStateMachine):
         if worker.running is None and self.log:
             worker.batch = tuple(self.log[:count])
             now = self.now + worker.skew_ms
+            worker.shard.heard_at = now
             worker.running = sequence(worker.shard, worker.batch, now, worker.ids)
             self._go(worker, None)
 
@@ -348,6 +349,7 @@ class Rivals(RuleBasedStateMachine):
                 self.send(which_channel, AUTHORS[0], "", 4, "", 1)
             self.open_direct()
             survivor = Worker(IdSource(3), 0, batch=tuple(self.log))
+            survivor.shard.heard_at = self.now
             survivor.running = sequence(survivor.shard, survivor.batch, self.now, survivor.ids)
             self._go(survivor, None)
             self._to_end(survivor)

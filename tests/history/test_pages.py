@@ -29,6 +29,7 @@ async def write_history(store: StreamStore, pauses: list[int]) -> None:
     now, ids, shard = NOW, IdSource(1), Shard(LIMITS)
     for number, pause in enumerate(pauses, 1):
         now += pause
+        shard.heard_at = now
         await drive(sequence(shard, [command(number, now=now)], now, ids), store, perform)
 
 

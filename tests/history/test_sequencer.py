@@ -47,10 +47,12 @@ class Bench:
         self.published: list[Event] = []
         self.fail: Callable[[str], bool] = lambda stream: False
         self.verdict = ""
+        self.silent_ms = 0
 
     def settle(self, *commands: AnyCommand, now: int = NOW, stop_at: type | None = None) -> Settled | None:
         """Run a batch; None if it was stopped."""
         self.effects = []
+        self.shard.heard_at = now - self.silent_ms
         writer = sequence(self.shard, commands, now, self.ids)
         result = None
         while True:
@@ -181,6 +183,19 @@ def test_permission_is_looked_at_again_when_facts_moved_on() -> None:
     assert refused is not None
     assert refused.replies[0].error == "MissingAccess"
     assert refused.replies[1].seq == 1
+
+
+def test_permission_is_looked_at_again_in_silence() -> None:
+    """While nothing was heard of invalidations for two seconds, no permission is taken for granted."""
+    bench = Bench()
+    bench.verdict = "MissingAccess"
+    bench.silent_ms = 2_000
+    trusted = bench.settle(command(1))
+    bench.silent_ms = 2_001
+    doubted = bench.settle(command(2))
+    assert trusted is not None
+    assert doubted is not None
+    assert (trusted.replies[0].seq, doubted.replies[0].error) == (1, "MissingAccess")
 
 
 def test_a_refused_nonce_stays_refused_while_an_earlier_attempt_may_come() -> None:

@@ -74,7 +74,7 @@ async def test_a_shard_is_handed_on_under_load() -> None:
     ranks = {"a": OWNER, "b": STANDBY}
 
     def worker(name: str, number: int) -> ShardWorker:
-        return ShardWorker(
+        made = ShardWorker(
             0,
             bus=bus,
             topology=TOPOLOGY,
@@ -85,6 +85,8 @@ async def test_a_shard_is_handed_on_under_load() -> None:
             observe=lambda commands, settled: None,
             rank=lambda shard: ranks[name],
         )
+        made.shard.heard_at = NOW
+        return made
 
     async with open_command_log(bus, TOPOLOGY, "history") as commands, asyncio.TaskGroup() as tasks:
         working = [tasks.create_task(worker(name, number).run()) for number, name in enumerate(ranks, 1)]

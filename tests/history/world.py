@@ -13,15 +13,18 @@ from typing import Any
 
 import httpx
 
+from services.history.core.pulse import Pulse
 from services.history.handlers import handlers_of
+from services.history.invalidations import hear_invalidations
 from services.history.pages import Pages
 from services.history.rest import History, router
-from services.history.worker import ShardWorker, follow_invalidations
+from services.history.worker import ShardWorker
 from shared.auth import Tokens
 from shared.command_log import CommandLog, open_command_log
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import Events, decode_for_node
 from shared.core.ids import IdSource
+from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.limits import Budgets
 from shared.core.model import Channel, ChannelType, User
 from shared.core.stream import Event, Write
@@ -82,10 +85,12 @@ class World:
     bus: MemoryBus
     streams: FaultyStreams
     worker: ShardWorker
+    pulse: Pulse
     commands: CommandLog
     client: httpx.AsyncClient
     tokens: Tokens
     members: dict[int, User]
+    now: int = NOW
     group_seq: int = 5
     events: list[Event] = field(default_factory=list)
 
@@ -101,6 +106,14 @@ class World:
         """Read below the channel."""
         return await self.client.get(f"/api/v10/channels/{CHANNEL.id}/{path}", params=query, headers=self.token(user))
 
+    async def invalidate(self, group_id: int = 0, seq: int = 0) -> None:
+        """Let the shard hear that a group has moved; without a group, a sign of life."""
+        heard = self.worker.shard.heard_at = -1
+        await self.bus.publish(TOPOLOGY.invalidate, ("",), encode_invalidation(Invalidation(group_id, seq)))
+        async with asyncio.timeout(5):
+            while self.worker.shard.heard_at == heard:
+                await asyncio.sleep(0)
+
 
 @asynccontextmanager
 async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 5.0) -> AsyncIterator[World]:
@@ -115,7 +128,7 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
         streams=streams,
         rpc=rpc,
         lease=Lease(IdSource(1)),
-        now=lambda: NOW,
+        now=lambda: world.now,
         observe=lambda commands, settled: None,
     )
     async with (
@@ -130,7 +143,9 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
         )
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            world = World(bus, streams, worker, commands, client, tokens, {user.id: user for user in (ADA, BEN)})
+            pulse = Pulse()
+            members = {user.id: user for user in (ADA, BEN)}
+            world = World(bus, streams, worker, pulse, commands, client, tokens, members)
 
             async def read_access(call: ReadAccess) -> Access:
                 if call.channel_id != CHANNEL.id:
@@ -153,11 +168,21 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
                     worker.run(),
                     serve_calls(bus, TOPOLOGY, "groups", {ReadAccess: read_access}),
                     serve_calls(bus, TOPOLOGY, "history", handlers_of(pages)),
-                    follow_invalidations(bus, TOPOLOGY, "history", (worker.shard,), lambda: NOW),
+                    hear_invalidations(
+                        bus,
+                        TOPOLOGY,
+                        "history",
+                        (worker.shard,),
+                        pulse,
+                        now=lambda: world.now,
+                        clock_ms=lambda: world.now,
+                    ),
                     listen(),
                 )
             ]
             try:
+                await asyncio.sleep(0)  # now all listen
+                await world.invalidate()
                 yield world
             finally:
                 for task in running:

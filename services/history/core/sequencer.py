@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.history.core.pulse import SILENCE_MS
 from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect, Reply, SendMessage, refusal_of
 from shared.core.errors import CommandExpired, InternalError, error_of
 from shared.core.events import ChannelOpened, MessageCreated
@@ -65,6 +66,12 @@ class Shard:
         self.group_seqs: dict[int, int] = {}
         self.doubt_until = 0
         """Until then (Unix ms) changes of groups may have been missed, and no permission is taken for granted."""
+        self.heard_at = 0
+        """When invalidations, or the sign of life that stands for none, were last heard (Unix ms)."""
+
+    def is_in_doubt(self, now: int) -> bool:
+        """Whether changes of groups may have been missed, so that every permission is looked up."""
+        return now < self.doubt_until or now - self.heard_at > SILENCE_MS
 
     def forget(self) -> None:
         """Drop all knowledge of channels. Refusals and groups' seqs stay true."""
@@ -215,7 +222,7 @@ def _check_again(shard: Shard, commands: Sequence[AnyCommand], now: int) -> Gene
         for index, command in enumerate(commands)
         if isinstance(command, SendMessage)
         and command.group_id
-        and (now < shard.doubt_until or command.group_seq < shard.group_seqs.get(command.group_id, 0))
+        and (shard.is_in_doubt(now) or command.group_seq < shard.group_seqs.get(command.group_id, 0))
     ]
     if not doubtful:
         return {}
