@@ -38,7 +38,7 @@ from shared.settings import Settings
 from shared.topology import Exchange, Queue, Topology
 
 _EXCHANGES: Final = {
-    "events": "events to nodes, replies to whoever sent a command, signs of life",
+    "events": "events to nodes, replies to whoever sent a command, signs of life, reports of nodes",
     "log": "commands to the shards",
     "rpc": "calls to services",
     "invalidate": "group so-and-so has moved to this seq; signs of life",

@@ -108,7 +108,7 @@ class Topology:
         return Queue(f"{self.prefix}.invalidate.{process}", exclusive=True, max_bytes=4 * 1024 * 1024)
 
     def replica_queue(self, name: str) -> Queue:
-        """Return a replica's queue of its peers' signs of life: exclusive, small; a lost sign is no loss."""
+        """Return a replica's queue for what peers and nodes say of themselves: exclusive, small; a loss is none."""
         return Queue(f"{self.prefix}.replica.{name}", exclusive=True, max_bytes=256 * 1024)
 
     def replicas_key(self, service: str) -> str:

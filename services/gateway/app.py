@@ -28,11 +28,13 @@ from services.gateway.node import Node
 from services.gateway.redis_registry import RedisRegistry
 from services.gateway.registrar import Registrar
 from services.gateway.registry import SessionRegistry
+from services.gateway.reporting import Reporting
 from services.gateway.rest import router
 from services.gateway.sending import Sending
 from shared.auth import Tokens
 from shared.bus import Bus
 from shared.command_log import CommandLog
+from shared.core.signs import Decoded
 from shared.http import Probe
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
@@ -58,6 +60,7 @@ class Gateway:
         registrar: Registrar,
         commands: CommandLog,
         lag: LoopLag,
+        reporting: Reporting,
         *,
         url: str,
         compare_interval_s: float,
@@ -70,6 +73,7 @@ class Gateway:
         self._registrar = registrar
         self._commands = commands
         self._lag = lag
+        self._reporting = reporting
 
     @property
     def connection_factory(self) -> type[asyncio.Protocol]:
@@ -98,6 +102,7 @@ class Gateway:
         supervisor.start("gateway.comparing_fresh", self.comparing.run_fresh())
         supervisor.start("gateway.registrar", self._registrar.run())
         supervisor.start("gateway.loop_lag", self._lag.run())
+        supervisor.start("gateway.reporting", self._reporting.run())
         rules = self.node.rules
         shortest = min(rules.identify_timeout_s, rules.silence_s)
         supervisor.start("gateway.sweep", self.node.sweep(min(_LONGEST_SWEEP_S, shortest / _SWEEPS_PER_TIMEOUT)))
@@ -175,6 +180,7 @@ def assemble(
         ("bindings", bindings.statistics),
         ("registry", registrar.statistics),
         ("node", node.statistics),
+        ("delivery", delivery.statistics),
     ):
         metrics.watch(f"starling_gateway_{noun}", f"The node's {noun}", statistics)
     return Gateway(
@@ -184,6 +190,7 @@ def assemble(
         registrar,
         commands,
         LoopLag(metrics, clock),
+        Reporting(bus, topology, lambda: Decoded(delivery.events, hub.foreign)),
         url=url,
         compare_interval_s=ours.compare_interval.total_seconds(),
     )

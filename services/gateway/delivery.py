@@ -65,6 +65,8 @@ class Delivery:
         self.is_consuming = False
         self._turn_ends_at = 0.0
         self._written = 0, 0
+        self.envelopes = 0
+        self.events = 0
 
     async def run(self, supervisor: Supervisor) -> None:
         """Consume for ever, also when the broker comes later than we do."""
@@ -106,6 +108,8 @@ class Delivery:
                 self._commands.settle(envelope)
                 await self._pace()
                 continue
+            self.envelopes += 1
+            self.events += len(envelope.items)
             for event in envelope.items:
                 self._following.perform(self._hub.apply(event, self._clock()))
                 await self._pace()
@@ -124,3 +128,7 @@ class Delivery:
         else:
             await asyncio.sleep(0)
         self._turn_ends_at = self._clock() + _TURN_S
+
+    def statistics(self) -> dict[str, float]:
+        """Return counts for metrics: of envelopes with events, and of the events in them."""
+        return {"envelopes": self.envelopes, "events": self.events}

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from services.history.core.pulse import Pulse
 from services.history.core.sequencer import AnyCommand, Settled
 from services.history.core.spread import Spread
+from services.history.core.union import UnionWidth
 from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations, keep_pulse
 from services.history.pages import Pages
@@ -21,7 +22,9 @@ from services.history.spreading import give_signs, hear_signs
 from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
 from shared.core.limits import Budgets
+from shared.core.stream import Event
 from shared.parts import Parts
+from shared.publishing import publish_events
 from shared.rpc import Rpc, serve_calls
 from shared.settings import Settings
 
@@ -41,6 +44,16 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     batches = parts.metrics.histogram(
         "starling_history_batch_commands", "commands per batch of a shard", buckets=(1, 2, 5, 10, 20, 50, 100, 500)
     )
+
+    keys = parts.metrics.histogram(
+        "starling_history_envelope_keys", "routing keys per envelope of events", buckets=(1, 2, 4, 8, 16, 32, 64)
+    )
+    width = UnionWidth()
+
+    async def publish(events: Sequence[Event]) -> None:
+        await publish_events(
+            bus, topology, events, most_keys=width.keys, observe=lambda packed: keys.observe(len(packed.keys))
+        )
 
     def observe(commands: Sequence[AnyCommand], settled: Settled) -> None:
         batches.observe(len(commands))
@@ -63,6 +76,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             rpc=rpc,
             lease=storage.lease,
             now=parts.now,
+            publish=publish,
             observe=observe,
             rank=lambda shard: spread.rank(shard, clock_ms()),
         )
@@ -70,11 +84,12 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     ]
     parts.metrics.watch(
         "starling_history",
-        "shards and replicas as this replica sees them",
+        "shards, replicas and unions as this replica sees them",
         lambda: {
             "shards_active": sum(worker.is_active for worker in workers),
             "shards_in_doubt": sum(worker.shard.is_in_doubt(parts.now()) for worker in workers),
             "replicas_alive": len(spread.alive(clock_ms())),
+            "union_keys": width.keys,
         },
     )
     limits = settings.limits
@@ -87,7 +102,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             hear_invalidations(bus, topology, name, shards, pulse, now=parts.now, clock_ms=clock_ms),
         )
         supervisor.start("history.pulse", keep_pulse(bus, topology, pulse, clock_ms))
-        supervisor.start("history.signs_heard", hear_signs(bus, topology, name, spread, clock_ms))
+        supervisor.start("history.signs_heard", hear_signs(bus, topology, name, spread, width, clock_ms))
         supervisor.start("history.signs_given", give_signs(bus, topology, name))
         supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages)))
         for number, worker in enumerate(workers):

@@ -1,7 +1,7 @@
-"""Signs of life between the replicas of history, on the bus.
+"""What replicas of history hear on the bus: each other's signs of life, and what gateway nodes say of their envelopes.
 
-Ring 4 (shell). Who works which shard follows from them (`core.spread`); a lost sign or a gap costs nothing but an
-uneven spread for some seconds.
+Ring 4 (shell). Who works which shard follows from the first (`core.spread`), how wide envelopes are from the second
+(`core.union`); what is lost costs nothing but an uneven spread for some seconds.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import structlog
 
-from services.history.core.spread import SIGN_S, Sign, Spread, decode_sign, encode_sign
+from services.history.core.spread import SIGN_S, Spread
+from services.history.core.union import UnionWidth
 from shared.bus import Bus, BusUnavailable
+from shared.core.signs import Decoded, Sign, decode_sign, encode_sign
 from shared.topology import Binding, Topology
 
 log = structlog.stdlib.get_logger(__name__)
@@ -36,8 +38,10 @@ async def give_signs(bus: Bus, topology: Topology, name: str) -> None:
             log.info("leaving_unsaid")
 
 
-async def hear_signs(bus: Bus, topology: Topology, name: str, spread: Spread, clock_ms: Callable[[], int]) -> None:
-    """Take in the signs of all replicas, for ever. A supervised task."""
+async def hear_signs(
+    bus: Bus, topology: Topology, name: str, spread: Spread, width: UnionWidth, clock_ms: Callable[[], int]
+) -> None:
+    """Take in what replicas and nodes say, for ever. A supervised task."""
     queue = topology.replica_queue(name)
     binding = Binding(topology.events, topology.replicas_key("history"))
     while True:
@@ -46,8 +50,11 @@ async def hear_signs(bus: Bus, topology: Topology, name: str, spread: Spread, cl
                 while True:
                     batch = await subscription.take(256)
                     for delivery in batch.deliveries:
-                        if (sign := decode_sign(delivery.body)) is not None:
-                            spread.hear(sign, clock_ms())
+                        match decode_sign(delivery.body):
+                            case Sign() as sign:
+                                spread.hear(sign, clock_ms())
+                            case Decoded() as decoded:
+                                width.hear(decoded, clock_ms())
                     try:
                         await subscription.ack(batch.deliveries)
                     except BusUnavailable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -28,8 +28,8 @@ from shared.core.commands import (
 from shared.core.errors import InternalError, Unavailable
 from shared.core.ids import IdSource
 from shared.core.sending import place_of_access
+from shared.core.stream import Event
 from shared.core.writing import Publish
-from shared.publishing import publish_events
 from shared.rpc import Rpc
 from shared.streams import StoreUnavailable, StreamStore, drive
 from shared.topology import Topology
@@ -54,7 +54,7 @@ class IdLease(Protocol):
 
 
 class ShardWorker:
-    """Sequences one shard for as long as `run` runs."""
+    """Sequences one shard for as long as `run` runs. `publish` is `shared.publishing.publish_events` or as good."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class ShardWorker:
         rpc: Rpc,
         lease: IdLease,
         now: Callable[[], int],
+        publish: Callable[[Sequence[Event]], Awaitable[None]],
         observe: Callable[[Sequence[AnyCommand], Settled], None],
         rank: Callable[[int], int] = lambda number: OWNER,
     ) -> None:
@@ -79,6 +80,7 @@ class ShardWorker:
         self._rpc = rpc
         self._lease = lease
         self._now = now
+        self._publish = publish
         self._observe = observe
         self._rank = rank
 
@@ -199,7 +201,7 @@ class ShardWorker:
     async def _perform(self, effect: Any) -> Any:
         match effect:
             case Publish(events):
-                return await publish_events(self._bus, self._topology, events)
+                return await self._publish(events)
             case CheckAccess(pairs):
                 distinct = tuple(dict.fromkeys(pairs))
                 verdicts = await asyncio.gather(*(self._verdict(*pair) for pair in distinct))

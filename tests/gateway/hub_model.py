@@ -92,6 +92,8 @@ class NodeModel:
         self.channels: dict[int, Channel] = {}
         self.queue: list[Event | None] = []
         self.bound: set[str] = set()
+        self.over_delivers = False
+        """Whether events come in envelopes whose other events are for this node, so that all reach it."""
         self.jobs: dict[str, Job] = {}
         self.again: set[str] = set()
         self.clients: list[ClientModel] = []
@@ -123,9 +125,9 @@ class NodeModel:
         return event
 
     def publish(self, event: Event) -> None:
-        """Put an event into the node's queue if a key of it is bound."""
+        """Put an event into the node's queue if a key of it is bound, or came along with one that is."""
         keys = {group_stream(event.group_id)} if event.group_id else {user_stream(one) for one in event.to}
-        if keys & self.bound:
+        if keys & self.bound or self.over_delivers:
             self.queue.append(event)
 
     def create_group(self, owner: User) -> None:
@@ -265,6 +267,7 @@ class NodeModel:
         """Follow a user in steps."""
         unit = user_stream(user.id)
         self.hub.hold(unit)
+        yield
         self.bound.add(unit)
         yield
         view = self.session_view(user)
@@ -276,6 +279,7 @@ class NodeModel:
         """Follow a group in steps."""
         unit = group_stream(group_id)
         self.hub.hold(unit)
+        yield
         self.bound.add(unit)
         yield
         view = self.group_view(group_id)

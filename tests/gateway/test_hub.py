@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
-from shared.core.events import AnyBody, GroupJoined, GroupLeft, MemberRemoved, MessageCreated
+from shared.core.events import AnyBody, ChannelOpened, GroupJoined, GroupLeft, MemberRemoved, MessageCreated
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.stream import Event, Record
 from tests.gateway.hub_model import NodeModel
@@ -73,6 +73,11 @@ class Node(RuleBasedStateMachine):
         """Say something."""
         channels = list(self.model.channels.values())
         self.model.say(channels[channel % len(channels)], lost=lost)
+
+    @rule(is_so=st.booleans())
+    def over_deliver(self, is_so: bool) -> None:
+        """Let what is published reach the node bound or not, or no more."""
+        self.model.over_delivers = is_so
 
     @precondition(lambda self: self.model.queue)
     @rule(count=st.integers(1, 5))
@@ -168,6 +173,7 @@ ACTIONS: dict[Callable[[Node, Random], None], int] = {
     lambda node, draw: node.deliver(draw.randrange(1, 6)) if node.model.queue else None: 14,
     lambda node, draw: node.repeat() if node.model.queue else None: 1,
     lambda node, draw: node.lose_queue(): 1,
+    lambda node, draw: node.over_deliver(draw.random() < 0.5): 2,
     lambda node, draw: node.step(draw.randrange(8)) if node.model.jobs else None: 10,
     lambda node, draw: node.connect(draw.randrange(8)): 3,
     lambda node, draw: node.go_on(): 6,
@@ -188,7 +194,7 @@ def test_long_lives_keep_the_laws(seed: int) -> None:
     node.teardown()
 
 
-ANN = User(1, "ann")
+ANN, BEN, CAT = User(1, "ann"), User(2, "ben"), User(3, "cat")
 MEMBER = Member(5, ANN, 0)
 BODY = GroupView(Group(5, "tea", 2), 4, (ChannelView(Channel(7, ChannelType.TEXT, "general", 5), 3, 33),), (), 2)
 
@@ -284,3 +290,49 @@ def test_a_direct_channel_brought_by_another_is_told_to_who_was_there() -> None:
     assert outs[-1] == Repair("c:9")
     missed = Event("c:9", Record(2, 0, MessageCreated(ben, "x"), id=43), to=(1, 2))
     assert names(hub.fill(missed, 0.0)) == ["MESSAGE_CREATE"]
+
+
+STRANGERS = (
+    Event("c:77", Record(9, 0, MessageCreated(ANN, "x"), id=99), 55),
+    Event("g:55", Record(9, 0, MemberRemoved(ANN)), 55),
+    Event("u:2", Record(9, 0, GroupLeft(55, 9)), to=(2,)),
+    Event("c:78", Record(1, 0, ChannelOpened(Channel(78, ChannelType.DIRECT, recipients=(BEN, CAT)))), to=(2, 3)),
+    Event("c:78", Record(2, 0, MessageCreated(BEN, "x"), id=98), to=(2, 3)),
+)
+
+
+@pytest.mark.parametrize("stranger", STRANGERS, ids=lambda event: f"{event.stream}@{event.record.seq}")
+def test_what_is_for_others_is_dropped_and_counted(stranger: Event) -> None:
+    """An event that came along in an envelope for several changes nothing here but its count."""
+    hub = hub_of(MEMBER)
+    before = hub.statistics()
+    assert hub.apply(stranger, 0.0) == []
+    assert hub.statistics() == before | {"events_foreign": 1}
+
+
+def test_what_came_along_too_early_is_not_taken_for_the_next() -> None:
+    """A group's event comes before the group's key is bound: the body that is read later is ahead of it or meets it."""
+    for seq, said in ((3, []), (4, ["MESSAGE_CREATE"])):
+        hub = hub_of(attached=False)
+        assert hub.apply(to_user(2, GroupJoined(3, MEMBER)), 0.0) == [FollowGroup(5)]
+        hub.hold("g:5")
+        assert hub.apply(message(seq), 0.0) == []
+        assert names(hub.roster.put_group(BODY, 0.0)) == ["GUILD_CREATE"]
+        assert names(hub.release("g:5", 0.0)) == said
+    hub = hub_of(attached=False)
+    hub.hold("g:5")
+    hub.apply(message(4), 0.0)
+    hub.abandon("g:5")
+    assert hub.apply(message(5), 0.0) == []
+    assert (hub.foreign, hub.is_held("g:5")) == (1, False)
+
+
+def test_what_still_comes_along_after_the_last_user_left_is_dropped() -> None:
+    """Lingering, a group is followed without being told to anybody; swept, its events are others'."""
+    hub = hub_of(MEMBER)
+    hub.apply(to_group(5, MemberRemoved(ANN)), 0.0)
+    assert hub.apply(message(4), 0.0) == []
+    assert (hub.roster.position("c:7"), hub.foreign) == (4, 0)
+    hub.roster.sweep(60.0, 30.0)
+    assert hub.apply(message(6), 60.0) == []
+    assert hub.foreign == 1

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.history.core.spread import ALIVE_MS, OWNER, STANDBY, Sign, Spread, decode_sign, encode_sign, ranking
+from services.history.core.spread import ALIVE_MS, OWNER, STANDBY, Spread, ranking
+from services.history.core.union import UnionWidth
 from services.history.spreading import give_signs, hear_signs
 from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
 from shared.core.ids import IdSource
+from shared.core.signs import Decoded, Sign, decode_sign, encode_sign
 from shared.memory_bus import MemoryBus
+from shared.publishing import publish_events
 from shared.rpc import Rpc
 from tests.history.test_worker import send_of
 from tests.history.world import NOW, TOPOLOGY, FaultyStreams, Lease
@@ -49,7 +53,8 @@ def test_silence_is_death_and_leaving_is_known_at_once() -> None:
 
 def test_signs_travel_and_nonsense_does_not() -> None:
     """What is sent is what is heard; unreadable bytes are nobody's sign."""
-    assert decode_sign(encode_sign(Sign("a", leaves=True))) == Sign("a", leaves=True)
+    for sign in (Sign("a", leaves=True), Decoded(5, 2)):
+        assert decode_sign(encode_sign(sign)) == sign
     assert decode_sign(b"\xc1") is None
 
 
@@ -57,13 +62,25 @@ async def test_replicas_hear_each_other() -> None:
     """Signs go over the bus; a replica that ends says so."""
     bus, spread = MemoryBus(), Spread("a")
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
-        hearing = tasks.create_task(hear_signs(bus, TOPOLOGY, "a", spread, lambda: 0))
+        hearing = tasks.create_task(hear_signs(bus, TOPOLOGY, "a", spread, UnionWidth(), lambda: 0))
         await asyncio.sleep(0)
         giving = tasks.create_task(give_signs(bus, TOPOLOGY, "b"))
         while spread.alive(0) != ["a", "b"]:
             await asyncio.sleep(0)
         giving.cancel()
         while spread.alive(0) != ["a"]:
+            await asyncio.sleep(0)
+        hearing.cancel()
+
+
+async def test_what_nodes_say_makes_unions_narrower() -> None:
+    """A node's report reaches every replica of history over the bus."""
+    bus, width = MemoryBus(), UnionWidth(16)
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
+        hearing = tasks.create_task(hear_signs(bus, TOPOLOGY, "a", Spread("a"), width, lambda: 0))
+        await asyncio.sleep(0)
+        await bus.publish(TOPOLOGY.events, (TOPOLOGY.replicas_key("history"),), encode_sign(Decoded(100, 90)))
+        while width.keys != 8:
             await asyncio.sleep(0)
         hearing.cancel()
 
@@ -82,6 +99,7 @@ async def test_a_shard_is_handed_on_under_load() -> None:
             rpc=Rpc(bus, TOPOLOGY),
             lease=Lease(IdSource(number)),
             now=lambda: NOW,
+            publish=partial(publish_events, bus, TOPOLOGY),
             observe=lambda commands, settled: None,
             rank=lambda shard: ranks[name],
         )

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -32,6 +33,7 @@ from shared.http import create_app
 from shared.memory_bus import MemoryBus
 from shared.memory_streams import MemoryStreams
 from shared.metrics import Metrics
+from shared.publishing import publish_events
 from shared.rpc import Rpc, serve_calls
 from shared.settings import HttpSettings
 from shared.streams import StoreUnavailable
@@ -129,6 +131,7 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
         rpc=rpc,
         lease=Lease(IdSource(1)),
         now=lambda: world.now,
+        publish=partial(publish_events, bus, TOPOLOGY),
         observe=lambda commands, settled: None,
     )
     async with (

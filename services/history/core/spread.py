@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
-import msgspec
+from shared.core.signs import Sign
 
 SIGN_S: Final = 1.0
 """How often a replica gives a sign of life."""
@@ -20,13 +20,6 @@ ALIVE_MS: Final = 3_500
 OWNER: Final = 0
 STANDBY: Final = 1
 MAX_REPLICAS: Final = 1_000
-
-
-class Sign(msgspec.Struct, frozen=True, array_like=True):
-    """A replica's sign of life; the last one says that it leaves."""
-
-    name: str
-    leaves: bool = False
 
 
 class Spread:
@@ -57,20 +50,3 @@ class Spread:
 def ranking(shard: int, names: Iterable[str]) -> list[str]:
     """Return the names in their rank for a shard: the same in every process (rendezvous hashing)."""
     return sorted(names, key=lambda name: blake2b(f"{shard}:{name}".encode(), digest_size=8).digest())
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Sign)
-
-
-def encode_sign(sign: Sign) -> bytes:
-    """Encode for the bus."""
-    return _encoder.encode(sign)
-
-
-def decode_sign(body: bytes) -> Sign | None:
-    """Decode from the bus; None for what this release can't read."""
-    try:
-        return _decoder.decode(body)
-    except msgspec.MsgspecError:
-        return None
