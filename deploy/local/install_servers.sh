@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes sure that the servers which the tests (or, with the word cluster, `make cluster`) start for themselves are
-# installed: RabbitMQ, Redis and nginx. MongoDB's wire comes with the Python environment.
+# installed: RabbitMQ, Redis and nginx; for the tests also Compose, which reads docker-compose.yml without an engine.
+# MongoDB's wire comes with the Python environment.
 # As root on Debian it installs what is missing, otherwise it says so.
 set -eu
 
@@ -17,6 +18,8 @@ PATH="$PATH:/usr/sbin:/sbin"
 command -v rabbitmq-server >/dev/null || [ -n "$rabbitmq_url" ] || missing="$missing rabbitmq-server"
 command -v redis-server >/dev/null || [ -n "$redis_url" ] || missing="$missing redis-server"
 command -v nginx >/dev/null || missing="$missing nginx"
+[ "${1:-}" = cluster ] || docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null ||
+    missing="$missing docker-compose"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
