@@ -1,0 +1,151 @@
+"""Trails on Redis: one hash per node, so that it is there as a whole or not at all.
+
+Ring 3 (adapter). Fields: `#` has the newest checkpoint's number, `#n` checkpoint n, any other is a stream's name with
+its row of the table. All values are MessagePack, which a script can string together: a reader gets two long strings,
+not thousands of short ones. Held by tests/contracts/test_trails.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import msgspec
+import structlog
+
+from services.gateway.core.positions import Changes, Checkpoint, Followed, Trail
+from services.gateway.trails import TrailsUnavailable
+from shared.redis_client import RedisAway, RedisClient
+
+AT_ONCE: Final = 1_000
+"""So many rows, or checkpoints, go into one write of a rewrite, each of which has the client's deadline."""
+_STAGE_MS: Final = 60_000
+
+# KEYS: trail. ARGV: number, ms to live, oldest number to keep; in MessagePack the checkpoint, {stream: row}, streams
+# that are gone. A write that comes late, from before a rewrite, finds a newer number.
+_APPEND: Final = """
+local number = tonumber(ARGV[1])
+local newest = tonumber(redis.call('HGET', KEYS[1], '#') or -2)
+if newest ~= number and newest + 1 ~= number then return 0 end
+if newest ~= number then
+  for stream, row in pairs(cmsgpack.unpack(ARGV[5])) do redis.call('HSET', KEYS[1], stream, cmsgpack.pack(row)) end
+  for _, stream in ipairs(cmsgpack.unpack(ARGV[6])) do redis.call('HDEL', KEYS[1], stream) end
+  redis.call('HSET', KEYS[1], '#', ARGV[1], '#' .. ARGV[1], ARGV[4])
+  local old = tonumber(ARGV[3]) - 1
+  while redis.call('HDEL', KEYS[1], '#' .. old) == 1 do old = old - 1 end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+# KEYS: where the trail is put together. ARGV: ms to live, {stream: row} in MessagePack, field, value, field, value ...
+_STAGE: Final = """
+for stream, row in pairs(cmsgpack.unpack(ARGV[2])) do redis.call('HSET', KEYS[1], stream, cmsgpack.pack(row)) end
+for i = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
+# KEYS: where the trail was put together, trail. ARGV: number, fields, ms to live. 0: some of it is lost.
+_PUT: Final = """
+if tonumber(redis.call('HGET', KEYS[2], '#') or -1) >= tonumber(ARGV[1]) then
+  redis.call('DEL', KEYS[1])
+  return 1
+end
+if redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[2]) then return 0 end
+redis.call('RENAME', KEYS[1], KEYS[2])
+return redis.call('PEXPIRE', KEYS[2], ARGV[3])
+"""
+# KEYS: trail. Returns how many rows there are, streams and rows, how many checkpoints, the checkpoints.
+_READ: Final = """
+local rows, checkpoints = {}, {}
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  if string.byte(all[i]) ~= 35 then
+    rows[#rows + 1] = cmsgpack.pack(all[i])
+    rows[#rows + 1] = all[i + 1]
+  elseif all[i] ~= '#' then
+    checkpoints[#checkpoints + 1] = all[i + 1]
+  end
+end
+return {#rows / 2, table.concat(rows), #checkpoints, table.concat(checkpoints)}
+"""
+
+_Part = TypeVar("_Part")
+_Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
+
+_log = structlog.get_logger(__name__)
+_encode: Final = msgspec.msgpack.Encoder().encode
+_NO_ROWS: Final = _encode({})
+_decode_rows: Final = msgspec.msgpack.Decoder(dict[str, Followed]).decode
+_decode_checkpoints: Final = msgspec.msgpack.Decoder(list[Checkpoint]).decode
+
+
+class RedisTrails:
+    """`Trails` on Redis. `prefix` is the first part of every key."""
+
+    def __init__(self, client: RedisClient, prefix: str = "starling") -> None:
+        self._prefix = prefix
+        self._append = client.script(_APPEND)
+        self._stage = client.script(_STAGE)
+        self._put = client.script(_PUT)
+        self._read = client.script(_READ)
+
+    async def append(self, node: str, changes: Changes, *, ttl_s: float) -> bool:
+        """Store a checkpoint and what changed in the table with it, if it is the next one."""
+        checkpoint = changes.checkpoint
+        args = (
+            checkpoint.number,
+            _ms(ttl_s),
+            changes.oldest,
+            _encode(checkpoint),
+            _encode(changes.changed),
+            _encode(list(changes.gone)),
+        )
+        return bool(await _run(self._append, (self._key(node),), args))
+
+    async def rewrite(self, trail: Trail, *, ttl_s: float) -> None:
+        """Store the whole trail, in place of an older one. Written in parts beside it, then put there at once."""
+        stage = f"{self._key(trail.node)}:{trail.number}"
+        for rows in _parts(trail.table.items()):
+            await _run(self._stage, (stage,), (_STAGE_MS, _encode(dict(rows))))
+        for checkpoints in _parts(trail.checkpoints):
+            fields: list[str | int | bytes] = ["#", trail.number]
+            for one in checkpoints:
+                fields += (f"#{one.number}", _encode(one))
+            await _run(self._stage, (stage,), (_STAGE_MS, _NO_ROWS, *fields))
+        count = len(trail.table) + len(trail.checkpoints) + 1
+        if not await _run(self._put, (stage, self._key(trail.node)), (trail.number, count, _ms(ttl_s))):
+            raise TrailsUnavailable("Redis lost parts of what was written")
+
+    async def read(self, node: str) -> Trail | None:
+        """Return a node's trail; None also if it was written by a release that we do not understand."""
+        rows, row_bytes, count, checkpoint_bytes = await _run(self._read, (self._key(node),), ())
+        if not count:
+            return None
+        try:
+            table = _decode_rows(b"\xdf" + rows.to_bytes(4, "big") + row_bytes)
+            checkpoints = _decode_checkpoints(b"\xdd" + count.to_bytes(4, "big") + checkpoint_bytes)
+        except msgspec.DecodeError as error:
+            _log.warning("trail_unreadable", node=node, reason=str(error))
+            return None
+        return Trail(node, tuple(sorted(checkpoints, key=lambda one: one.number)), table)
+
+    def _key(self, node: str) -> str:
+        # The part in braces alone decides about the slot, so a Redis Cluster keeps both keys of a rewrite together.
+        return f"{self._prefix}:trail:{{{node}}}"
+
+
+async def _run(script: _Script, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
+    try:
+        return await script(keys, args)
+    except RedisAway as away:
+        raise TrailsUnavailable(str(away)) from away
+
+
+def _parts(all_of_it: Iterable[_Part]) -> Iterator[list[_Part]]:
+    left = iter(all_of_it)
+    while part := list(islice(left, AT_ONCE)):
+        yield part
+
+
+def _ms(seconds: float) -> int:
+    return max(int(seconds * 1000), 1)
