@@ -10,7 +10,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from services.gateway.registry import SessionEntry
+import msgspec
+
+from services.gateway.registry import Lifted, SessionEntry, is_same_claim
 
 
 class MemoryRegistry:
@@ -24,18 +26,27 @@ class MemoryRegistry:
     async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store the entry if its epoch is one above the stored one's (1: none stored)."""
         stored = self._live(entry.session_id)
-        if stored != entry and entry.epoch != (stored.epoch if stored is not None else 0) + 1:
+        if not is_same_claim(stored, entry) and entry.epoch != (stored.epoch if stored is not None else 0) + 1:
             return False
         self._set(entry, ttl_s)
         self._make_room()
         return True
 
-    async def touch(self, session_id: str, epoch: int, *, ttl_s: float) -> bool:
-        """Begin the time to live anew; False if the entry is gone or was claimed by a later epoch."""
+    async def restore(self, entry: SessionEntry, *, ttl_s: float) -> bool:
+        """Store an entry that was claimed before, unless a later claim or another of this epoch is stored."""
+        stored = self._live(entry.session_id)
+        if stored is not None and stored.epoch >= entry.epoch and not is_same_claim(stored, entry):
+            return False
+        self._set(entry, ttl_s)
+        self._make_room()
+        return True
+
+    async def touch(self, session_id: str, epoch: int, lifted: Lifted, *, ttl_s: float) -> bool:
+        """Begin the time to live anew, and store `lifted`; False if it is gone or was claimed by a later epoch."""
         stored = self._live(session_id)
         if stored is None or stored.epoch != epoch:
             return False
-        self._set(stored, ttl_s)
+        self._set(msgspec.structs.replace(stored, lifted=lifted), ttl_s)
         return True
 
     async def read(self, session_id: str) -> SessionEntry | None:

@@ -1,6 +1,7 @@
 """The session registry on Redis: one hash per session, changed by scripts that compare the epoch first.
 
-Ring 3 (adapter). Held by tests/contracts/test_registry.py.
+Ring 3 (adapter). Field `claim` has what a claim says, in MessagePack, `lifted` what touches say, as "told up-to".
+Held by tests/contracts/test_registry.py.
 """
 
 from __future__ import annotations
@@ -8,24 +9,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from services.gateway.registry import RegistryUnavailable, SessionEntry
+import msgspec
+import structlog
+
+from services.gateway.registry import NOT_LIFTED, Lifted, RegistryUnavailable, SessionEntry
 from shared.redis_client import RedisAway, RedisClient
 
-# KEYS: session. ARGV: epoch, node, user id, ms to live. The same claim again is ours as before.
+# KEYS: session. ARGV: epoch, claim, lifted, ms to live, 1 to restore. The same claim again is ours as before.
 _CLAIM: Final = """
-local stored = redis.call('HMGET', KEYS[1], 'epoch', 'node', 'user_id')
-local epoch = tonumber(ARGV[1])
-local held = tonumber(stored[1] or 0)
-local same = held == epoch and stored[2] == ARGV[2] and stored[3] == ARGV[3]
-if not same and held + 1 ~= epoch then return 0 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'node', ARGV[2], 'user_id', ARGV[3])
+local stored = redis.call('HMGET', KEYS[1], 'epoch', 'claim')
+local epoch, held = tonumber(ARGV[1]), tonumber(stored[1] or 0)
+local same = held == epoch and stored[2] == ARGV[2]
+local next = held + 1 == epoch or (ARGV[5] == '1' and held < epoch)
+if not same and not next then return 0 end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'claim', ARGV[2], 'lifted', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """
-# KEYS: session. ARGV: epoch, ms to live.
+# KEYS: session. ARGV: epoch, lifted, ms to live.
 _TOUCH: Final = """
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('HSET', KEYS[1], 'lifted', ARGV[2])
+return redis.call('PEXPIRE', KEYS[1], ARGV[3])
 """
 # KEYS: session. ARGV: epoch.
 _RELEASE: Final = """
@@ -34,6 +39,10 @@ return redis.call('DEL', KEYS[1])
 """
 
 _Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
+
+_log = structlog.get_logger(__name__)
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(SessionEntry).decode
 
 
 class RedisRegistry:
@@ -48,28 +57,36 @@ class RedisRegistry:
 
     async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store the entry if its epoch is one above the stored one's (1: none stored); True if it is ours now."""
-        args = (entry.epoch, entry.node, entry.user_id, _ms(ttl_s))
-        return await self._run(self._claim, entry.session_id, args)
+        return await self._run(self._claim, entry.session_id, (*_claim_of(entry), _ms(ttl_s), 0))
 
-    async def touch(self, session_id: str, epoch: int, *, ttl_s: float) -> bool:
-        """Begin the time to live anew; False if the entry is gone or was claimed by a later epoch."""
-        return await self._run(self._touch, session_id, (epoch, _ms(ttl_s)))
+    async def restore(self, entry: SessionEntry, *, ttl_s: float) -> bool:
+        """Store an entry that was claimed before, unless a later claim or another of this epoch is stored."""
+        return await self._run(self._claim, entry.session_id, (*_claim_of(entry), _ms(ttl_s), 1))
+
+    async def touch(self, session_id: str, epoch: int, lifted: Lifted, *, ttl_s: float) -> bool:
+        """Begin the time to live anew, and store `lifted`; False if it is gone or was claimed by a later epoch."""
+        return await self._run(self._touch, session_id, (epoch, _text(lifted), _ms(ttl_s)))
 
     async def read(self, session_id: str) -> SessionEntry | None:
-        """Return where a session lives."""
+        """Return where a session lives; None also if it was written by a release that we do not understand."""
         try:
-            epoch, node, user_id = await self._client.hash(self._key(session_id), ("epoch", "node", "user_id"))
+            claim, lifted = await self._client.hash(self._key(session_id), ("claim", "lifted"))
         except RedisAway as away:
             raise RegistryUnavailable(str(away)) from away
-        if epoch is None or node is None or user_id is None:
+        if claim is None or lifted is None:
             return None
-        return SessionEntry(session_id, int(user_id), node.decode(), int(epoch))
+        try:
+            told_s, until_s = map(int, lifted.split())
+            return msgspec.structs.replace(_decode(claim), lifted=(told_s, until_s))
+        except (msgspec.DecodeError, ValueError) as error:
+            _log.warning("session_entry_unreadable", reason=str(error))
+            return None
 
     async def release(self, session_id: str, epoch: int) -> bool:
         """Remove the entry if it still has this epoch."""
         return await self._run(self._release, session_id, (epoch,))
 
-    async def _run(self, script: _Script, session_id: str, args: Sequence[str | int]) -> bool:
+    async def _run(self, script: _Script, session_id: str, args: Sequence[str | int | bytes]) -> bool:
         try:
             return bool(await script((self._key(session_id),), args))
         except RedisAway as away:
@@ -77,6 +94,15 @@ class RedisRegistry:
 
     def _key(self, session_id: str) -> str:
         return f"{self._prefix}:session:{session_id}"
+
+
+def _claim_of(entry: SessionEntry) -> tuple[int, bytes, str]:
+    claim = msgspec.structs.replace(entry, lifted=NOT_LIFTED)
+    return entry.epoch, _encode(claim), _text(entry.lifted)
+
+
+def _text(lifted: Lifted) -> str:
+    return f"{lifted[0]} {lifted[1]}"
 
 
 def _ms(seconds: float) -> int:

@@ -1,7 +1,7 @@
 """Keeping the node's sessions in the registry, where other nodes find them.
 
 Ring 4 (shell). One worker, off every session's path: a registry that is away costs the sessions nothing but that
-other nodes can't find them. Entries are touched at a third of their time to live.
+other nodes can't find them. Entries are touched at a third of their time to live, and restored where they are lost.
 """
 
 from __future__ import annotations
@@ -9,43 +9,74 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
-from services.gateway.registry import RegistryUnavailable, SessionEntry, SessionRegistry
+from services.gateway.registry import Lifted, Link, RegistryUnavailable, SessionEntry, SessionRegistry
 
 AT_ONCE: Final = 32
 """Calls to the registry at one time."""
-_EPOCH: Final = 1
+_FIRST_EPOCH: Final = 1
+_One = TypeVar("_One")
 
 log = structlog.get_logger()
 
 
+def _ignore(session_id: str) -> None:
+    """Do nothing about a session that was lost to another node."""
+
+
 class Registrar:
-    """The registry's view of one node's sessions. `node` names node and incarnation."""
+    """The registry's view of one node's sessions. `node` names node and incarnation.
+
+    `lost` is called with a session of ours that another node has claimed meanwhile: the lower epoch loses.
+    """
 
     def __init__(self, registry: SessionRegistry, node: str, *, ttl_s: float) -> None:
+        self.lost: Callable[[str], None] = _ignore
         self._registry = registry
         self._node = node
         self._ttl_s = ttl_s
         self._entries: dict[str, SessionEntry] = {}
-        self._released: deque[str] = deque(maxlen=10_000)
+        self._released: deque[tuple[str, int]] = deque(maxlen=10_000)
         self._unclaimed: dict[str, None] = {}
         self._work = asyncio.Event()
+        self._is_to_renew = False
 
-    def add(self, session_id: str, user_id: int) -> None:
+    def add(self, session_id: str, user_id: int, extra: bytes = b"") -> None:
         """Claim a new session soon."""
-        self._entries[session_id] = SessionEntry(session_id, user_id, self._node, _EPOCH)
+        self._entries[session_id] = SessionEntry(session_id, user_id, _FIRST_EPOCH, (Link(self._node, 0),), extra)
         self._unclaimed[session_id] = None
         self._work.set()
 
+    def keep(self, entry: SessionEntry) -> None:
+        """Look after a session that was claimed already, when it was taken over."""
+        self._entries[entry.session_id] = entry
+
+    def lift(self, session_id: str, lifted: Lifted) -> None:
+        """Take in up to where a client has all that it was sent; the registry hears of it at the next touch."""
+        if (entry := self._entries.get(session_id)) is not None:
+            self._entries[session_id] = msgspec.structs.replace(entry, lifted=lifted)
+
     def remove(self, session_id: str) -> None:
         """Release a session soon; what is not released in time runs out by itself."""
-        if self._entries.pop(session_id, None) is not None and session_id not in self._unclaimed:
-            self._released.append(session_id)
+        entry = self._entries.pop(session_id, None)
+        if entry is not None and session_id not in self._unclaimed:
+            self._released.append((session_id, entry.epoch))
             self._work.set()
         self._unclaimed.pop(session_id, None)
+
+    def forget(self, session_id: str) -> None:
+        """Take in that a session lives elsewhere now: the entry is that node's."""
+        self._entries.pop(session_id, None)
+        self._unclaimed.pop(session_id, None)
+
+    def renew(self) -> None:
+        """Touch all sessions soon: the registry may have lost some."""
+        self._is_to_renew = True
+        self._work.set()
 
     async def run(self) -> None:
         """Claim, touch and release, for ever."""
@@ -56,23 +87,25 @@ class Registrar:
                 async with asyncio.timeout_at(touch_at):
                     await self._work.wait()
             except TimeoutError:
-                touch_at = loop.time() + self._ttl_s / 3
-                await self._each(list(self._entries), self._touch)
-                continue
+                self._is_to_renew = True
             self._work.clear()
             unclaimed, self._unclaimed = list(self._unclaimed), {}
             await self._each(unclaimed, self._claim)
             released = list(self._released)
             self._released.clear()
             await self._each(released, self._release)
+            if self._is_to_renew:
+                self._is_to_renew = False
+                touch_at = loop.time() + self._ttl_s / 3
+                await self._each(list(self._entries), self._touch)
 
-    async def _each(self, session_ids: list[str], what: Callable[[str], Awaitable[object]]) -> None:
-        """Do something for each session, some at once; an outage ends it for this time."""
-        for start in range(0, len(session_ids), AT_ONCE):
+    async def _each(self, all_of_them: list[_One], what: Callable[[_One], Awaitable[object]]) -> None:
+        """Do something for each, some at once; an outage ends it for this time."""
+        for start in range(0, len(all_of_them), AT_ONCE):
             try:
-                await asyncio.gather(*(what(one) for one in session_ids[start : start + AT_ONCE]))
+                await asyncio.gather(*(what(one) for one in all_of_them[start : start + AT_ONCE]))
             except RegistryUnavailable as error:
-                log.warning("registry_unavailable", sessions=len(session_ids) - start, reason=str(error))
+                log.warning("registry_unavailable", entries=len(all_of_them) - start, reason=str(error))
                 return
 
     async def _claim(self, session_id: str) -> None:
@@ -81,11 +114,18 @@ class Registrar:
 
     async def _touch(self, session_id: str) -> None:
         entry = self._entries.get(session_id)
-        if entry is not None and not await self._registry.touch(session_id, _EPOCH, ttl_s=self._ttl_s):
-            await self._registry.claim(entry, ttl_s=self._ttl_s)  # lost there: say it again
+        if entry is None or await self._registry.touch(session_id, entry.epoch, entry.lifted, ttl_s=self._ttl_s):
+            return
+        if await self._registry.restore(entry, ttl_s=self._ttl_s):
+            return
+        held = self._entries.get(session_id)
+        if held is not None and held.epoch == entry.epoch:
+            self.forget(session_id)
+            log.warning("session_lost", reason="another node has claimed it")
+            self.lost(session_id)
 
-    async def _release(self, session_id: str) -> None:
-        await self._registry.release(session_id, _EPOCH)
+    async def _release(self, released: tuple[str, int]) -> None:
+        await self._registry.release(*released)
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""

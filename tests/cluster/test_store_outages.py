@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from deploy.local.mongo import LocalMongo, start_mongo
 from deploy.local.process import Child, NotInstalled, exchange_bytes, free_port, start_child
 from services.gateway.redis_registry import RedisRegistry
-from services.gateway.registry import RegistryUnavailable, SessionEntry
+from services.gateway.registry import NOT_LIFTED, Link, RegistryUnavailable, SessionEntry
 from services.groups.mongo_store import MongoGroups
 from services.groups.store import Claim
 from shared.core.events import GroupLeft
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.servers
 NOW = 1_790_000_000_000
 DEADLINE_S = 1.5
 SLACK_S = 1.0
-ENTRY = SessionEntry("s1", 1, "node-1", 1)
+ENTRY = SessionEntry("s1", 1, 1, (Link("node-1", 0),))
 
 
 @dataclass
@@ -258,7 +258,7 @@ async def test_redis_away(redis: Target, client: RedisClient, fault: str) -> Non
             with pytest.raises(RegistryUnavailable):
                 await registry.read("s1")
             with pytest.raises(RegistryUnavailable):
-                await registry.touch("s1", 1, ttl_s=60)
+                await registry.touch("s1", 1, NOT_LIFTED, ttl_s=60)
         assert time.monotonic() - started < DEADLINE_S
         if fault == "kill":
             redis.restart()

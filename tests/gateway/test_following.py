@@ -16,7 +16,7 @@ from services.gateway.core.outs import Repair
 from services.gateway.core.state import HELD_EVENTS
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registrar import Registrar
-from services.gateway.registry import RegistryUnavailable, SessionEntry
+from services.gateway.registry import Lifted, Link, RegistryUnavailable, SessionEntry
 from shared.bus import BusUnavailable
 from shared.core import calls
 from shared.core.errors import Unavailable
@@ -408,6 +408,12 @@ class AwayRegistry(MemoryRegistry):
             raise RegistryUnavailable("away")
         return await super().claim(entry, ttl_s=ttl_s)
 
+    async def touch(self, session_id: str, epoch: int, lifted: Lifted, *, ttl_s: float) -> bool:
+        """Touch, unless it is away."""
+        if self.is_away:
+            raise RegistryUnavailable("away")
+        return await super().touch(session_id, epoch, lifted, ttl_s=ttl_s)
+
 
 async def test_a_registry_that_is_away_harms_no_session(world: World) -> None:
     """Sessions open and talk; they are registered once it is back, at the latest when they would be touched."""
@@ -441,3 +447,49 @@ async def test_the_registrar_keeps_entries_alive() -> None:
         await asyncio.sleep(0.4)  # longer than the time to live
         assert await registry.read("s") is not None
         assert await registry.read("gone") is None
+
+
+async def test_the_registrar_writes_again_what_the_registry_lost() -> None:
+    """A registry that comes back empty is told all at once, also of sessions that lived elsewhere before."""
+    registry = MemoryRegistry()
+    registrar = Registrar(registry, "node.1", ttl_s=60)
+    moved = SessionEntry("moved", 1, 3, (Link("a", 0), Link("node.1", 9)))
+    registrar.add("s", 2, b"extra")
+    registrar.keep(moved)
+    registrar.lift("s", (5, 7))
+    registrar.lift("unknown", (5, 7))
+    async with running(registrar.run()):
+        await wait_read(registry, "s")
+        assert await registry.release("s", 1)
+        registrar.renew()
+        assert await wait_read(registry, "s") == SessionEntry("s", 2, 1, (Link("node.1", 0),), b"extra", (5, 7))
+        assert await wait_read(registry, "moved") == moved
+
+
+async def test_a_session_that_another_node_claimed_is_lost() -> None:
+    """The lower epoch loses: the session ends here, and is neither touched nor released any more."""
+    registry = MemoryRegistry()
+    registrar = Registrar(registry, "node.1", ttl_s=60)
+    lost: list[str] = []
+    registrar.lost = lost.append
+    registrar.add("s", 2)
+    async with running(registrar.run()):
+        entry = await wait_read(registry, "s")
+        claimed = entry.moved_to("node.2", 70_000)
+        assert await registry.claim(claimed, ttl_s=60)
+        registrar.renew()
+        async with asyncio.timeout(5):
+            while not lost:
+                await asyncio.sleep(0.01)
+        registrar.remove("s")
+        registrar.add("other", 1)
+        await wait_read(registry, "other")
+        assert (lost, await registry.read("s")) == (["s"], claimed)
+
+
+async def wait_read(registry: MemoryRegistry, session_id: str) -> SessionEntry:
+    """Return an entry once it is there."""
+    async with asyncio.timeout(5):
+        while (entry := await registry.read(session_id)) is None:
+            await asyncio.sleep(0.01)
+    return entry
