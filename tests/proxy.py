@@ -17,7 +17,10 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._stranded: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.connects = 0
+        """Connections so far that reached the server."""
 
     async def accept(self) -> None:
         """Take new connections (again)."""
@@ -39,6 +42,10 @@ class Proxy:
         """Forward nothing more, on old connections and new ones, and close nothing: all are half-open."""
         self._flowing.clear()
 
+    def strand(self) -> None:
+        """Swallow all that comes on the open connections from now on, also that an end has closed: new ones work."""
+        self._stranded |= self._writers
+
     def resume(self) -> None:
         """Forward again, also what was held back."""
         self._flowing.set()
@@ -59,7 +66,10 @@ class Proxy:
             writer.transport.abort()
             self._writers.discard(writer)
             return
+        self.connects += 1
         self._writers.add(far_writer)
+        if writer in self._stranded:
+            self._stranded.add(far_writer)
         for source, sink in ((reader, far_writer), (far_reader, writer)):
             task = asyncio.create_task(self._pump(source, sink))
             self._tasks.add(task)
@@ -70,11 +80,13 @@ class Proxy:
             with suppress(ConnectionError):
                 while data := await source.read(65536):
                     await self._flowing.wait()
-                    sink.write(data)
-                    await sink.drain()
+                    if sink not in self._stranded:
+                        sink.write(data)
+                        await sink.drain()
         finally:
-            sink.transport.abort() if sink.is_closing() else sink.close()
-            self._writers.discard(sink)
+            if sink not in self._stranded:  # else it learns nothing, and stays until the proxy ends
+                sink.transport.abort() if sink.is_closing() else sink.close()
+                self._writers.discard(sink)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A replay on a whole cluster while its servers are restarted, its processes killed and its connections cut.
+"""A replay on a whole cluster: its servers restarted, its processes killed, its connections cut or half-open.
 
 Every connection goes through a proxy: clients' to the front door, and each node's to RabbitMQ, Redis and MongoDB. The
 long form is `make cluster` and `make replay` over real logs (docs/operations.md).
@@ -10,9 +10,9 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,11 +50,11 @@ def invented_log(lines: int) -> bytes:
     return "\n".join(said).encode()
 
 
-def through(program: Program, ports: dict[str, int], proxies: dict[str, Proxy]) -> Program:
-    """Return a node's program with its servers behind the proxies."""
+def through(program: Program, ports: dict[str, int], proxies: dict[str, Proxy], settings: dict[str, str]) -> Program:
+    """Return a node's program with its servers behind the proxies, and these settings."""
     if program.kind not in COUNTS:
         return program
-    env = {**program.env, "STARLING_LIMITS__ENABLED": "false"}
+    env = {**program.env, "STARLING_LIMITS__ENABLED": "false", **settings}
     for server, name in URLS.items():
         env[name] = env[name].replace(f":{ports[server]}/", f":{proxies[server].port}/")
     return replace(program, env=env)
@@ -80,21 +80,48 @@ async def play(replay: Replay, faults: Sequence[Callable[[], Awaitable[None]]]) 
         await fault()
 
 
-async def test_nothing_is_lost_doubled_or_disordered_whatever_dies(tmp_path: Path) -> None:
-    """RabbitMQ, Redis and MongoDB restarted, each history and groups process killed, every connection cut."""
+@dataclass(frozen=True)
+class Behind:
+    """A cluster whose every connection goes through a proxy: clients' to the door, nodes' to each server."""
+
+    data: Path
+    door: Proxy
+    servers: dict[str, Proxy]
+
+    def replay(self, lines: int) -> Replay:
+        """Return a replay of so many invented lines through the door."""
+        url = f"http://127.0.0.1:{self.door.port}"
+        return Replay([script_of("tea", invented_log(lines))], Options(Addresses(url, url, (url,)), LINES_PER_S))
+
+    def restarted(self) -> set[str]:
+        """Return the names of the processes that were started more than once."""
+        return {name for name, count in listed(self.data, "starts").items() if count > 1}
+
+
+@asynccontextmanager
+async def open_cluster(data: Path, **settings: str) -> AsyncIterator[Behind]:
+    """Run a cluster behind proxies until the context ends; `settings` are of all nodes."""
     port = free_port()
-    programs = programs_of(tmp_path, port, COUNTS)
+    programs = programs_of(data, port, COUNTS)
     ports = {one.name: urlsplit(one.address).port or 0 for one in programs if one.name in URLS}
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         proxies = {name: await stack.enter_async_context(open_proxy(ports[name])) for name in URLS}
         door = await stack.enter_async_context(open_proxy(port))
-        (tmp_path / "logs").mkdir()
-        running = [through(one, ports, proxies) for one in programs]
+        (data / "logs").mkdir()
+        running = [through(one, ports, proxies, settings) for one in programs]
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        cluster = tasks.create_task(Cluster(running, tmp_path, port, restarts=True).run(stop))
+        cluster = tasks.create_task(Cluster(running, data, port, restarts=True).run(stop))
         stack.callback(stop.set)
         await wait_until(lambda: is_ready(port), 90)
+        yield Behind(data, door, proxies)
+        stop.set()
+        await cluster
+
+
+async def test_nothing_is_lost_doubled_or_disordered_whatever_dies(tmp_path: Path) -> None:
+    """RabbitMQ, Redis and MongoDB restarted, each history and groups process killed, every connection cut."""
+    async with open_cluster(tmp_path) as behind, asyncio.TaskGroup() as tasks:
 
         def kill(name: str, number: signal.Signals = signal.SIGKILL) -> Callable[[], Awaitable[None]]:
             async def fault() -> None:
@@ -103,11 +130,10 @@ async def test_nothing_is_lost_doubled_or_disordered_whatever_dies(tmp_path: Pat
             return fault
 
         async def cut() -> None:
-            for proxy in (*proxies.values(), door):
+            for proxy in (*behind.servers.values(), behind.door):
                 proxy.cut()
 
-        url = f"http://127.0.0.1:{door.port}"
-        replay = Replay([script_of("tea", invented_log(360))], Options(Addresses(url, url, (url,)), LINES_PER_S))
+        replay = behind.replay(360)
         chaos = tasks.create_task(
             play(
                 replay,
@@ -128,8 +154,33 @@ async def test_nothing_is_lost_doubled_or_disordered_whatever_dies(tmp_path: Pat
         assert chaos.done(), "the replay ended before the last fault"
         assert report.is_good, table_of(report)
         assert report.total.messages == 360
-        starts = listed(tmp_path, "starts")
-        restarted = {"history-1", "history-2", "groups-1", "groups-2", "redis", "rabbitmq", "mongo"}
-        assert {name for name, count in starts.items() if count > 1} == restarted, "no other process had to be"
-        stop.set()
-        await cluster
+        killed = {"history-1", "history-2", "groups-1", "groups-2", "redis", "rabbitmq", "mongo"}
+        assert behind.restarted() == killed, "no other process had to be"
+
+
+async def test_half_open_connections_are_survived_by_every_process(tmp_path: Path) -> None:
+    """All connections to RabbitMQ, then to Redis, then to MongoDB swallow what is sent, and no end is told of it.
+
+    MongoDB's deadline is shorter here than 10 s, since only that tells a process that it will not be answered.
+    """
+    async with open_cluster(tmp_path, STARLING_MONGO__TIMEOUT="PT2S") as behind, asyncio.TaskGroup() as tasks:
+        connects: dict[str, int] = {}
+
+        def strand(name: str) -> Callable[[], Awaitable[None]]:
+            async def fault() -> None:
+                connects[name] = behind.servers[name].connects
+                behind.servers[name].strand()
+
+            return fault
+
+        replay = behind.replay(80)
+        chaos = tasks.create_task(play(replay, [strand(name) for name in URLS]))
+        report = await replay.run()
+        assert chaos.done(), "the replay ended before the last fault"
+        assert report.is_good, table_of(report)
+        assert report.total.messages == 80
+        assert behind.restarted() == set(), "no process had to be"
+        anew = {name: behind.servers[name].connects - before for name, before in connects.items()}
+        assert anew["rabbitmq"] >= sum(COUNTS.values()), "every process connected anew"
+        assert anew["mongo"] >= COUNTS["groups"] + COUNTS["history"]
+        assert anew["redis"] >= 1, "only who asks something meets it"
