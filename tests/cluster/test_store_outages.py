@@ -17,13 +17,17 @@ from structlog.testing import capture_logs
 
 from deploy.local.mongo import LocalMongo, start_mongo
 from deploy.local.process import Child, NotInstalled, exchange_bytes, free_port, start_child
+from services.gateway.checkpointing import Checkpointing
+from services.gateway.core.positions import Followed, Moves
 from services.gateway.redis_registry import RedisRegistry
+from services.gateway.redis_trails import RedisTrails
 from services.gateway.registry import NOT_LIFTED, Link, RegistryUnavailable, SessionEntry
 from services.groups.mongo_store import MongoGroups
 from services.groups.store import Claim
 from shared.core.events import GroupLeft
 from shared.core.ids import IdSource
 from shared.core.stream import Draft, Head, Limits, Tail, Write, plan
+from shared.metrics import Metrics
 from shared.mongo import open_database
 from shared.mongo_lease import MongoLeases
 from shared.mongo_streams import MongoStreams
@@ -298,3 +302,51 @@ async def test_slow_answer_is_never_taken_for_the_next(redis: Target, client: Re
             except RedisAway:
                 await asyncio.sleep(0.02)
     assert [await cache.get(f"k{number}") for number in range(8)] == [(n, b"%d" % n) for n in range(8)]
+
+
+async def test_a_trail_survives_redis(redis: Target, client: RedisClient) -> None:
+    """A Redis that was killed and comes back empty is told the whole trail; a node that dies then is placed exactly."""
+    trails, moves, sent, restored = RedisTrails(client), Moves("node.1", keep=100), 0, asyncio.Event()
+    moves.begin("c:1", 0, 0)
+    checkpointing = Checkpointing(
+        moves,
+        trails,
+        "node.1",
+        lambda: sent,
+        interval_s=0.02,
+        ttl_s=60,
+        metrics=Metrics(),
+        restored=restored.set,
+        clock=time.monotonic,
+    )
+
+    def send() -> None:
+        nonlocal sent
+        sent += 1
+        moves.note("c:1", sent)
+
+    running = asyncio.ensure_future(checkpointing.run())
+    try:
+        for is_dead in (False, True, False):
+            if is_dead:
+                redis.kill()
+                async with asyncio.timeout(10):
+                    while checkpointing.statistics()["lag_seconds"] < 0.1:
+                        send()
+                        await asyncio.sleep(0.01)
+                restored.clear()
+                redis.restart()
+                continue
+            send()
+            async with asyncio.timeout(20):
+                await restored.wait()
+            send()
+            assert await checkpointing.write_now()
+            trail = await trails.read("node.1")
+            assert trail is not None
+            placed = trail.place(sent)
+            assert placed is not None
+            assert (placed.s, placed.position_of("c:1")) == (sent, Followed(sent, 0))
+            assert trail.place(1) is not None
+    finally:
+        running.cancel()
