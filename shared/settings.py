@@ -102,9 +102,12 @@ class GatewaySettings(BaseModel, frozen=True):
     send_buffer_time: timedelta = Field(
         timedelta(seconds=30), description="how long bytes may stay unsent, however few, before the same"
     )
+    resume_window: timedelta = Field(timedelta(seconds=120), description="how long a session waits for its client")
+    checkpoint_interval: timedelta = Field(
+        timedelta(milliseconds=250), description="how often a node stores how far it is in every stream"
+    )
     origins: tuple[str, ...] = Field((), description="allowed Origin headers; empty: any")
     max_connections: int = Field(20_000, ge=1, description="open connections on this node")
-    session_ttl: timedelta = Field(timedelta(seconds=120), description="how long the registry keeps a session")
 
 
 class Settings(BaseSettings):

@@ -145,7 +145,7 @@ def assemble(
     following = Following(hub, fanout, bindings, fresh, rpc, topology, supervisor, clock)
     delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, metrics, clock)
     incarnation = f"{name}.{secrets.token_hex(4)}"
-    registrar = Registrar(registry, incarnation, ttl_s=ours.session_ttl.total_seconds())
+    registrar = Registrar(registry, incarnation, ttl_s=ours.resume_window.total_seconds())
     sending = Sending(
         hub,
         commands,

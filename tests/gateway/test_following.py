@@ -420,7 +420,7 @@ async def test_a_registry_that_is_away_harms_no_session(world: World) -> None:
     ann = world.register("ann")
     registry = AwayRegistry()
     registry.is_away = True
-    settings = settings_of(session_ttl=timedelta(seconds=0.3))
+    settings = settings_of(resume_window=timedelta(seconds=0.3))
     async with open_node(world, settings, registry=registry) as node, open_client(node, world.token(ann)) as client:
         session_id = client.ready["session_id"]
         assert await registry.read(session_id) is None
