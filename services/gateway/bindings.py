@@ -1,19 +1,24 @@
 """What feeds a node's queue: routing keys, counted, so that two users of one key are one binding.
 
 Ring 4 (shell). Asked for from anywhere, done by one worker in rounds: all that is wanted at once goes in one
-batch, and bind and unbind of one key never cross. That unused keys linger is the hub's doing.
+batch, binds first, and bind and unbind of one key never cross. That unused keys linger is the hub's doing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from itertools import islice
+from typing import Final
 
 import structlog
 
 from shared.bus import BusUnavailable, Subscription
 from shared.core.errors import Unavailable
 from shared.topology import Binding, Exchange
+
+_UNBINDS: Final = 256
+"""Most unbinds of a round: each is answered by the broker, and nobody waits for them, but the next binds."""
 
 log = structlog.get_logger()
 
@@ -72,30 +77,36 @@ class Bindings:
             await self._work.wait()
             self._work.clear()
             done, self._next_round = self._next_round, None
-            unbind, self._to_unbind = self._to_unbind, {}
             bind, self._to_bind = self._to_bind, {}
+            unbind = tuple(islice(self._to_unbind, _UNBINDS))
+            for key in unbind:
+                del self._to_unbind[key]
             self._bound.difference_update(unbind)
-            in_force = True
+            in_force = False
             try:
-                if unbind:
-                    await subscription.unbind([Binding(self._exchange, key) for key in unbind])
-                if fresh := [key for key in bind if key not in self._bound]:
-                    await subscription.bind([Binding(self._exchange, key) for key in fresh])
-            except BusUnavailable as error:
-                # The subscription keeps what was asked and binds on reconnect; a gap tells when.
-                log.warning("bindings_unconfirmed", bind=len(bind), unbind=len(unbind), reason=str(error))
-                in_force = False
-            except asyncio.CancelledError:
-                in_force = False
-                raise
+                in_force = await self._ask(subscription.bind, [key for key in bind if key not in self._bound])
             finally:
                 if done is not None:
                     done.set_result(in_force)
             self._bound.update(bind)
-            for key in bind:
-                if key not in self._users:
-                    self._to_unbind[key] = None
-                    self._work.set()
+            self._to_unbind |= dict.fromkeys(key for key in bind if key not in self._users)
+            await self._ask(subscription.unbind, unbind)
+            if self._to_unbind:
+                self._work.set()
+
+    async def _ask(self, change: Callable[[Sequence[Binding]], Awaitable[None]], keys: Collection[str]) -> bool:
+        """Have the keys bound or unbound; return False if the bus was lost meanwhile.
+
+        The subscription keeps then what was asked, for when the bus is back; a gap tells when.
+        """
+        if not keys:
+            return True
+        try:
+            await change([Binding(self._exchange, key) for key in keys])
+        except BusUnavailable as error:
+            log.warning("bindings_unconfirmed", keys=len(keys), reason=str(error))
+            return False
+        return True
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""

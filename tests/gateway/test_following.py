@@ -6,26 +6,23 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from services.gateway.bindings import Bindings
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Repair
 from services.gateway.core.state import HELD_EVENTS
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registrar import Registrar
 from services.gateway.registry import Lifted, Link, RegistryUnavailable, SessionEntry
-from shared.bus import BusUnavailable
 from shared.core import calls
-from shared.core.errors import Unavailable
 from shared.core.events import MessageCreated
 from shared.core.model import Channel, ChannelType, User
 from shared.core.stream import Event, Record
 from shared.memory_bus import MemoryBus, MemorySubscription
-from shared.topology import Binding, Queue, Topology
+from shared.topology import Binding, Queue
 from tests.gateway.world import Client, World, open_client, open_node, open_world, settings_of
+from tests.waiting import running
 
 
 class LossyBus(MemoryBus):
@@ -314,87 +311,6 @@ def test_what_is_held_back_is_bounded() -> None:
     assert len(hub.held_events("c:9")) <= HELD_EVENTS
     assert hub.release("c:9", 0.0) == [Repair("c:9")]
     assert hub.is_held("c:9")
-
-
-class Recorded:
-    """A subscription that writes down what is asked of it, and lets each call wait for a gate."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, list[str]]] = []
-        self.gate = asyncio.Event()
-        self.fails = False
-
-    async def bind(self, bindings: Sequence[Binding]) -> None:
-        """Bind."""
-        self.calls.append(("bind", [binding.key for binding in bindings]))
-        await self.gate.wait()
-        if self.fails:
-            raise BusUnavailable("told to")
-
-    async def unbind(self, bindings: Sequence[Binding]) -> None:
-        """Unbind."""
-        self.calls.append(("unbind", [binding.key for binding in bindings]))
-        await self.gate.wait()
-
-
-@asynccontextmanager
-async def running(work: Any) -> AsyncIterator[None]:
-    """Run something in the background."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def test_bindings_are_counted_and_go_in_batches() -> None:
-    """Two users of a key are one binding; what is asked while one round is out goes together in the next."""
-    bindings, subscription = Bindings(Topology().events), Recorded()
-    async with running(bindings.run(subscription)):  # type: ignore[arg-type]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(bindings.add(["a"]))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            for key in ("b", "c", "a"):
-                tasks.create_task(bindings.add([key]))
-            await asyncio.sleep(0)
-            subscription.gate.set()
-        bindings.remove(["a"])
-        await asyncio.sleep(0)
-        await bindings.add(["b", "c"])
-        assert subscription.calls == [("bind", ["a"]), ("bind", ["b", "c"])]
-        assert bindings.statistics() == {"bound": 3, "waiting": 0}
-
-
-async def test_bind_and_unbind_of_a_key_never_cross() -> None:
-    """A key that is wanted again while it is being unbound is bound in the round after."""
-    bindings, subscription = Bindings(Topology().events), Recorded()
-    subscription.gate.set()
-    async with running(bindings.run(subscription)):  # type: ignore[arg-type]
-        await bindings.add(["a"])
-        subscription.gate.clear()
-        bindings.remove(["a"])
-        while len(subscription.calls) < 2:
-            await asyncio.sleep(0)
-        again = asyncio.create_task(bindings.add(["a"]))
-        await asyncio.sleep(0)
-        assert not again.done()
-        subscription.gate.set()
-        await again
-        assert subscription.calls == [("bind", ["a"]), ("unbind", ["a"]), ("bind", ["a"])]
-
-
-async def test_a_bind_that_may_have_failed_is_told() -> None:
-    """Whoever waits hears it; the subscription keeps the key, so the next one finds it bound."""
-    bindings, subscription = Bindings(Topology().events), Recorded()
-    subscription.fails = True
-    subscription.gate.set()
-    async with running(bindings.run(subscription)):  # type: ignore[arg-type]
-        with pytest.raises(Unavailable):
-            await bindings.add(["a"])
-        await bindings.add(["a"])
-    assert len(subscription.calls) == 1
 
 
 class AwayRegistry(MemoryRegistry):

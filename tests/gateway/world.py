@@ -65,9 +65,9 @@ AT = 1_700_000_000_000
 class World:
     """Users, groups and channels as streams of events, and the services that serve them."""
 
-    def __init__(self, bus: Bus | None = None, prefix: str = "starling") -> None:
+    def __init__(self, bus: Bus | None = None, prefix: str = "starling", *, user_slots: int = 0) -> None:
         self.bus = bus or MemoryBus()
-        self.topology = Topology(prefix, shards=2)
+        self.topology = Topology(prefix, shards=2, user_slots=user_slots)
         self.tokens = Tokens(SECRET)
         self.ids = IdSource(1)
         self.streams: dict[str, list[Event]] = defaultdict(list)
@@ -305,9 +305,9 @@ def settings_of(*, limits: LimitSettings | None = None, **gateway: Any) -> Setti
 
 
 @asynccontextmanager
-async def open_world(bus: Bus | None = None, prefix: str = "starling") -> AsyncIterator[World]:
+async def open_world(bus: Bus | None = None, prefix: str = "starling", *, user_slots: int = 0) -> AsyncIterator[World]:
     """Open a world with its services running."""
-    world = World(bus, prefix)
+    world = World(bus, prefix, user_slots=user_slots)
     async with Supervisor("world") as supervisor:
         await world.serve(supervisor)
         yield world
