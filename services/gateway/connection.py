@@ -1,29 +1,37 @@
 """One WebSocket as an asyncio protocol: bytes in, frames out, and every bound that a stranger meets.
 
 Ring 4 (shell). uvicorn parses the upgrade request and hands it over as bytes (its `ws=` option); from there on
-there is no task and no ASGI call. RFC 6455 is websockets' `ServerProtocol`, without I/O; what frames mean is
-`core.session`; what is done about them is `services.gateway.node`.
+there is no task and no ASGI call. websockets judges the request and is dropped then; frames are `core.websocket`; what
+they mean is `core.session`; what is done about them is `services.gateway.node`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from enum import IntEnum
 from typing import Any, Final, Protocol, cast
 from urllib.parse import parse_qs
 
-from websockets.frames import CloseCode as WsCloseCode
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import CLOSED, CONNECTING, OPEN
+from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from services.gateway import compressing
 from services.gateway.compressing import Compressor
-from services.gateway.core.frames import CloseCode, hello
+from services.gateway.core.frames import MAX_FRAME_BYTES, CloseCode, hello
 from services.gateway.core.limits import Unread
 from services.gateway.core.session import Action, Close, Session, SessionRules
-from services.gateway.core.websocket import text_frame
+from services.gateway.core.websocket import (
+    ABNORMAL,
+    Failure,
+    Frame,
+    FrameReader,
+    Opcode,
+    close_code_of,
+    close_frame,
+    pong_frame,
+    text_frame,
+)
 from services.gateway.fanout import Fanout
 
 PATHS: Final = ("/gateway", "/gateway/")
@@ -63,12 +71,17 @@ class Host(Protocol):
         """Take in that a connection's socket is closed."""
 
 
-class _Wire(ServerProtocol):
-    """websockets' protocol, but for the code that an over-large message is closed with: Discord's."""
+class _Stage(IntEnum):
+    """How far a socket is."""
 
-    def fail(self, code: WsCloseCode | int, reason: str = "") -> None:
-        """Fail the connection."""
-        super().fail(CloseCode.DECODE_ERROR if code == WsCloseCode.MESSAGE_TOO_BIG else code, reason)
+    SHAKING = 0
+    OPEN = 1
+    CLOSING = 2
+    """We said close and wait for the peer to say it too."""
+    FAILED = 3
+    """The peer broke the protocol: what it sends is read no more, and it hears so before the socket is closed."""
+    OVER = 4
+    """Closed as soon as all is written."""
 
 
 class Connection(asyncio.Protocol):
@@ -83,9 +96,10 @@ class Connection(asyncio.Protocol):
         "_is_open",
         "_is_text",
         "_out",
+        "_reader",
+        "_stage",
         "_transport",
         "_unread",
-        "_wire",
         "close_code",
         "in_flight",
         "opened_at",
@@ -98,9 +112,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._transport: asyncio.Transport | None = None
-        self._wire = _Wire(
-            origins=cast(Any, host.origins or None), max_size=host.rules.send_limit, extensions=None, logger=_quiet
-        )
+        self._stage = _Stage.SHAKING
+        self._reader = FrameReader()
         self._out: list[bytes] = []
         self._fragments: list[bytes] | None = None
         self._is_text = True
@@ -125,23 +138,24 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, act on it, and have the answers written."""
-        if self._transport is None or self._wire.state is CLOSED:
+        """Parse what came and act on it."""
+        if self._stage is _Stage.SHAKING:
+            self._shake_hands(data)
             return
-        self._wire.receive_data(data)
-        self._is_open = self._wire.state is OPEN
-        for event in self._wire.events_received():
-            if isinstance(event, Request):
-                self._shake_hands(event)
-            elif isinstance(event, Frame):
-                self._receive(event)
-        if self._wire.parser_exc is not None:
-            sent = self._wire.close_sent
-            self._end(sent.code if sent is not None else WsCloseCode.ABNORMAL_CLOSURE)
-        self._collect()
+        if self._stage >= _Stage.FAILED:
+            return
+        now = self._host.clock()
+        for came in self._reader.read(data, max(self._host.rules.send_limit, MAX_FRAME_BYTES)):
+            if isinstance(came, Failure):
+                self._fail(came)
+            else:
+                self._receive(came, now)
+            if self._stage >= _Stage.FAILED:
+                return
 
     def eof_received(self) -> bool:
         """Close when the peer sends no more."""
+        self._over(ABNORMAL)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -149,11 +163,12 @@ class Connection(asyncio.Protocol):
         if self._closing is not None:
             self._closing.cancel()
         self._transport = None
+        self._stage = _Stage.OVER
         self._is_open = False
         self._out.clear()
         self._fragments = None
         self._compressor = None
-        self._end(WsCloseCode.ABNORMAL_CLOSURE)
+        self._end(ABNORMAL)
         self._host.lost(self)
 
     def pause_writing(self) -> None:
@@ -197,8 +212,11 @@ class Connection(asyncio.Protocol):
             if waiting > self._host.send_buffer_bytes:
                 self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
         self._is_dirty = bool(self._out)
-        if self._wire.eof_sent and not self._is_dirty:
-            self._hang_up(transport)
+        if not self._is_dirty:
+            if self._stage is _Stage.OVER:
+                transport.close()
+            elif self._stage is _Stage.FAILED and transport.can_write_eof():
+                transport.write_eof()  # a close on what the peer has sent would reset our word away
         return self._is_dirty
 
     def close(self, code: CloseCode, reason: str = "") -> None:
@@ -208,12 +226,8 @@ class Connection(asyncio.Protocol):
 
     def end(self, action: Close) -> None:
         """Do what the session's machine says at its end."""
-        if self._wire.state is OPEN:
-            self._wire.send_close(action.code, action.reason)
-            self._is_open = False
-            self._collect()
+        self._say_close(int(action.code), action.reason)
         self._end(action.code)
-        self._close_within(_CLOSING_S)
 
     def abort(self) -> None:
         """Drop the socket without a word."""
@@ -234,50 +248,63 @@ class Connection(asyncio.Protocol):
 
     # Parts of the above.
 
-    def _shake_hands(self, request: Request) -> None:
-        path, _, query = request.path.partition("?")
+    def _shake_hands(self, data: bytes) -> None:
+        """Answer the upgrade request; uvicorn hands over its whole head, and nothing behind it."""
+        shaking = ServerProtocol(origins=cast(Any, self._host.origins or None), extensions=None, logger=_quiet)
+        shaking.receive_data(data)
+        request = next((event for event in shaking.events_received() if isinstance(event, Request)), None)
+        path, _, query = request.path.partition("?") if request is not None else ("", "", "")
         asked = parse_qs(query, max_num_fields=20) if query.count("&") < 20 else {}
-        response: Response | None = None
-        if path not in PATHS:
-            response = self._wire.reject(404, "There is no WebSocket here, only at /gateway.\n")
+        if request is None:
+            response = shaking.reject(400, "The request is malformed or too large.\n")
+        elif path not in PATHS:
+            response = shaking.reject(404, "There is no WebSocket here, only at /gateway.\n")
         elif asked.get("encoding", ["json"])[-1] != "json":
-            response = self._wire.reject(400, "The encoding must be json.\n")
+            response = shaking.reject(400, "The encoding must be json.\n")
         else:
-            response = self._wire.accept(request)
+            response = shaking.accept(request)
             if response.status_code == 101 and not self._host.admit(self):
-                response = self._wire.reject(503, "This node takes no more connections.\n")
-        self._wire.send_response(response)
-        self._is_open = self._wire.state is OPEN
-        self._collect()
-        if asked.get("compress", [""])[-1] == compressing.NAME and self._is_open:
-            self._compressor = Compressor()
+                response = shaking.reject(503, "This node takes no more connections.\n")
+        self._send(response.serialize())
         if response.status_code != 101:
-            self._end(WsCloseCode.ABNORMAL_CLOSURE)
-        elif asked.get("v", ["10"])[-1] not in VERSIONS:
+            self._over(ABNORMAL)
+            return
+        self._stage = _Stage.OPEN
+        self._is_open = True
+        if asked.get("compress", [""])[-1] == compressing.NAME:
+            self._compressor = Compressor()
+        if asked.get("v", ["10"])[-1] not in VERSIONS:
             self.close(CloseCode.INVALID_API_VERSION)
         else:
             self.answer(hello(self._host.rules.heartbeat_interval_s))
 
-    def _receive(self, frame: Frame) -> None:
-        now = self._host.clock()
+    def _receive(self, frame: Frame, now: float) -> None:
         match frame.opcode:
             case Opcode.CLOSE:
-                came = self._wire.close_rcvd
-                self._end(came.code if came is not None else WsCloseCode.NO_STATUS_RCVD)
+                code = close_code_of(frame.data)
+                if isinstance(code, Failure):
+                    self._fail(code)
+                else:
+                    self._say_close(code)
+                    self._over(code)
+            case _ if self._stage is not _Stage.OPEN:
+                pass
             case Opcode.PING | Opcode.PONG:
+                if frame.opcode is Opcode.PING:
+                    self.push(pong_frame(frame.data))
                 if (close := self.session.control(now)) is not None:
                     self.end(close)
-            case Opcode.TEXT | Opcode.BINARY if frame.fin:
-                self._take(bytes(frame.data), now, is_text=frame.opcode is Opcode.TEXT)
+            case Opcode.TEXT | Opcode.BINARY if frame.is_last:
+                self._take(frame.data, now, is_text=frame.opcode is Opcode.TEXT)
             case Opcode.TEXT | Opcode.BINARY:
                 self._is_text = frame.opcode is Opcode.TEXT
-                self._fragments = [bytes(frame.data)]
+                self._fragments = [frame.data]
             case Opcode.CONT if self._fragments is not None:
-                self._fragments.append(bytes(frame.data))
+                self._fragments.append(frame.data)
                 if len(self._fragments) > _FRAGMENTS:
                     self._fragments = None
                     self.close(CloseCode.DECODE_ERROR, "too many fragments")
-                elif frame.fin:
+                elif frame.is_last:
                     data, self._fragments = b"".join(self._fragments), None
                     self._take(data, now, is_text=self._is_text)
 
@@ -288,13 +315,36 @@ class Connection(asyncio.Protocol):
         elif action is not None:
             self._host.act(self, action)
 
-    def _collect(self) -> None:
-        """Have what websockets wants to say written in its place among our own frames."""
-        if writes := self._wire.data_to_send():
-            self._out += writes
-            if not self._is_dirty:
-                self._is_dirty = True
-                self._host.fanout.flusher.mark(self)
+    def _send(self, data: bytes) -> None:
+        """Send bytes that are no message."""
+        self._out.append(data)
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._host.fanout.flusher.mark(self)
+
+    def _say_close(self, code: int, reason: str = "") -> None:
+        """Send a close frame, once, behind all that was pushed."""
+        if self._stage is _Stage.OPEN:
+            self._stage = _Stage.CLOSING
+            self._is_open = False
+            self._fragments = None
+            self._send(close_frame(code, reason))
+            self._close_within(_CLOSING_S)
+
+    def _fail(self, failure: Failure) -> None:
+        code = int(CloseCode.DECODE_ERROR) if failure.code is None else failure.code
+        self._say_close(code, failure.reason)
+        self._stage = _Stage.FAILED
+        self._end(code)
+
+    def _over(self, code: int) -> None:
+        """Close the socket behind the last byte, if the peer reads so far in time."""
+        self._stage = _Stage.OVER
+        self._is_open = False
+        self._end(code)
+        self._close_within(_CLOSING_S)
+        if not self._is_dirty and self._transport is not None:
+            self._transport.close()
 
     def _end(self, code: int) -> None:
         """End the session, once; the socket may live on until the closing handshake is done."""
@@ -302,15 +352,6 @@ class Connection(asyncio.Protocol):
             self.close_code = int(code)
             self.session.ended()
             self._host.leave(self)
-
-    def _hang_up(self, transport: asyncio.Transport) -> None:
-        """Close the socket behind the last byte, but read on for a moment: a reset would destroy what we said."""
-        if self._wire.close_rcvd is not None or self._wire.state is CONNECTING:
-            transport.close()
-        else:
-            if transport.can_write_eof():
-                transport.write_eof()
-            self._close_within(_CLOSING_S)
 
     def _close_within(self, seconds: float) -> None:
         if self._closing is None and self._transport is not None:

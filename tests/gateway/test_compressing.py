@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 
 from services.gateway.compressing import Compressor
-from services.gateway.core.websocket import FIN_BINARY, payload_of, text_frame
+from services.gateway.core.websocket import payload_of, text_frame
 from tests.gateway.world import ServedNode, World, open_client, open_node, open_world
 
 SYNC = b"\x00\x00\xff\xff"
@@ -69,7 +69,7 @@ def test_what_is_packed_in_turns_is_read_back_in_order(payloads: list[bytes], da
         sent += packed
     assert sent[1::2] == [pong] * len(payloads)
     for payload, frame in zip(payloads, sent[::2], strict=True):
-        assert frame[0] == FIN_BINARY
+        assert frame[0] == 0x82
         assert bytes(payload_of(frame)).endswith(SYNC)
         assert inflate.decompress(payload_of(frame)) == payload
 

@@ -100,15 +100,21 @@ class World:
 
     async def create_group(self, owner: User, name: str = "tea") -> tuple[Group, Channel]:
         """Make a group with one channel and its owner in it."""
+        group, channel = self.add_group(owner, name)
+        (created,) = self.streams[group_stream(group.id)]
+        await self.publish(created)
+        await self._tell(owner, GroupJoined(created.record.seq, self.members[group.id][owner.id]))
+        return group, channel
+
+    def add_group(self, owner: User, name: str) -> tuple[Group, Channel]:
+        """Make a group that nobody is told about."""
         group = Group(self.ids.next_id(now_ms()), name, owner.id)
         channel = Channel(group.id, ChannelType.TEXT, "general", group.id)
         member = Member(group.id, owner, AT)
         self.groups[group.id] = group
         self.channels[channel.id] = channel
         self.members[group.id][owner.id] = member
-        created = self._append(group_stream(group.id), GroupCreated(group, (channel,), member))
-        await self.publish(created)
-        await self._tell(owner, GroupJoined(created.record.seq, member))
+        self._append(group_stream(group.id), GroupCreated(group, (channel,), member))
         return group, channel
 
     async def create_channel(self, group: Group, name: str) -> Channel:
