@@ -182,7 +182,7 @@ class World:
     # What groups and history answer.
 
     async def serve(self, supervisor: Supervisor) -> None:
-        """Start the stand-ins."""
+        """Start the stand-ins; what is sent to the log from here on has somebody who takes it."""
         groups: dict[type[Any], Any] = {
             calls.ReadSession: self._answers(self.read_session),
             calls.ReadGroups: self._answers(self.read_groups),
@@ -197,8 +197,12 @@ class World:
         }
         supervisor.start("groups", serve_calls(self.bus, self.topology, "groups", groups))
         supervisor.start("history", serve_calls(self.bus, self.topology, "history", history))
+        open_shards = asyncio.Semaphore(0)
         for shard in range(self.topology.shards):
-            supervisor.start("shard", self._sequence(shard))
+            supervisor.start("shard", self._sequence(shard, open_shards))
+        async with asyncio.timeout(30):
+            for _ in range(self.topology.shards):
+                await open_shards.acquire()
 
     def _answers(self, read: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
         async def handler(call: Any) -> Any:
@@ -263,9 +267,10 @@ class World:
         events = self.streams[stream][after_seq:]
         return calls.EventPage(tuple(events[:limit]), has_more=len(events) > limit)
 
-    async def _sequence(self, shard: int) -> None:
+    async def _sequence(self, shard: int, opened: asyncio.Semaphore) -> None:
         bindings = self.topology.log_bindings(shard)
         async with self.bus.subscribe(self.topology.log_queue(shard), bindings) as subscription:
+            opened.release()
             while True:
                 batch = await subscription.take(64)
                 for delivery in batch.deliveries:
