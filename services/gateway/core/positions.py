@@ -129,8 +129,8 @@ class Placed:
     def position_of(self, stream: str) -> Followed | None:
         """Return where a stream stood at this place; None if the node did not follow it.
 
-        If `since_s` is above what the client told, the node began to follow it later: the client can't know of it by
-        this node, unless a move of another stream that it had then tells it.
+        Unless `since_s` is below what the client told, the node had not told anybody of this stream by then: the client
+        can know of it only by what comes after this place in other streams.
         """
         followed = self.trail.table.get(stream)
         if followed is None:
@@ -200,7 +200,7 @@ class Moves:
     def end(self, stream: str) -> None:
         """Take in that a stream is not followed any more."""
         self._untold.pop(stream, None)
-        if stream in self._table and stream not in self._rested:
+        if stream in self._table:
             self._rested[stream] = self._number
 
     def take(self, s: int, *, always: bool = False) -> Changes | None:
@@ -235,7 +235,7 @@ class Moves:
         for stream, applied in self._applied.items():
             followed = self._table[stream]
             last = applied
-            if (untold := self._untold.get(stream)) is not None and min(untold) <= applied:
+            if (untold := self._untold.get(stream)) is not None:
                 last = min(untold) - 1
                 left[stream] = applied
             if last > followed.seq:
