@@ -7,6 +7,7 @@ never wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -15,6 +16,9 @@ class Cache(Protocol):
 
     async def get(self, key: str) -> tuple[int, bytes] | None:
         """Return (version, value), or None: not there, expired, dropped or the cache is away."""
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return (version, value) by key, as far as there are; one question for all."""
 
     async def put(self, key: str, version: int, value: bytes, *, ttl_s: float) -> bool:
         """Store unless a newer version was stored or dropped; True if stored.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +42,11 @@ class MemoryCache:
             return None
         self._entries.move_to_end(key)
         return entry.version, entry.value
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return (version, value) by key, as far as there are."""
+        found = {key: await self.get(key) for key in keys}
+        return {key: entry for key, entry in found.items() if entry is not None}
 
     async def put(self, key: str, version: int, value: bytes, *, ttl_s: float) -> bool:
         """Store unless a newer version was stored or dropped, or it is larger than the cache; True if stored."""

@@ -32,6 +32,11 @@ class MemoryStreams:
         """Return the heads of many streams; streams without one are left out."""
         return {stream: self._heads[stream] for stream in streams if stream in self._heads}
 
+    async def read_ends(self, heads: Sequence[Head]) -> dict[str, int]:
+        """Return the last committed seq of these heads' streams, but for those that may have gone on elsewhere."""
+        tails = [self._buckets.get((head.stream, head.tail)) for head in heads]
+        return {tail.stream: tail.next_seq - 1 for tail in tails if tail is not None and not tail.sealed}
+
     async def read_bucket(self, stream: str, first_seq: int) -> Bucket | None:
         """Return a bucket by name."""
         return self._buckets.get((stream, first_seq))

@@ -52,6 +52,16 @@ class MongoStreams:
             documents = await self._heads.find({"_id": {"$in": list(streams)}}).to_list(None)
         return {document["_id"]: _head_of(document) for document in documents}
 
+    async def read_ends(self, heads: Sequence[Head]) -> dict[str, int]:
+        """Return the last committed seq of these heads' streams, but for those that may have gone on elsewhere."""
+        if not heads:
+            return {}
+        names = [bucket_name(head.stream, head.tail) for head in heads]
+        query = {"_id": {"$in": names}, "sealed": False}
+        async with self._mongo.asking():
+            documents = await self._buckets.find(query, {"stream": 1, "next_seq": 1}).to_list(len(names))
+        return {document["stream"]: document["next_seq"] - 1 for document in documents}
+
     async def read_bucket(self, stream: str, first_seq: int) -> Bucket | None:
         """Return a bucket by name."""
         async with self._mongo.asking():

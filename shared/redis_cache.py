@@ -7,6 +7,7 @@ tests/contracts/test_cache.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from shared.redis_client import RedisAway, RedisClient
@@ -55,9 +56,15 @@ class RedisCache:
             stored = await self._client.get(self._keys(key)[0])
         except RedisAway:
             return None
-        if stored is None:
-            return None
-        return int(stored[:_VERSION_DIGITS]), stored[_VERSION_DIGITS:]
+        return _entry_of(stored) if stored is not None else None
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return (version, value) by key, as far as there are."""
+        try:
+            stored = await self._client.get_many([self._keys(key)[0] for key in keys])
+        except RedisAway:
+            return {}
+        return {key: _entry_of(one) for key, one in zip(keys, stored, strict=True) if one is not None}
 
     async def put(self, key: str, version: int, value: bytes, *, ttl_s: float) -> bool:
         """Store unless a newer version was stored or dropped; True if stored."""
@@ -72,6 +79,10 @@ class RedisCache:
             await self._drop(self._keys(key), (_ordered(version), _ms(ttl_s)))
         except RedisAway:
             return
+
+
+def _entry_of(stored: bytes) -> tuple[int, bytes]:
+    return int(stored[:_VERSION_DIGITS]), stored[_VERSION_DIGITS:]
 
 
 def _ordered(version: int) -> str:

@@ -45,6 +45,16 @@ class RedisClient:
         answer: bytes | None = await self._ask(lambda: self._redis.get(key))
         return answer
 
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return string values, None for each that is not there; in one go, though not at one moment."""
+        if not keys:
+            return []
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.get(key)
+        answer: list[bytes | None] = await self._ask(pipeline.execute)
+        return answer
+
     async def hash(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
         """Return fields of a hash, None for each that is not there."""
         answer: list[bytes | None] = await self._ask(lambda: self._redis.hmget(key, list(fields)))

@@ -29,6 +29,12 @@ class StreamStore(Protocol):
     async def read_heads(self, streams: Sequence[str]) -> dict[str, Head]:
         """Return the heads of many streams in one query; streams without one are left out."""
 
+    async def read_ends(self, heads: Sequence[Head]) -> dict[str, int]:
+        """Return the last committed seq of these heads' streams, in one query.
+
+        Left out are streams that have gone on to another bucket than the head's tail, or may have.
+        """
+
     async def read_bucket(self, stream: str, first_seq: int) -> Bucket | None:
         """Return a bucket by name."""
 

@@ -18,17 +18,20 @@ from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from services.gateway.fanout import Fanout, Recipient
+from services.gateway.gathering import Gathering
 from shared.core.calls import (
     Access,
     Call,
     DirectView,
     EventPage,
+    Groups,
     GroupView,
     ReadAccess,
     ReadChanges,
     ReadChannelEvents,
     ReadGroups,
-    ReadSession,
+    ReadSessions,
+    Sessions,
     SessionView,
 )
 from shared.core.errors import StarlingError, UnknownUser
@@ -37,6 +40,7 @@ from shared.lifecycle import Supervisor
 from shared.rpc import Rpc
 from shared.topology import Topology
 
+SESSIONS_PER_CALL: Final = 100
 GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64
 _FIRST_RETRY_S: Final = 0.05
@@ -71,6 +75,8 @@ class Following:
         self._jobs: dict[str, asyncio.Future[StarlingError | None]] = {}
         self._again: set[str] = set()
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
+        self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
 
     def perform(self, outs: Iterable[Out[Recipient]]) -> None:
         """Do what the hub says, at once: send dispatches, start jobs."""
@@ -197,10 +203,17 @@ class Following:
         self._release(unit)
 
     async def _require_session(self, user_id: int) -> SessionView:
-        view: SessionView | None = await self._call(ReadSession(user_id))
-        if view is None:
+        if (view := await self._sessions.ask(user_id)) is None:
             raise UnknownUser
         return view
+
+    async def _read_sessions(self, user_ids: tuple[int, ...]) -> tuple[dict[int, SessionView], tuple[int, ...]]:
+        told: Sessions = await self._call(ReadSessions(user_ids))
+        return {view.user.id: view for view in told.views}, told.left
+
+    async def _read_groups(self, group_ids: tuple[int, ...]) -> tuple[dict[int, GroupView], tuple[int, ...]]:
+        told: Groups = await self._call(ReadGroups(group_ids))
+        return {view.group.id: view for view in told.views}, told.left
 
     async def _follow_groups(self, group_ids: Sequence[int]) -> None:
         units = [group_stream(group_id) for group_id in group_ids]
@@ -209,8 +222,9 @@ class Following:
         missing = dict.fromkeys(units)
         try:
             await self._bindings.add([self._key_of(unit) for unit in units])
-            views: tuple[GroupView, ...] = await self._call(ReadGroups(tuple(group_ids)))
-            for view in views:
+            for view in await asyncio.gather(*map(self._groups.ask, group_ids)):
+                if view is None:
+                    continue
                 unit = group_stream(view.group.id)
                 missing.pop(unit, None)
                 self.perform(self._hub.roster.put_group(view, self._clock()))
@@ -251,11 +265,11 @@ class Following:
     async def _repair_group(self, group_id: int) -> None:
         await self._wait_users(group_id)
         unit = group_stream(group_id)
-        views: tuple[GroupView, ...] = await self._call(ReadGroups((group_id,)))
-        for view in views:
-            await self._catch_up(unit, unit, view.seq)
-            for one in view.channels:
-                await self._catch_up(unit, channel_stream(one.channel.id), one.last_seq)
+        if (view := await self._groups.ask(group_id)) is None:
+            return
+        await self._catch_up(unit, unit, view.seq)
+        for one in view.channels:
+            await self._catch_up(unit, channel_stream(one.channel.id), one.last_seq)
 
     async def _wait_users(self, group_id: int) -> None:
         """Wait until the group's local users are whole: what they missed may say that they are out."""
@@ -268,8 +282,7 @@ class Following:
 
     async def _repair_user(self, user_id: int) -> None:
         unit = user_stream(user_id)
-        view: SessionView | None = await self._call(ReadSession(user_id))
-        if view is None:
+        if (view := await self._sessions.ask(user_id)) is None:
             return
         await self._catch_up(unit, unit, view.user_seq)
         for direct in view.directs:

@@ -18,6 +18,7 @@ from services.groups.memberships import Memberships
 from services.groups.mongo_store import MongoGroups
 from services.groups.passwords import Passwords, open_passwords
 from services.groups.rest import Groups, router
+from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
 from services.groups.views import Views
 from shared.auth import Tokens
@@ -54,12 +55,13 @@ def assemble(
     changes = Changes(streams, store, bus, topology, ids, now)
     usernames = Claims(store, streams, now, user_stream)
     names = Claims(store, streams, now, group_stream)
-    views = Views(store, streams, changes, cache)
+    views = Views(store, streams, cache)
     return Groups(
         accounts=Accounts(store, changes, usernames, passwords, tokens, ids, now),
         memberships=Memberships(store, changes, names, ids, now),
         directs=Directs(store, views, commands, ids, now),
         views=views,
+        snapshots=Snapshots(store, streams, changes, cache),
         changes=changes,
         now=now,
         budgets=budgets,
@@ -87,6 +89,8 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 budgets=Budgets(limits.auth_per_minute / 60, limits.auth_per_minute) if limits.enabled else None,
             )
             parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)
-            parts.supervisor.start("groups.calls", serve_calls(bus, topology, "groups", handlers_of(groups.views)))
+            parts.supervisor.start(
+                "groups.calls", serve_calls(bus, topology, "groups", handlers_of(groups.views, groups.snapshots))
+            )
             parts.supervisor.start("groups.sweeper", groups.changes.run_sweeper())
             yield groups

@@ -1,29 +1,59 @@
 """The calls that groups serves over the bus.
 
-Ring 4 (shell). Bounds what a caller may ask for at once; the answers are `services.groups.views`.
+Ring 4 (shell). Bounds what a caller may ask for at once, and how large an answer gets; the answers are
+`services.groups.views` and `services.groups.snapshots`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
-from services.groups.views import MAX_GROUPS_READ, Views
+import msgspec
+
+from services.groups.snapshots import Snapshots
+from services.groups.views import Views
 from shared.bus import BusUnavailable
 from shared.core.calls import (
     Access,
     Call,
     EventPage,
-    GroupView,
     ReadAccess,
     ReadChanges,
     ReadGroups,
-    ReadSession,
-    SessionView,
+    ReadSessions,
 )
 from shared.core.errors import Unavailable
 from shared.streams import StoreUnavailable
+
+MAX_SESSIONS_READ: Final = 100
+MAX_GROUPS_READ: Final = 20
+ANSWER_BYTES: Final = 60 * 1024
+"""An answer holds less than this, or one view."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A `Sessions` or `Groups`, its views encoded already."""
+
+    views: tuple[msgspec.Raw, ...]
+    left: tuple[int, ...]
+
+
+def told_of(views: Mapping[int, Any]) -> Told:
+    """Return as many views, by the id that was asked for, as fit into one answer."""
+    fitting: list[msgspec.Raw] = []
+    size = 0
+    for view in views.values():
+        encoded = _encoder.encode(view)
+        size += len(encoded)
+        if fitting and size > ANSWER_BYTES:
+            break
+        fitting.append(msgspec.Raw(encoded))
+    return Told(tuple(fitting), tuple(views)[len(fitting) :])
+
+
+_encoder = msgspec.msgpack.Encoder()
 
 
 @asynccontextmanager
@@ -35,16 +65,16 @@ async def outages_told() -> AsyncIterator[None]:
         raise Unavailable from error
 
 
-def handlers_of(views: Views) -> Mapping[type[Call], Callable[[Any], Awaitable[Any]]]:
+def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Callable[[Any], Awaitable[Any]]]:
     """Return the handler of each call, for `shared.rpc.serve_calls`."""
 
-    async def read_session(call: ReadSession) -> SessionView | None:
+    async def read_sessions(call: ReadSessions) -> Told:
         async with outages_told():
-            return await views.read_session(call.user_id)
+            return told_of(await snapshots.read_sessions(call.user_ids[:MAX_SESSIONS_READ]))
 
-    async def read_groups(call: ReadGroups) -> tuple[GroupView, ...]:
+    async def read_groups(call: ReadGroups) -> Told:
         async with outages_told():
-            return await views.read_groups(dict.fromkeys(call.group_ids[:MAX_GROUPS_READ]))
+            return told_of(await snapshots.read_groups(call.group_ids[:MAX_GROUPS_READ]))
 
     async def read_access(call: ReadAccess) -> Access:
         async with outages_told():
@@ -55,7 +85,7 @@ def handlers_of(views: Views) -> Mapping[type[Call], Callable[[Any], Awaitable[A
             return await views.read_changes(call.stream, call.after_seq, call.limit)
 
     return {
-        ReadSession: read_session,
+        ReadSessions: read_sessions,
         ReadGroups: read_groups,
         ReadAccess: read_access,
         ReadChanges: read_changes,

@@ -106,7 +106,7 @@ class Memberships:
         async def decide(_: int) -> AnyBody | None:
             event = decide_create_channel(
                 await self._find_group(group_id),
-                len(await self._groups.list_channels(group_id)),
+                len((await self._groups.list_channels((group_id,))).get(group_id, ())),
                 is_member=await self._is_member(group_id, user_id),
                 user_id=user_id,
                 channel_id=channel_id,
@@ -128,7 +128,7 @@ class Memberships:
         return users[user_id]
 
     async def _require_room(self, user_id: int, *, owned: bool = False) -> None:
-        joined = await self._groups.list_memberships(user_id, MAX_GROUPS)
+        joined = (await self._groups.list_memberships((user_id,), MAX_GROUPS)).get(user_id, [])
         groups = await self._groups.read_groups(joined) if owned and joined else {}
         require_room(len(joined), sum(group.owner_id == user_id for group in groups.values()))
 

@@ -100,19 +100,22 @@ class MemoryGroups:
         """Return a channel."""
         return self._channels.get(channel_id)
 
-    async def list_channels(self, group_id: int) -> list[Channel]:
-        """Return the channels of a group by position, then id."""
-        found = [channel for channel in self._channels.values() if channel.group_id == group_id]
-        return sorted(found, key=lambda channel: (channel.position, channel.id))
+    async def list_channels(self, group_ids: Sequence[int]) -> dict[int, list[Channel]]:
+        """Return the channels of each group by position, then id."""
+        found: dict[int, list[Channel]] = {}
+        for channel in sorted(self._channels.values(), key=lambda channel: (channel.position, channel.id)):
+            if channel.group_id in group_ids:
+                found.setdefault(channel.group_id, []).append(channel)
+        return found
 
-    async def list_directs(self, user_id: int, limit: int) -> list[Channel]:
-        """Return a user's direct channels, newest id first."""
-        found = [
-            channel
-            for channel in self._channels.values()
-            if any(recipient.id == user_id for recipient in channel.recipients)
-        ]
-        return sorted(found, key=lambda channel: -channel.id)[:limit]
+    async def list_directs(self, user_ids: Sequence[int], limit: int) -> dict[int, list[Channel]]:
+        """Return direct channels of each user, newest id first."""
+        found: dict[int, list[Channel]] = {}
+        for channel in sorted(self._channels.values(), key=lambda channel: -channel.id):
+            for recipient in channel.recipients:
+                if recipient.id in user_ids and len(its := found.setdefault(recipient.id, [])) < limit:
+                    its.append(channel)
+        return found
 
     async def put_member(self, member: Member, seq: int) -> None:
         """Project that somebody is a member."""
@@ -128,10 +131,10 @@ class MemoryGroups:
         entry = members.entry(user_id) if members is not None else None
         return MemberState(entry[1], entry[0]) if entry is not None else None
 
-    async def read_members(self, group_ids: Sequence[int], user_id: int) -> dict[int, Member]:
-        """Return one user's memberships in these groups, by group id, without the gone."""
-        found = {group_id: self._members[group_id].get(user_id) for group_id in group_ids if group_id in self._members}
-        return {group_id: member for group_id, member in found.items() if member is not None}
+    async def read_members(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Member]:
+        """Return the members among these (group id, user id), without the gone."""
+        found = {pair: self._members[pair[0]].get(pair[1]) for pair in pairs if pair[0] in self._members}
+        return {pair: member for pair, member in found.items() if member is not None}
 
     async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
         """Return a page of members by user id above `after`, without the gone."""
@@ -157,9 +160,10 @@ class MemoryGroups:
         memberships = self._memberships.get(user_id)
         return memberships.get(group_id) if memberships is not None else None
 
-    async def list_memberships(self, user_id: int, limit: int) -> list[int]:
-        """Return the ids of the groups a user is in, ascending."""
-        memberships = self._memberships.get(user_id)
-        if memberships is None:
-            return []
-        return sorted(membership.group_id for membership in memberships.values() if membership.present)[:limit]
+    async def list_memberships(self, user_ids: Sequence[int], limit: int) -> dict[int, list[int]]:
+        """Return the ids of the groups that each user is in, ascending."""
+        return {
+            user_id: sorted(one.group_id for one in self._memberships[user_id].values() if one.present)[:limit]
+            for user_id in user_ids
+            if user_id in self._memberships
+        }

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _VERSION: Final = 1
 _MOST_CHANNELS: Final = 500
+_MOST_DIRECTS: Final = 2_000
 
 
 class MongoGroups:
@@ -90,18 +91,40 @@ class MongoGroups:
         """Return a channel."""
         return _value_of(await self._read("channels", channel_id), Channel)
 
-    async def list_channels(self, group_id: int) -> list[Channel]:
-        """Return the channels of a group by position, then id."""
+    async def list_channels(self, group_ids: Sequence[int]) -> dict[int, list[Channel]]:
+        """Return the channels of each group by position, then id."""
+        query = {"group_id": _one_of(group_ids)}
         async with self._mongo.asking():
-            found = await self._mongo["channels"].find({"group_id": group_id}).to_list(_MOST_CHANNELS)
-        channels = [msgspec.convert(document, Channel) for document in found]
-        return sorted(channels, key=lambda channel: (channel.position, channel.id))
+            documents = await self._mongo["channels"].find(query).to_list(_MOST_CHANNELS * len(group_ids))
+        found: dict[int, list[Channel]] = {}
+        channels = [msgspec.convert(document, Channel) for document in documents]
+        for channel in sorted(channels, key=lambda channel: (channel.position, channel.id)):
+            found.setdefault(channel.group_id, []).append(channel)
+        return found
 
-    async def list_directs(self, user_id: int, limit: int) -> list[Channel]:
-        """Return a user's direct channels, newest id first."""
-        cursor = self._mongo["channels"].find({"recipients.id": user_id}).sort("_id", -1).limit(limit)
+    async def list_directs(self, user_ids: Sequence[int], limit: int) -> dict[int, list[Channel]]:
+        """Return direct channels of each user, newest id first.
+
+        Most users have few, so they are read together; where it is more than a few thousand, by fewer at a time.
+        """
+        alone = len(user_ids) == 1
+        most = limit if alone else _MOST_DIRECTS
+        cursor = self._mongo["channels"].find({"recipients.id": _one_of(user_ids)}).sort("_id", -1).limit(most)
         async with self._mongo.asking():
-            return [msgspec.convert(document, Channel) for document in await cursor.to_list(limit)]
+            documents = await cursor.to_list(most)
+        if not alone and len(documents) == most:
+            half = len(user_ids) // 2
+            return {
+                **await self.list_directs(user_ids[:half], limit),
+                **await self.list_directs(user_ids[half:], limit),
+            }
+        found: dict[int, list[Channel]] = {user_id: [] for user_id in user_ids}
+        for document in documents:
+            channel = msgspec.convert(document, Channel)
+            for recipient in channel.recipients:
+                if (its := found.get(recipient.id)) is not None and len(its) < limit:
+                    its.append(channel)
+        return found
 
     async def put_member(self, member: Member, seq: int) -> None:
         """Project that somebody is a member."""
@@ -119,11 +142,11 @@ class MongoGroups:
             return None
         return MemberState(None if document["gone"] else msgspec.convert(document, Member), document["seq"])
 
-    async def read_members(self, group_ids: Sequence[int], user_id: int) -> dict[int, Member]:
-        """Return one user's memberships in these groups, by group id, without the gone."""
-        names = [f"{group_id}:{user_id}" for group_id in group_ids]
+    async def read_members(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Member]:
+        """Return the members among these (group id, user id), without the gone."""
+        names = [f"{group_id}:{user_id}" for group_id, user_id in pairs]
         found = await self._read_many("members", names, Member, gone=False)
-        return {member.group_id: member for member in found}
+        return {(member.group_id, member.user.id): member for member in found}
 
     async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
         """Return a page of members by user id above `after`, without the gone."""
@@ -145,12 +168,18 @@ class MongoGroups:
         """Return a user's own view of one group, present or not."""
         return _value_of(await self._read("memberships", f"{user_id}:{group_id}"), Membership)
 
-    async def list_memberships(self, user_id: int, limit: int) -> list[int]:
-        """Return the ids of the groups a user is in, ascending."""
-        query = {"user_id": user_id, "present": True, "group_id": {"$gt": 0, "$lte": MAX_ID}}
-        cursor = self._mongo["memberships"].find(query, {"group_id": 1}).sort("group_id", 1).limit(limit)
+    async def list_memberships(self, user_ids: Sequence[int], limit: int) -> dict[int, list[int]]:
+        """Return the ids of the groups that each user is in, ascending.
+
+        How many there may be is for those to bound who write them.
+        """
+        query = {"user_id": _one_of(user_ids), "present": True}
         async with self._mongo.asking():
-            return [int(document["group_id"]) for document in await cursor.to_list(limit)]
+            documents = await self._mongo["memberships"].find(query, {"user_id": 1, "group_id": 1}).to_list(None)
+        found: dict[int, list[int]] = {}
+        for document in documents:
+            found.setdefault(int(document["user_id"]), []).append(int(document["group_id"]))
+        return {user_id: sorted(group_ids)[:limit] for user_id, group_ids in found.items()}
 
     async def _put(self, collection: str, key: int | str, seq: int, value: msgspec.Struct, **marks: bool) -> None:
         fields = {"v": _VERSION, **msgspec.to_builtins(value), **marks}
@@ -169,6 +198,11 @@ class MongoGroups:
         async with self._mongo.asking():
             documents = await self._mongo[collection].find(query).to_list(len(keys))
         return [msgspec.convert(document, kind) for document in documents]
+
+
+def _one_of(ids: Sequence[int]) -> Any:
+    """Return a condition on ids; one is asked for by itself, which every server plans well."""
+    return ids[0] if len(ids) == 1 else {"$in": list(ids)}
 
 
 def _claim_of(document: Document) -> Claim:

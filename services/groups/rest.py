@@ -32,6 +32,7 @@ from services.groups.changes import Changes
 from services.groups.core.origin import origin_of
 from services.groups.directs import Directs
 from services.groups.memberships import Memberships
+from services.groups.snapshots import Snapshots
 from services.groups.views import Views
 from shared.auth import Caller
 from shared.core import wire
@@ -52,6 +53,7 @@ class Groups:
     memberships: Memberships
     directs: Directs
     views: Views
+    snapshots: Snapshots
     changes: Changes
     now: Callable[[], int]
     budgets: Budgets | None

@@ -86,11 +86,11 @@ class GroupStore(Protocol):
     async def read_channel(self, channel_id: int) -> Channel | None:
         """Return a channel."""
 
-    async def list_channels(self, group_id: int) -> list[Channel]:
-        """Return the channels of a group by position, then id (a group has at most 500)."""
+    async def list_channels(self, group_ids: Sequence[int]) -> dict[int, list[Channel]]:
+        """Return the channels of each group (at most 200) by position, then id (a group has at most 500)."""
 
-    async def list_directs(self, user_id: int, limit: int) -> list[Channel]:
-        """Return a user's direct channels, newest id first."""
+    async def list_directs(self, user_ids: Sequence[int], limit: int) -> dict[int, list[Channel]]:
+        """Return direct channels of each user (at most 200), newest id first, at most `limit` each."""
 
     async def put_member(self, member: Member, seq: int) -> None:
         """Project that somebody is a member."""
@@ -101,8 +101,8 @@ class GroupStore(Protocol):
     async def read_member(self, group_id: int, user_id: int) -> MemberState | None:
         """Return a member's projection; None if the user never was one."""
 
-    async def read_members(self, group_ids: Sequence[int], user_id: int) -> dict[int, Member]:
-        """Return one user's memberships in these groups, by group id, without the gone."""
+    async def read_members(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Member]:
+        """Return the members among these (group id, user id), without the gone."""
 
     async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
         """Return a page of members by user id above `after`, without the gone."""
@@ -116,5 +116,5 @@ class GroupStore(Protocol):
     async def read_membership(self, user_id: int, group_id: int) -> Membership | None:
         """Return a user's own view of one group, present or not."""
 
-    async def list_memberships(self, user_id: int, limit: int) -> list[int]:
-        """Return the ids of the groups a user is in, ascending."""
+    async def list_memberships(self, user_ids: Sequence[int], limit: int) -> dict[int, list[int]]:
+        """Return the ids of the groups that each user (at most 200) is in, ascending, at most `limit` each."""

@@ -1,41 +1,32 @@
-"""What is so: sessions, groups, channels, access and past changes, each with the seq it is complete to.
+"""What is so: groups, channels, members, access and past changes, for the REST routes and the RPC handlers.
 
-Ring 4 (shell). Serves the RPC handlers and the REST routes. A body that goes to a gateway carries the seq of its
-stream, and the head of each channel is read after the call came (rule 8 of docs/rules.md).
+Ring 4 (shell). The head of each channel is read after the call came. What gateways begin with is in `snapshots`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
-from services.groups.changes import Changes
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
 from shared.cache import Cache
-from shared.core.calls import Access, ChannelView, DirectView, EventPage, GroupView, SessionView
+from shared.core.calls import Access, ChannelView, DirectView, EventPage
 from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, UnknownChannel, UnknownGroup, UnknownMember
 from shared.core.events import ChannelOpened
 from shared.core.model import Channel, Group, Member, User
-from shared.core.stream import Event, Head, channel_stream, group_stream, user_stream
+from shared.core.stream import Event, Head, channel_stream, group_stream
 from shared.streams import StreamStore
-
-T = TypeVar("T")
 
 MEMBERS_SHOWN: Final = 100
 """Members inside a group's body; the rest is asked for page by page."""
 DIRECTS_SHOWN: Final = 100
 """Direct channels of a session or a list, the newest ones."""
-MAX_GROUPS_READ: Final = 20
 MAX_EVENTS_READ: Final = 100
-_READS: Final = 8
-"""How often a body is read again to catch it at rest, before one that may hold more than its seq says is taken."""
-
-
 _ACCESS_S: Final = 300.0
 """How long access is cached; of use only while nothing changes in the group."""
 _access_decoder = msgspec.msgpack.Decoder(Access)
@@ -52,59 +43,10 @@ def _decode_access(facts: bytes) -> Access | None:
 class Views:
     """Reads. All raise `StoreUnavailable` and `Unavailable`."""
 
-    def __init__(self, groups: GroupStore, streams: StreamStore, changes: Changes, cache: Cache) -> None:
+    def __init__(self, groups: GroupStore, streams: StreamStore, cache: Cache) -> None:
         self._groups = groups
         self._cache = cache
         self._streams = streams
-        self._changes = changes
-
-    async def read_session(self, user_id: int) -> SessionView | None:
-        """Return what a user's session begins with; None if there is no such user."""
-
-        async def read(seq: int) -> SessionView | None:
-            user = (await self._groups.read_users((user_id,))).get(user_id)
-            if user is None:
-                return None
-            group_ids = await self._groups.list_memberships(user_id, MAX_GROUPS)
-            members, directs = await asyncio.gather(
-                self._groups.read_members(group_ids, user_id), self.list_directs(user_id)
-            )
-            return SessionView(user, seq, tuple(members[one] for one in group_ids if one in members), tuple(directs))
-
-        return await self._at_rest(user_stream(user_id), read)
-
-    async def read_group(self, group_id: int) -> GroupView | None:
-        """Return a group's body; None if there is no such group."""
-
-        async def read(seq: int) -> GroupView | None:
-            group = (await self._groups.read_groups((group_id,))).get(group_id)
-            if group is None:
-                return None
-            channels, members, count = await asyncio.gather(
-                self._groups.list_channels(group_id),
-                self._groups.list_members(group_id, 0, MEMBERS_SHOWN),
-                self._groups.count_members(group_id),
-            )
-            views = await self.with_heads(channels)
-            return GroupView(group, seq, tuple(views), tuple(members), count)
-
-        return await self._at_rest(group_stream(group_id), read)
-
-    async def read_groups(self, group_ids: Iterable[int]) -> tuple[GroupView, ...]:
-        """Return the bodies of the groups that exist among these."""
-        found = await asyncio.gather(*(self.read_group(group_id) for group_id in group_ids))
-        return tuple(view for view in found if view is not None)
-
-    async def _at_rest(self, stream: str, read: Callable[[int], Awaitable[T]]) -> T:
-        """Return what `read` finds between two looks at the stream that see the same end."""
-        seq = await self._changes.settle(stream)
-        for _ in range(_READS):
-            body = await read(seq)
-            after = await self._changes.settle(stream)
-            if after == seq:
-                break
-            seq = after
-        return body
 
     async def read_access(self, channel_id: int, user_id: int) -> Access:
         """Return what a user may do in a channel, by facts complete to at least `group_seq`.
@@ -178,7 +120,7 @@ class Views:
 
     async def list_groups(self, user_id: int, before: int | None, after: int | None, limit: int) -> list[Group]:
         """Return a page of a user's groups by id, ascending: the first above `after`, or the last below `before`."""
-        ids = await self._groups.list_memberships(user_id, MAX_GROUPS)
+        ids = (await self._groups.list_memberships((user_id,), MAX_GROUPS)).get(user_id, [])
         ids = [one for one in ids if (after is None or one > after) and (before is None or one < before)]
         page = ids[-limit:] if before is not None and after is None else ids[:limit]
         groups = await self._groups.read_groups(page) if page else {}
@@ -186,7 +128,7 @@ class Views:
 
     async def list_channels(self, group_id: int) -> list[ChannelView]:
         """Return a group's channels with their heads."""
-        return await self.with_heads(await self._groups.list_channels(group_id))
+        return await self.with_heads((await self._groups.list_channels((group_id,))).get(group_id, ()))
 
     async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
         """Return a page of a group's members by user id."""
@@ -201,7 +143,8 @@ class Views:
 
     async def list_directs(self, user_id: int) -> list[DirectView]:
         """Return a user's direct channels with their heads, newest first."""
-        views = await self.with_heads(await self._groups.list_directs(user_id, DIRECTS_SHOWN))
+        found = await self._groups.list_directs((user_id,), DIRECTS_SHOWN)
+        views = await self.with_heads(found.get(user_id, ()))
         return [DirectView(view.channel, view.last_seq, view.last_message_id) for view in views]
 
     async def with_heads(self, channels: Iterable[Channel]) -> list[ChannelView]:

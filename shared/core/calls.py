@@ -69,19 +69,33 @@ class Access(msgspec.Struct, frozen=True):
     can_send: bool
 
 
-class ReadSession(Call, frozen=True, tag="read_session"):
-    """Everything a gateway needs at identify, but for the bodies of groups. None: no such user."""
+class Sessions(msgspec.Struct, frozen=True):
+    """Sessions of users that there are. `left`: too much for one answer, to be asked for again."""
+
+    views: tuple[SessionView, ...]
+    left: tuple[int, ...] = ()
+
+
+class Groups(msgspec.Struct, frozen=True):
+    """Bodies of groups that there are. `left`: too much for one answer, to be asked for again."""
+
+    views: tuple[GroupView, ...]
+    left: tuple[int, ...] = ()
+
+
+class ReadSessions(Call, frozen=True, tag="read_sessions"):
+    """Everything a gateway needs at identify, but for the bodies of groups; at most 100 users a call."""
 
     service = "groups"
-    Reply = SessionView | None
-    user_id: int
+    Reply = Sessions
+    user_ids: tuple[int, ...]
 
 
 class ReadGroups(Call, frozen=True, tag="read_groups"):
-    """Bodies of groups, at most 20 a call; the heads are read after the call came. Missing ones are left out."""
+    """Bodies of groups, at most 20 a call; the heads are read after the call came."""
 
     service = "groups"
-    Reply = tuple[GroupView, ...]
+    Reply = Groups
     group_ids: tuple[int, ...]
 
 
@@ -132,4 +146,4 @@ class ReadChanges(Call, frozen=True, tag="read_changes"):
     limit: int = 100
 
 
-AnyCall = ReadSession | ReadGroups | ReadAccess | ReadChannelEvents | ReadHeads | ReadChanges
+AnyCall = ReadSessions | ReadGroups | ReadAccess | ReadChannelEvents | ReadHeads | ReadChanges

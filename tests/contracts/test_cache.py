@@ -75,6 +75,15 @@ async def test_value_is_kept_as_put(subject: Subject) -> None:
     assert await subject.cache.get("g:3") is None
 
 
+async def test_many_at_once(subject: Subject) -> None:
+    """What is there comes with its version, what is not is left out."""
+    for number in range(5):
+        await subject.cache.put(f"k{number}", number, b"%d" % number, ttl_s=LONG)
+    await subject.cache.drop("k3", 9)
+    assert await subject.cache.get_many(["k1", "k3", "k9", "k4"]) == {"k1": (1, b"1"), "k4": (4, b"4")}
+    assert await subject.cache.get_many([]) == {}
+
+
 async def test_older_never_follows_newer(subject: Subject) -> None:
     """A slow reader cannot put an older version over a newer one, however close they are."""
     newest = (1 << 60) + 1

@@ -123,7 +123,10 @@ async def test_channels_of_a_group(store: GroupStore) -> None:
         await store.put_channel(channel, 1)
     await store.put_channel(Channel(50, ChannelType.TEXT, "x", 99), 1)
     await store.put_channel(Channel(60, ChannelType.DIRECT, recipients=(ALICE, BOB)), 1)
-    assert await store.list_channels(GARDEN.id) == [channels[2], channels[1], channels[0]]
+    found = await store.list_channels([GARDEN.id, 98, 99])
+    assert found[GARDEN.id] == [channels[2], channels[1], channels[0]]
+    assert ([channel.id for channel in found[99]], found.get(98, [])) == ([50], [])
+    assert await store.list_channels([GARDEN.id]) == {GARDEN.id: found[GARDEN.id]}
     assert await store.read_channel(20) == channels[1]
     assert await store.read_channel(21) is None
 
@@ -135,10 +138,15 @@ async def test_direct_channels_of_a_user(store: GroupStore) -> None:
             Channel(channel_id, ChannelType.DIRECT, recipients=(ALICE, User(channel_id * 10, "peer"))), 1
         )
     await store.put_channel(Channel(7, ChannelType.TEXT, "general", GARDEN.id), 1)
-    assert [channel.id for channel in await store.list_directs(ALICE.id, 10)] == [9, 6, 3]
-    assert [channel.id for channel in await store.list_directs(ALICE.id, 2)] == [9, 6]
-    assert [channel.id for channel in await store.list_directs(30, 10)] == [3]
-    assert await store.list_directs(BOB.id, 10) == []
+
+    async def ids(limit: int, *user_ids: int) -> list[list[int]]:
+        found = await store.list_directs(user_ids, limit)
+        return [[channel.id for channel in found.get(user_id, [])] for user_id in user_ids]
+
+    assert await ids(10, ALICE.id) == [[9, 6, 3]]
+    assert await ids(2, ALICE.id, 30, BOB.id) == [[9, 6], [3], []]
+    assert await ids(10, 30) == [[3]]
+    assert await ids(10, BOB.id) == [[]]
 
 
 async def test_removed_member_leaves_a_tombstone(store: GroupStore) -> None:
@@ -149,7 +157,7 @@ async def test_removed_member_leaves_a_tombstone(store: GroupStore) -> None:
     await store.remove_member(GARDEN.id, 5, 4)
     await store.put_member(member(5), 3)
     assert await store.read_member(GARDEN.id, 5) == MemberState(None, 4)
-    assert await store.read_members([GARDEN.id], 5) == {}
+    assert await store.read_members([(GARDEN.id, 5)]) == {}
     assert await store.list_members(GARDEN.id, 0, 10) == []
     assert await store.count_members(GARDEN.id) == 0
     await store.put_member(member(5), 6)
@@ -176,14 +184,14 @@ async def test_members_are_paged_by_user_id(store: GroupStore) -> None:
 
 
 async def test_memberships_of_a_user_in_some_groups(store: GroupStore) -> None:
-    """One user's memberships are read for the groups that are asked for, and no other's."""
+    """Members are read by group and user, and no others; who is gone is left out."""
     for group_id in (1, 2, 3):
         await store.put_member(member(5, group_id=group_id), 1)
     await store.put_member(member(6, group_id=4), 1)
     await store.remove_member(2, 5, 2)
-    found = await store.read_members([1, 2, 4], 5)
-    assert found == {1: member(5, group_id=1)}
-    assert await store.read_members([], 5) == {}
+    found = await store.read_members([(1, 5), (2, 5), (4, 5), (4, 6)])
+    assert found == {(1, 5): member(5, group_id=1), (4, 6): member(6, group_id=4)}
+    assert await store.read_members([]) == {}
 
 
 async def test_own_view_of_groups(store: GroupStore) -> None:
@@ -193,7 +201,7 @@ async def test_own_view_of_groups(store: GroupStore) -> None:
     await store.put_membership(Membership(6, 4, 1, present=True), 1)
     await store.put_membership(Membership(5, 6, 12, present=False), 20)
     await store.put_membership(Membership(5, 6, 1, present=True), 7)
-    assert await store.list_memberships(5, 10) == [3, 9, MAX_ID]
-    assert await store.list_memberships(5, 2) == [3, 9]
+    assert await store.list_memberships([5], 10) == {5: [3, 9, MAX_ID]}
+    assert await store.list_memberships([5, 6, 7], 2) == {5: [3, 9], 6: [4]}
     assert await store.read_membership(5, 6) == Membership(5, 6, 12, present=False)
     assert await store.read_membership(5, 7) is None

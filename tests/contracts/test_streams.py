@@ -237,6 +237,20 @@ async def test_heads_only_go_up(store: StreamStore) -> None:
     assert await store.read_heads([]) == {}
 
 
+async def test_ends_of_chains(store: StreamStore) -> None:
+    """An end is told from what is committed, also where the head lags; not where another bucket may follow."""
+    one, full = Writer(store, "g:1"), Writer(store, "g:2")
+    await one.append(change(1))
+    await one.append(change(2))
+    for number in range(LIMITS.changes):
+        await full.append(change(number))
+    heads = [Head("g:1", seq=1, tail=1), Head("g:2", seq=4, tail=1), Head("g:3", seq=1, tail=1)]
+    assert await store.read_ends(heads) == {"g:1": 2}
+    await full.append(change(9))
+    assert await store.read_ends([Head("g:2", seq=5, tail=5)]) == {"g:2": 5}
+    assert await store.read_ends([]) == {}
+
+
 async def test_new_head_raised_by_many_at_once(store: StreamStore) -> None:
     """Writers that create the same heads at the same time all succeed; the highest values stay."""
     await asyncio.gather(

@@ -62,9 +62,9 @@ async def test_what_happens_while_a_session_opens_is_neither_short_nor_double(wo
     ann, ben = world.register("ann"), world.register("ben")
     group, channel = await world.create_group(ann)
     async with open_node(world) as node, open_client(node) as client:
-        gates = [world.gates.setdefault(kind, asyncio.Event()) for kind in (calls.ReadSession, calls.ReadGroups)]
+        gates = [world.gates.setdefault(kind, asyncio.Event()) for kind in (calls.ReadSessions, calls.ReadGroups)]
         identified = asyncio.create_task(client.identify(world.token(ann)))
-        for gate, kind in zip(gates, (calls.ReadSession, calls.ReadGroups), strict=True):
+        for gate, kind in zip(gates, (calls.ReadSessions, calls.ReadGroups), strict=True):
             while kind not in {type(call) for call in world.asked}:
                 await asyncio.sleep(0)
             await world.say(ann, channel, "while it is read")
@@ -195,7 +195,7 @@ async def test_a_removal_in_a_lost_queue_is_known_before_anything_later(world: W
 async def test_identify_while_groups_is_away_may_be_tried_again(world: World) -> None:
     """A session that can't be opened is closed with a code after which libraries come again; then it works."""
     ann = world.register("ann")
-    world.failing[calls.ReadSession] = 1
+    world.failing[calls.ReadSessions] = 1
     async with open_node(world) as node:
         async with open_client(node) as client:
             await client.send(2, {"token": world.token(ann)})
@@ -219,7 +219,7 @@ async def test_many_sessions_of_one_user_are_read_once(world: World) -> None:
         for _ in range(4):
             tasks.create_task(open_one())
     kinds = [type(call) for call in world.asked]
-    assert kinds.count(calls.ReadSession) == 1
+    assert kinds.count(calls.ReadSessions) == 1
     assert kinds.count(calls.ReadGroups) == 2
 
 

@@ -184,7 +184,7 @@ class World:
     async def serve(self, supervisor: Supervisor) -> None:
         """Start the stand-ins; what is sent to the log from here on has somebody who takes it."""
         groups: dict[type[Any], Any] = {
-            calls.ReadSession: self._answers(self.read_session),
+            calls.ReadSessions: self._answers(self.read_sessions),
             calls.ReadGroups: self._answers(self.read_groups),
             calls.ReadAccess: self._answers(self.read_access),
             calls.ReadChanges: self._answers(lambda call: self.read_events(call.stream, call.after_seq, call.limit)),
@@ -222,20 +222,22 @@ class World:
         events = self.streams[channel_stream(channel.id)]
         return channel, len(events), max((event.record.id for event in events), default=0)
 
-    def read_session(self, call: calls.ReadSession) -> calls.SessionView | None:
-        """Answer `ReadSession`."""
-        user = self.users.get(call.user_id)
-        if user is None:
-            return None
+    def read_sessions(self, call: calls.ReadSessions) -> calls.Sessions:
+        """Answer `ReadSessions`, the first half of more than one."""
+        told = call.user_ids[: len(call.user_ids) // 2 or 1]
+        views = [self._session_of(self.users[user_id]) for user_id in told if user_id in self.users]
+        return calls.Sessions(tuple(views), call.user_ids[len(told) :])
+
+    def _session_of(self, user: User) -> calls.SessionView:
         memberships = tuple(members[user.id] for members in self.members.values() if user.id in members)
         directs = tuple(
             calls.DirectView(*self._head(channel)) for channel in self.channels.values() if user in channel.recipients
         )
         return calls.SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs)
 
-    def read_groups(self, call: calls.ReadGroups) -> tuple[calls.GroupView, ...]:
+    def read_groups(self, call: calls.ReadGroups) -> calls.Groups:
         """Answer `ReadGroups`."""
-        return tuple(
+        views = tuple(
             calls.GroupView(
                 self.groups[group_id],
                 len(self.streams[group_stream(group_id)]),
@@ -250,6 +252,7 @@ class World:
             for group_id in call.group_ids
             if group_id in self.groups
         )
+        return calls.Groups(views)
 
     def read_access(self, call: calls.ReadAccess) -> calls.Access:
         """Answer `ReadAccess`."""

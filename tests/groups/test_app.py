@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from services.groups.app import open_groups, router
-from shared.core.calls import ReadSession
+from shared.core.calls import ReadSessions, Sessions
 from shared.http import create_app
 from shared.parts import open_parts
 from shared.rpc import Rpc
@@ -29,8 +29,9 @@ async def use_the_service(settings: Settings) -> None:
             headers = {"Authorization": answer.json()["token"]}
             made = await http.post("/api/v10/guilds", json={"name": "Room", "public": True}, headers=headers)
             assert made.status_code == 201, made.text
-            session = await Rpc(parts.bus, parts.topology).call(ReadSession(int(answer.json()["user"]["id"])))
-            assert [member.group_id for member in session.memberships] == [int(made.json()["id"])]
+            call = ReadSessions((int(answer.json()["user"]["id"]),))
+            told: Sessions = await Rpc(parts.bus, parts.topology).call(call)
+            assert [member.group_id for member in told.views[0].memberships] == [int(made.json()["id"])]
             assert b"starling_groups_changes_in_hand 0.0" in (await http.get("/metrics")).content
             assert (await http.get("/readyz")).status_code == 200
         await parts.supervisor.stop()

@@ -87,7 +87,7 @@ async def test_join(moment: Moment, *, repeats: bool) -> None:
                 if isinstance(body, MemberAdded) and body.member.user.id == scene.eve
             ]
             own = heard_in_order(scene.world, user_stream(scene.eve))
-            session = await scene.healthy.groups.views.read_session(scene.eve)
+            session = (await scene.healthy.groups.snapshots.read_sessions((scene.eve,))).get(scene.eve)
             assert session is not None
             assert len(joined) == (1 if repeats else len(joined))
             assert len(own) == len(joined) == len(session.memberships)
@@ -127,7 +127,7 @@ async def test_create_channel(moment: Moment) -> None:
                 scene, step, moment, lambda groups: groups.memberships.create_channel(scene.ann, scene.group, "more")
             )
             await sweep_later(scene)
-            view = await scene.healthy.groups.views.read_group(scene.group)
+            view = (await scene.healthy.groups.snapshots.read_groups((scene.group,))).get(scene.group)
             assert view is not None
             created = [
                 body
@@ -152,7 +152,7 @@ async def test_create_group(moment: Moment) -> None:
             )
             await sweep_later(scene)
             scene.world.now += 61_000
-            session = await scene.healthy.groups.views.read_session(scene.eve)
+            session = (await scene.healthy.groups.snapshots.read_sessions((scene.eve,))).get(scene.eve)
             assert session is not None
             if session.memberships:
                 assert (await memberships.join(scene.bob, "club")).owner_id == scene.eve
@@ -191,7 +191,7 @@ async def test_register(moment: Moment) -> None:
                 _, user = await accounts.register("ann", "another password")
                 assert await log_in(accounts, "another password") == user
             assert user is not None
-            session = await healthy.groups.views.read_session(user.id)
+            session = (await healthy.groups.snapshots.read_sessions((user.id,))).get(user.id)
             assert session is not None
             assert session.user == user
             if not died:

@@ -11,12 +11,12 @@ from services.groups.handlers import handlers_of
 from shared.core.calls import (
     Access,
     EventPage,
-    GroupView,
+    Groups,
     ReadAccess,
     ReadChanges,
     ReadGroups,
-    ReadSession,
-    SessionView,
+    ReadSessions,
+    Sessions,
 )
 from shared.core.errors import Unavailable
 from shared.core.events import GroupCreated, GroupJoined, MemberAdded, UserRegistered
@@ -28,7 +28,7 @@ from tests.groups.world import FaultyStreams, Replica, World
 @pytest.fixture
 async def rpc(world: World, groups: Replica) -> AsyncIterator[Rpc]:
     """Serve the calls of a replica, and return who asks."""
-    handlers = handlers_of(groups.groups.views)
+    handlers = handlers_of(groups.groups.views, groups.groups.snapshots)
     server = asyncio.create_task(serve_calls(world.bus, world.topology, "groups", handlers))
     await asyncio.sleep(0)  # it subscribes
     yield Rpc(world.bus, world.topology)
@@ -37,17 +37,17 @@ async def rpc(world: World, groups: Replica) -> AsyncIterator[Rpc]:
 
 
 async def test_session(rpc: Rpc, groups: Replica) -> None:
-    """A session begins with its user, groups and direct channels; nobody's session is None."""
+    """A session begins with its user, groups and direct channels; nobody has none."""
     ann, ann_id = await groups.register("ann")
     _, bob_id = await groups.register("bob")
     group, _ = await groups.create_group(ann, "Room")
     direct = await groups.groups.directs.open(ann_id, bob_id)
-    session: SessionView = await rpc.call(ReadSession(ann_id))
+    told: Sessions = await rpc.call(ReadSessions((4242, ann_id)))
+    (session,) = told.views
     assert session.user.username == "ann"
     assert session.user_seq == 2
     assert [member.group_id for member in session.memberships] == [group]
     assert [(view.channel, view.last_seq) for view in session.directs] == [(direct, 1)]
-    assert await rpc.call(ReadSession(4242)) is None
 
 
 async def test_groups(rpc: Rpc, groups: Replica) -> None:
@@ -57,7 +57,8 @@ async def test_groups(rpc: Rpc, groups: Replica) -> None:
     for number in range(3):
         _, user = await groups.register(f"user{number}")
         await groups.groups.memberships.join(user, "room")
-    views: tuple[GroupView, ...] = await rpc.call(ReadGroups((group, 4242, group)))
+    told: Groups = await rpc.call(ReadGroups((group, 4242, group)))
+    views = told.views
     assert [view.group.id for view in views] == [group]
     assert (views[0].seq, views[0].member_count, len(views[0].members)) == (4, 4, 4)
     assert [view.channel.id for view in views[0].channels] == [channel]
@@ -125,4 +126,4 @@ async def test_an_outage_is_told_as_such(rpc: Rpc, world: World, groups: Replica
     assert isinstance(world.streams, FaultyStreams)
     world.streams.away = True
     with pytest.raises(Unavailable):
-        await rpc.call(ReadSession(ann_id))
+        await rpc.call(ReadSessions((ann_id,)))

@@ -55,7 +55,7 @@ async def test_joins_and_leaves(world: World, groups: Replica, rival: Replica) -
             await there.groups.memberships.leave(user, group)
 
     await asyncio.gather(*(come_and_go(place, user) for place, user in enumerate(users)))
-    view = await groups.groups.views.read_group(group)
+    view = (await groups.groups.snapshots.read_groups((group,))).get(group)
     assert view is not None
     assert [member.user.id for member in view.members[1:]] == [user for place, user in enumerate(users) if place % 3]
     assert world.seqs_heard(group_stream(group)) == list(range(2, view.seq + 1))

@@ -57,7 +57,7 @@ async def test_joins_and_leaves(world: World, groups: Replica, rival: Replica) -
 
     await asyncio.gather(*(come_and_go(place, user) for place, user in enumerate(users)))
     expected = {user for place, user in enumerate(users) if place % 3 or place % 6 == 0}
-    view = await groups.groups.views.read_group(group)
+    view = (await groups.groups.snapshots.read_groups((group,))).get(group)
     assert view is not None
     assert {member.user.id for member in view.members[1:]} == expected
     seqs = world.seqs_heard(group_stream(group))
@@ -65,7 +65,7 @@ async def test_joins_and_leaves(world: World, groups: Replica, rival: Replica) -
     assert len(seqs) == sum(1 + (place % 3 == 0) + (place % 6 == 0) for place in range(CALLERS))
     for place, user in enumerate(users):
         assert len(world.bodies_heard(user_stream(user))) == 1 + (place % 3 == 0) + (place % 6 == 0)
-        session = await rival.groups.views.read_session(user)
+        session = (await rival.groups.snapshots.read_sessions((user,))).get(user)
         assert session is not None
         assert bool(session.memberships) == (user in expected)
 
@@ -143,7 +143,7 @@ async def test_snapshots_and_events_agree(world: World, groups: Replica, rival: 
     views: list[GroupView] = []
 
     async def look() -> None:
-        view = await rival.groups.views.read_group(group)
+        view = (await rival.groups.snapshots.read_groups((group,))).get(group)
         assert view is not None
         views.append(view)
 

@@ -78,6 +78,13 @@ class FaultyStreams(MemoryStreams):
             raise StoreUnavailable("told to fail")
         return await super().read_head(stream)
 
+    async def read_heads(self, streams: Sequence[str]) -> dict[str, Any]:
+        """Read, after rivals had their turn."""
+        await asyncio.sleep(0)
+        if self.away:
+            raise StoreUnavailable("told to fail")
+        return await super().read_heads(streams)
+
     async def read_bucket(self, stream: str, first_seq: int) -> Any:
         """Read, after rivals had their turn."""
         await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared.bus import BusUnavailable
-from shared.core.calls import ReadSession
+from shared.core.calls import ReadSessions, Sessions
 from shared.core.errors import Unavailable
 from shared.lease import LeaseLost
 from shared.memory_bus import MemoryBus, MemorySubscription
@@ -43,14 +43,14 @@ async def test_a_server_of_calls_outlives_a_broker_that_is_away() -> None:
     bus = LateBus(refusals=2)
     topology = Topology("rpc")
 
-    async def nobody(_: ReadSession) -> None:
-        return None
+    async def nobody(_: ReadSessions) -> Sessions:
+        return Sessions(())
 
-    server = asyncio.create_task(serve_calls(bus, topology, "groups", {ReadSession: nobody}))
+    server = asyncio.create_task(serve_calls(bus, topology, "groups", {ReadSessions: nobody}))
     try:
         async with asyncio.timeout(10):
             await bus.is_open.wait()
-            assert await Rpc(bus, topology).call(ReadSession(1)) is None
+            assert await Rpc(bus, topology).call(ReadSessions((1,))) == Sessions(())
     finally:
         server.cancel()
     assert bus.refusals == 0
@@ -60,12 +60,12 @@ async def test_an_error_travels_by_its_name_in_the_catalogue() -> None:
     """An error that only the server knows comes as the nearest one of the catalogue: retryable stays so."""
     bus, topology = MemoryBus(), Topology()
 
-    async def refuse(_: ReadSession) -> None:
+    async def refuse(_: ReadSessions) -> None:
         raise LeaseLost
 
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(serve_calls(bus, topology, "groups", {ReadSession: refuse}))
+        serving = tasks.create_task(serve_calls(bus, topology, "groups", {ReadSessions: refuse}))
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
-            await Rpc(bus, topology).call(ReadSession(1))
+            await Rpc(bus, topology).call(ReadSessions((1,)))
         serving.cancel()

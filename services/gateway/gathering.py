@@ -1,0 +1,83 @@
+"""Gathering: what is asked for one by one, while others are being read, is read together.
+
+Ring 4 (shell). A few calls are on their way at a time; whatever came meanwhile goes with the next, with no timer: alone
+when quiet, in bulk when many identify at once. Nobody gets an answer that was asked for before they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final, Generic, TypeVar
+
+from shared.core.errors import StarlingError, Unavailable
+from shared.lifecycle import Supervisor
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 3
+"""Calls on their way: while one is being read the next can be on the wire, and a third be made."""
+
+
+class Gathering(Generic[T]):
+    """Reads by id, at most `most` at a time.
+
+    `read` returns what there is and the ids that it left for another time; it raises errors of the catalogue.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[tuple[int, ...]], Awaitable[tuple[Mapping[int, T], Collection[int]]]],
+        supervisor: Supervisor,
+        *,
+        most: int,
+    ) -> None:
+        self._read = read
+        self._supervisor = supervisor
+        self._most = most
+        self._waiting: dict[int, list[asyncio.Future[T | None]]] = {}
+        self._calls = 0
+        self._is_due = False
+
+    def ask(self, one: int) -> asyncio.Future[T | None]:
+        """Return what will be there under this id, None if nothing is; or the error that reading met."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T | None] = loop.create_future()
+        self._waiting.setdefault(one, []).append(future)
+        if not self._is_due and self._calls < _AT_ONCE:
+            self._is_due = True
+            loop.call_soon(self._begin)  # after all that come in this turn
+        return future
+
+    def _begin(self) -> None:
+        self._is_due = False
+        while self._waiting and self._calls < _AT_ONCE:
+            some = {one: self._waiting.pop(one) for one in list(self._waiting)[: self._most]}
+            self._calls += 1
+            self._supervisor.start("gathering", self._run(some))
+
+    async def _run(self, asked: dict[int, list[asyncio.Future[T | None]]]) -> None:
+        try:
+            found, left = await self._read(tuple(asked))
+            if len(left) >= len(asked):
+                raise Unavailable("nothing was read")
+        except StarlingError as error:
+            for future in _open(asked):
+                future.set_exception(error)
+        else:
+            again = {one: asked.pop(one) for one in left if one in asked}
+            for one, futures in again.items():
+                self._waiting[one] = futures + self._waiting.get(one, [])
+            for one, futures in asked.items():
+                for future in futures:
+                    if not future.done():
+                        future.set_result(found.get(one))
+        finally:
+            self._calls -= 1
+            for future in _open(asked):
+                future.cancel()  # the node ends
+        self._begin()
+
+
+def _open(asked: Mapping[int, list[asyncio.Future[T | None]]]) -> list[asyncio.Future[T | None]]:
+    return [future for futures in asked.values() for future in futures if not future.done()]

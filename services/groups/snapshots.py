@@ -1,0 +1,229 @@
+"""Snapshots: what gateways begin with, of many users or groups at once: bodies, each with the seq it is complete to.
+
+Ring 4 (shell). All heads are read after the call came, so whatever was answered or published before it is in what is
+told. A body is cached with its seq and used only while the head says the same; its channels' heads are always read
+(rule 8 of docs/rules.md). Read next: `services.groups.handlers`, which bounds a call and its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, Generic, TypeVar
+
+import msgspec
+import structlog
+
+from services.groups.changes import Changes
+from services.groups.core.decisions import MAX_GROUPS
+from services.groups.store import GroupStore
+from services.groups.views import DIRECTS_SHOWN, MEMBERS_SHOWN
+from shared.cache import Cache
+from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
+from shared.core.model import Channel, Group, Member, User
+from shared.core.stream import Head, channel_stream, group_stream, user_stream
+from shared.streams import StreamStore
+
+_BODY_S: Final = 24 * 3600.0
+"""How long a body is cached; of use only while nothing changes in it."""
+_READS: Final = 8
+"""How often a body is read again to catch it at rest, before one that may hold more than its seq says is taken."""
+_AT_ONCE: Final = 16
+"""How many bodies that are being changed are read one by one at a time."""
+
+log = structlog.get_logger()
+
+
+class SessionBody(msgspec.Struct, frozen=True):
+    """A user with the user's groups: what the user's stream tells."""
+
+    user: User
+    memberships: tuple[Member, ...]
+
+
+class GroupBody(msgspec.Struct, frozen=True):
+    """A group with its channels and a sample of its members: what the group's stream tells."""
+
+    group: Group
+    channels: tuple[Channel, ...]
+    members: tuple[Member, ...]
+    member_count: int
+
+
+B = TypeVar("B")
+
+
+class _Bodies(Generic[B]):
+    """Bodies of one kind by the id of their owner, read by `read`; whoever does not exist is left out."""
+
+    def __init__(
+        self,
+        kind: type[B],
+        stream_of: Callable[[int], str],
+        read: Callable[[Sequence[int]], Awaitable[Mapping[int, B]]],
+        *,
+        streams: StreamStore,
+        changes: Changes,
+        cache: Cache,
+    ) -> None:
+        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._stream_of = stream_of
+        self._read = read
+        self._streams = streams
+        self._changes = changes
+        self._cache = cache
+        self._one_by_one = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(self, ids: Sequence[int]) -> dict[int, tuple[int, B]]:
+        """Return each body with its seq."""
+        heads, cached = await asyncio.gather(
+            self._streams.read_heads([self._stream_of(one) for one in ids]),
+            self._cache.get_many([self._key_of(one) for one in ids]),
+        )
+        found: dict[int, tuple[int, B]] = {}
+        resting: dict[int, Head] = {}
+        restless: list[int] = []
+        for one in ids:
+            head = heads.get(self._stream_of(one))
+            if head is None or min(head.projected, head.published) < head.seq:
+                restless.append(one)
+            elif (known := cached.get(self._key_of(one))) and known[0] == head.seq and (body := self._decode(known[1])):
+                found[one] = (head.seq, body)
+            else:
+                resting[one] = head
+        if resting:
+            proven = await self._read_resting(resting)
+            found |= proven
+            restless += resting.keys() - proven.keys()
+        for one, seen in zip(restless, await asyncio.gather(*map(self._read_restless, restless)), strict=True):
+            if seen is not None:
+                found[one] = seen
+        return found
+
+    async def _read_resting(self, heads: Mapping[int, Head]) -> dict[int, tuple[int, B]]:
+        """Read bodies whose heads are projected; those of streams that went on meanwhile are left out.
+
+        What is projected is at least what the head said before. Projections follow commits, so it is not more
+        either where the chain still ends there after.
+        """
+        bodies = await self._read(tuple(heads))
+        ends = await self._streams.read_ends([heads[one] for one in bodies])
+        at_rest = {
+            one: (heads[one].seq, body)
+            for one, body in bodies.items()
+            if ends.get(self._stream_of(one)) == heads[one].seq
+        }
+        await self._keep(at_rest)
+        return at_rest
+
+    async def _read_restless(self, one: int) -> tuple[int, B] | None:
+        """Settle a stream and read its body between two looks that see the same end; None: nobody has this id."""
+        stream = self._stream_of(one)
+        async with self._one_by_one:
+            seq = await self._changes.settle(stream)
+            for _ in range(_READS):
+                body = (await self._read((one,))).get(one)
+                after = await self._changes.settle(stream)
+                if after == seq:
+                    break
+                seq = after
+            else:
+                log.info("body_never_at_rest", stream=stream)
+                return (seq, body) if body is not None else None
+            if body is None:
+                return None
+            await self._keep({one: (seq, body)})
+            return seq, body
+
+    async def _keep(self, bodies: Mapping[int, tuple[int, B]]) -> None:
+        puts = (
+            self._cache.put(self._key_of(one), seq, msgspec.msgpack.encode(body), ttl_s=_BODY_S)
+            for one, (seq, body) in bodies.items()
+        )
+        await asyncio.gather(*puts)
+
+    def _key_of(self, one: int) -> str:
+        return f"body:{self._stream_of(one)}"
+
+    def _decode(self, blob: bytes) -> B | None:
+        """Return a cached body; None for what another release has put there."""
+        try:
+            return self._decoder.decode(blob)
+        except msgspec.MsgspecError:
+            return None
+
+
+class Snapshots:
+    """Reads for gateways. All raise `StoreUnavailable` and `Unavailable`."""
+
+    def __init__(self, groups: GroupStore, streams: StreamStore, changes: Changes, cache: Cache) -> None:
+        self._groups = groups
+        self._streams = streams
+        self._users = _Bodies(SessionBody, user_stream, self._read_users, streams=streams, changes=changes, cache=cache)
+        self._rooms = _Bodies(GroupBody, group_stream, self._read_groups, streams=streams, changes=changes, cache=cache)
+
+    async def read_sessions(self, user_ids: Iterable[int]) -> dict[int, SessionView]:
+        """Return what the sessions of these users begin with; who does not exist is left out."""
+        ids = tuple(dict.fromkeys(user_ids))
+        bodies, directs = await asyncio.gather(self._users.read(ids), self._groups.list_directs(ids, DIRECTS_SHOWN))
+        heads = await self._heads_of(channel for channels in directs.values() for channel in channels)
+        return {
+            one: SessionView(
+                body.user,
+                seq,
+                body.memberships,
+                tuple(DirectView(*_view_of(channel, heads)) for channel in directs.get(one, ())),
+            )
+            for one, (seq, body) in bodies.items()
+        }
+
+    async def read_groups(self, group_ids: Iterable[int]) -> dict[int, GroupView]:
+        """Return the bodies of the groups that exist among these."""
+        bodies = await self._rooms.read(tuple(dict.fromkeys(group_ids)))
+        heads = await self._heads_of(channel for _, body in bodies.values() for channel in body.channels)
+        return {
+            one: GroupView(
+                body.group,
+                seq,
+                tuple(ChannelView(*_view_of(channel, heads)) for channel in body.channels),
+                body.members,
+                body.member_count,
+            )
+            for one, (seq, body) in bodies.items()
+        }
+
+    async def _heads_of(self, channels: Iterable[Channel]) -> dict[str, Head]:
+        names = list(dict.fromkeys(channel_stream(channel.id) for channel in channels))
+        return await self._streams.read_heads(names) if names else {}
+
+    async def _read_users(self, ids: Sequence[int]) -> dict[int, SessionBody]:
+        users, groups = await asyncio.gather(
+            self._groups.read_users(ids), self._groups.list_memberships(ids, MAX_GROUPS)
+        )
+        members = await self._groups.read_members(
+            [(group_id, one) for one, its_groups in groups.items() for group_id in its_groups]
+        )
+        return {
+            one: SessionBody(
+                user,
+                tuple(members[group_id, one] for group_id in groups.get(one, ()) if (group_id, one) in members),
+            )
+            for one, user in users.items()
+        }
+
+    async def _read_groups(self, ids: Sequence[int]) -> dict[int, GroupBody]:
+        groups, channels = await asyncio.gather(self._groups.read_groups(ids), self._groups.list_channels(ids))
+        ids = tuple(groups)
+        samples, counts = await asyncio.gather(
+            asyncio.gather(*(self._groups.list_members(one, 0, MEMBERS_SHOWN) for one in ids)),
+            asyncio.gather(*(self._groups.count_members(one) for one in ids)),
+        )
+        return {
+            one: GroupBody(groups[one], tuple(channels.get(one, ())), tuple(sample), count)
+            for one, sample, count in zip(ids, samples, counts, strict=True)
+        }
+
+
+def _view_of(channel: Channel, heads: Mapping[str, Head]) -> tuple[Channel, int, int]:
+    head = heads.get(channel_stream(channel.id)) or Head("")
+    return channel, head.seq, head.last_id

@@ -1,0 +1,114 @@
+"""Snapshots: bodies of many at once, from the cache while the head says the same, never more or less than their seq."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from services.groups.changes import Changes
+from services.groups.handlers import ANSWER_BYTES, told_of
+from services.groups.snapshots import Snapshots
+from services.groups.store import GroupStore
+from shared.core.ids import IdSource
+from shared.core.stream import Head, channel_stream
+from tests.groups.world import Replica, World
+
+
+class Watched:
+    """A group store that counts what is read, and lets something happen once, after members were counted."""
+
+    def __init__(self, store: GroupStore) -> None:
+        self._store = store
+        self.reads: Counter[str] = Counter()
+        self.meanwhile: Callable[[], Awaitable[Any]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        target = getattr(self._store, name)
+
+        async def asked(*arguments: Any) -> Any:
+            self.reads[name] += 1
+            answer = await target(*arguments)
+            if name == "count_members" and self.meanwhile is not None:
+                happens, self.meanwhile = self.meanwhile, None
+                await happens()
+            return answer
+
+        return asked
+
+
+def snapshots_of(world: World) -> tuple[Snapshots, Watched]:
+    """Return snapshots of one more replica, and its store."""
+    store = Watched(world.store)
+    world.workers += 1
+    ids = IdSource(world.workers)
+    changes = Changes(world.streams, cast(GroupStore, store), world.bus, world.topology, ids, world.clock)
+    return Snapshots(cast(GroupStore, store), world.streams, changes, world.cache), store
+
+
+async def test_many_sessions_at_once(world: World, groups: Replica) -> None:
+    """Each user gets their own groups and direct channels; all are found by a few questions, the next time by fewer."""
+    people = [await groups.register(f"user{number}") for number in range(6)]
+    for token, _ in people[:3]:
+        await groups.create_group(token, f"Room {token[:9]}", public=False)
+    _, common = people[0]
+    await groups.create_group(people[1][0], "Common")
+    await groups.groups.memberships.join(common, "common")
+    direct = await groups.groups.directs.open(people[4][1], people[5][1])
+    snapshots, store = snapshots_of(world)
+    ids = [user_id for _, user_id in people]
+    first = await snapshots.read_sessions([*ids, 4242, ids[0]])
+    assert list(first) == ids
+    assert [first[one].user.username for one in ids] == [f"user{number}" for number in range(6)]
+    assert [len(first[one].memberships) for one in ids] == [2, 2, 1, 0, 0, 0]
+    assert [[view.channel for view in first[one].directs] for one in ids] == [[]] * 4 + [[direct]] * 2
+    assert store.reads["list_memberships"] <= 2, "one for all, one for the user that there is not"
+    store.reads.clear()
+    assert await snapshots.read_sessions(ids) == first
+    assert store.reads == {"list_directs": 1}
+
+
+async def test_a_cached_body_has_fresh_heads_and_is_used_only_while_nothing_changed(
+    world: World, groups: Replica
+) -> None:
+    """The body is the cache's, the heads of its channels are the store's; after a change it is read anew."""
+    token, ann = await groups.register("ann")
+    _, bob = await groups.register("bob")
+    group, channel = await groups.create_group(token, "Room")
+    snapshots, store = snapshots_of(world)
+    before = (await snapshots.read_groups((group,)))[group]
+    await world.streams.raise_heads([Head(channel_stream(channel), seq=7, last_id=70, tail=1)])
+    store.reads.clear()
+    cached = (await snapshots.read_groups((group,)))[group]
+    assert not store.reads
+    assert [(view.last_seq, view.last_message_id) for view in cached.channels] == [(7, 70)]
+    assert (cached.seq, cached.members) == (before.seq, before.members)
+    await groups.groups.memberships.join(bob, "room")
+    after = (await snapshots.read_groups((group,)))[group]
+    assert (after.seq, after.member_count, len(after.members)) == (2, 2, 2)
+    assert store.reads["count_members"] == 1
+    assert {member.user.id for member in after.members} == {ann, bob}
+
+
+async def test_a_body_holds_what_its_seq_says_and_no_more(world: World, groups: Replica) -> None:
+    """What is changed while it is read is found out and read again, and the cache never gets it wrong (rule 8)."""
+    token, _ = await groups.register("ann")
+    _, bob = await groups.register("bob")
+    group, _ = await groups.create_group(token, "Room")
+    snapshots, store = snapshots_of(world)
+    for seq in (2, 4, 6):
+        store.meanwhile = lambda: groups.groups.memberships.join(bob, "room")
+        joined = (await snapshots.read_groups((group,)))[group]
+        assert store.meanwhile is None
+        assert (joined.seq, joined.member_count) == (seq, 2)
+        assert (await snapshots.read_groups((group,)))[group] == joined
+        await groups.groups.memberships.leave(bob, group)
+
+
+def test_an_answer_is_bounded() -> None:
+    """As many views as fit, at least one; the ids of the others are told."""
+    large = "x" * (ANSWER_BYTES // 2)
+    told = told_of({1: "small", 2: large, 3: large, 4: "small"})
+    assert (len(told.views), told.left) == (2, (3, 4))
+    assert told_of({1: 3 * large, 2: "small"}).left == (2,)
+    assert told_of({}).left == ()
