@@ -17,7 +17,7 @@ from pamqp.commands import Basic
 
 from shared.amqp_link import Link, serve_until, translated
 from shared.amqp_subscription import AmqpSubscription
-from shared.bus import BusUnavailable, CallTimeout, Delivery, Subscription
+from shared.bus import BusUnavailable, CallTimeout, Delivery, Subscription, Unroutable
 from shared.topology import Binding, Exchange, Queue
 
 _REPLY_TO = "amq.rabbitmq.reply-to"  # RabbitMQ's direct reply-to: no queue, answers come on the asking channel
@@ -49,11 +49,19 @@ class AmqpBus:
 
     async def publish(self, exchange: Exchange, keys: Sequence[str], body: bytes, *, mandatory: bool = False) -> None:
         """See `shared.bus.Bus`."""
-        properties = Basic.Properties(
-            delivery_mode=2 if exchange.persistent else 1,
-            headers={"CC": list(keys[1:])} if len(keys) > 1 else None,
+        if len(exchange.parts) == 1:
+            await self._publish_part(exchange, keys, body, mandatory=mandatory)
+            return
+        parts = exchange.keys_by_part(keys)
+        outcomes = await asyncio.gather(
+            *(self._publish_part(part, its, body, mandatory=mandatory) for part, its in parts.items()),
+            return_exceptions=True,
         )
-        await self._publish(exchange, keys[0], body, properties, mandatory=mandatory)
+        failures = [outcome for outcome in outcomes if outcome is not None]
+        for failure in failures:
+            # Somebody got it if any part had a queue for it.
+            if not isinstance(failure, Unroutable) or len(failures) == len(parts):
+                raise failure
 
     @asynccontextmanager
     async def subscribe(
@@ -113,6 +121,13 @@ class AmqpBus:
             for answer in self._calls.values():
                 if not answer.done():
                     answer.set_result(None)
+
+    async def _publish_part(self, exchange: Exchange, keys: Sequence[str], body: bytes, *, mandatory: bool) -> None:
+        properties = Basic.Properties(
+            delivery_mode=2 if exchange.persistent else 1,
+            headers={"CC": list(keys[1:])} if len(keys) > 1 else None,
+        )
+        await self._publish(exchange, keys[0], body, properties, mandatory=mandatory)
 
     async def _publish(
         self, exchange: Exchange, key: str, body: bytes, properties: Basic.Properties, *, mandatory: bool

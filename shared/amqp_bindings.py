@@ -35,7 +35,7 @@ class QueueBindings:
     """Wanted bindings, and the loop that puts them in force."""
 
     def __init__(self, bindings: Iterable[Binding]) -> None:
-        self._wanted = dict.fromkeys(bindings)
+        self._wanted = dict.fromkeys(map(_at_broker, bindings))
         self._in_force: set[Binding] = set()
         self._changed: dict[Binding, None] = {}
         self._waiters: list[asyncio.Future[bool]] = []
@@ -48,7 +48,7 @@ class QueueBindings:
         Raises `BusUnavailable` if the channel is lost meanwhile or none comes in `timeout_s`; it is kept then,
         for the next channel.
         """
-        for binding in bindings:
+        for binding in map(_at_broker, bindings):
             if wanted:
                 self._wanted[binding] = None
             else:
@@ -123,6 +123,10 @@ class QueueBindings:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(done)
+
+
+def _at_broker(binding: Binding) -> Binding:
+    return Binding(binding.exchange.part_of(binding.key), binding.key)
 
 
 async def _ask(channel: Channel, frames: Sequence[Frame], *, answers: int) -> None:

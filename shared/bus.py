@@ -84,7 +84,7 @@ class Bus(Protocol):
         """Whether the bus is up at this moment, for readiness."""
 
     async def publish(self, exchange: Exchange, keys: Sequence[str], body: bytes, *, mandatory: bool = False) -> None:
-        """Publish once under one or more keys; a queue bound to several gets one copy.
+        """Publish once under one or more keys; a queue bound to several gets one copy, or one per part of the exchange.
 
         Returns when the broker took responsibility (confirm). Publishes of one task arrive in order.
         Raises `BusUnavailable` (unknown), `Unroutable` (only if mandatory).

@@ -132,7 +132,9 @@ async def open_parts(
             node=name,
             now=now,
             metrics=Metrics(),
-            topology=Topology(settings.bus.prefix, settings.bus.shards, settings.bus.user_slots),
+            topology=Topology(
+                settings.bus.prefix, settings.bus.shards, settings.bus.user_slots, settings.bus.exchange_partitions
+            ),
             bus=bus,
             cache=MemoryCache() if redis is None else RedisCache(redis, settings.bus.prefix),
             redis=redis,

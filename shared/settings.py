@@ -63,6 +63,7 @@ class BusSettings(BaseModel, frozen=True):
     prefix: str = Field("starling", description="first part of every exchange and queue name")
     shards: int = Field(16, ge=1, le=256, description="shards of the log; fixed at first start")
     user_slots: int = Field(0, ge=0, le=65536, description="routing keys for users; 0: one key per user")
+    exchange_partitions: int = Field(1, ge=1, le=64, description="exchanges that events are divided over")
 
 
 class CacheSettings(BaseModel, frozen=True):

@@ -5,8 +5,10 @@ exclusive or durable queues, no global QoS, no mirrored queues. `shared.bus` say
 these values, `shared.amqp` declares them.
 """
 
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from shared.core.ids import stable_hash
@@ -14,11 +16,38 @@ from shared.core.ids import stable_hash
 
 @dataclass(frozen=True)
 class Exchange:
-    """A durable exchange. `persistent`: what is published to it survives a restart of the broker."""
+    """A durable exchange. `persistent`: what is published to it survives a restart of the broker.
+
+    `partitions`: at the broker it is so many direct exchanges, and each key belongs to one of them. A publish under
+    keys of several is one in each, so a queue may get as many copies.
+    """
 
     name: str
     kind: Literal["direct", "fanout"] = "direct"
     persistent: bool = False
+    partitions: int = 1
+
+    def __post_init__(self) -> None:
+        if self.partitions > 1 and self.kind != "direct":
+            raise ValueError(f"exchange {self.name}: only keys of a direct exchange can be divided")
+
+    @cached_property
+    def parts(self) -> tuple["Exchange", ...]:
+        """The exchanges that there are at the broker."""
+        if self.partitions == 1:
+            return (self,)
+        return tuple(replace(self, name=f"{self.name}.{number}", partitions=1) for number in range(self.partitions))
+
+    def part_of(self, key: str) -> "Exchange":
+        """Return the exchange at the broker that a key belongs to."""
+        return self.parts[zlib.crc32(key.encode()) % self.partitions]
+
+    def keys_by_part(self, keys: Sequence[str]) -> dict["Exchange", list[str]]:
+        """Return the keys by the exchange that each belongs to, in their order."""
+        found: dict[Exchange, list[str]] = {}
+        for key in keys:
+            found.setdefault(self.part_of(key), []).append(key)
+        return found
 
 
 @dataclass(frozen=True)
@@ -59,6 +88,7 @@ class Topology:
     prefix: str = "starling"
     shards: int = 16
     user_slots: int = 0
+    exchange_partitions: int = 1
     node_queue_bytes: int = 64 * 1024 * 1024
     events: Exchange = field(init=False)
     log: Exchange = field(init=False)
@@ -67,7 +97,7 @@ class Topology:
 
     def __post_init__(self) -> None:
         for exchange in (
-            Exchange("events"),
+            Exchange("events", partitions=self.exchange_partitions),
             # Commands are acknowledged to nobody before they are stored, but a sender's deadline outlives a restart.
             Exchange("log", persistent=True),
             Exchange("rpc"),

@@ -154,6 +154,6 @@ async def forget_topology(url: str, topology: Topology, services: Iterable[str] 
     channel = await connection.channel()
     for queue in (*map(topology.log_queue, range(topology.shards)), *map(topology.rpc_queue, services)):
         await channel.queue_delete(queue.name)
-    for exchange in (topology.events, topology.log, topology.rpc, topology.invalidate):
+    for exchange in (*topology.events.parts, topology.log, topology.rpc, topology.invalidate):
         await channel.exchange_delete(exchange.name)
     await connection.close()

@@ -137,6 +137,32 @@ async def test_a_queue_gets_one_copy_of_a_publish(world: World) -> None:
         assert bodies_of(await take_count(second, 2)) == [b"both", b"last"]
 
 
+async def test_an_exchange_in_partitions_is_one_to_who_uses_it(broker: str) -> None:
+    """Each key has its part: bound and published there; keys of several parts are at most a copy for each part."""
+    topology = Topology(f"test-{uuid.uuid4().hex[:12]}", shards=1, exchange_partitions=4)
+    keys = [topology.group_key(group_id) for group_id in range(20)]
+    bindings = [Binding(topology.events, key) for key in keys]
+    async with AsyncExitStack() as stack:
+        bus: Bus = await stack.enter_async_context(open_amqp_bus(broker)) if broker else MemoryBus()
+        if broker:
+            stack.push_async_callback(forget_topology, broker, topology)
+        subscription = await stack.enter_async_context(bus.subscribe(topology.node_queue("a"), bindings[:1]))
+        await subscription.bind(bindings[1:])
+        for key in keys:
+            await bus.publish(topology.events, (key,), key.encode(), mandatory=True)
+        assert bodies_of(await take_count(subscription, 20)) == [key.encode() for key in keys]
+        await bus.publish(topology.events, keys, b"all", mandatory=True)
+        await bus.publish(topology.events, keys[-1:], b"last", mandatory=True)
+        taken = bodies_of(await take_count(subscription, 2))
+        while b"last" not in taken:
+            taken += bodies_of(await take_count(subscription, 1))
+        assert 1 <= taken.count(b"all") <= len(topology.events.parts) == 4
+        await subscription.unbind(bindings[1:])
+        await bus.publish(topology.events, keys, b"one part is enough", mandatory=True)
+        with pytest.raises(Unroutable):
+            await bus.publish(topology.events, keys[1:], b"none", mandatory=True)
+
+
 async def test_a_fanout_reaches_every_process(world: World) -> None:
     """An invalidation comes to each process, whatever its key."""
     bindings = (Binding(world.topology.invalidate),)

@@ -70,6 +70,22 @@ def test_only_the_log_is_durable() -> None:
     assert topology.events == Exchange("starling.events")
 
 
+def test_each_key_has_its_part_of_the_exchange() -> None:
+    """By CRC-32 of the key, the same in every process; one part is the exchange itself."""
+    assert Topology().events.parts == (Exchange("starling.events"),)
+    events = Topology(exchange_partitions=4).events
+    names = [part.name for part in events.parts]
+    assert names == [f"starling.events.{number}" for number in range(4)]
+    assert [events.part_of(key).name for key in ("g.1", "u.17", "n.a")] == [names[number] for number in (1, 1, 2)]
+    keys = [f"g.{number}" for number in range(9)]
+    by_part = events.keys_by_part(keys)
+    assert sorted(key for its in by_part.values() for key in its) == keys
+    assert all(events.part_of(key) == part for part, its in by_part.items() for key in its)
+    assert all(part.kind == "direct" for part in by_part)
+    with pytest.raises(ValueError, match="direct"):
+        Exchange("e", kind="fanout", partitions=2)
+
+
 def test_a_queue_that_cannot_be_is_refused() -> None:
     """Arguments that contradict each other are our own mistake, and found at once."""
     with pytest.raises(ValueError, match="exclusive"):
