@@ -164,10 +164,21 @@ def _resolver(address: str) -> Iterator[str]:
 
 def _upstreams(door: FrontDoor) -> Iterator[str]:
     resolve = " resolve" if door.resolver else ""
+    steered = {(route.service, route.by) for route in ROUTES if route.by}
     for service in SERVICES:
-        servers = (f"server {address} max_fails=3 fail_timeout=2s{resolve};" for address in door.upstreams[service])
+        addresses = door.upstreams[service]
+        servers = [f"server {address} max_fails=3 fail_timeout=2s{resolve};" for address in addresses]
         own = [f"zone {service} 256k;", "least_conn;", *servers, "keepalive 64;", "keepalive_timeout 60s;"]
         yield from _block(f"upstream {service}", own)
+        for by in (by for its, by in steered if its == service):
+            # Consistent hashing takes all addresses of one name for one server, and gives them turns.
+            method = f"hash ${by} consistent;" if len(addresses) > 1 else f"hash ${by};"
+            name = _upstream_of(service, by)
+            yield from _block(f"upstream {name}", [f"zone {name} 256k;", method, *servers])
+
+
+def _upstream_of(service: str, by: str) -> str:
+    return f"{service}_by_{by}" if by else service
 
 
 def _readiness() -> Iterator[str]:
@@ -194,7 +205,7 @@ def _readiness() -> Iterator[str]:
 
 
 def _route(route: Route) -> Iterator[str]:
-    lines = [f"proxy_pass http://{route.service};"]
+    lines = [f"proxy_pass http://{_upstream_of(route.service, route.by)};"]
     if route.long:
         lines += [
             "proxy_set_header Upgrade $http_upgrade;",

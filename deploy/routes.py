@@ -29,10 +29,13 @@ class Route(NamedTuple):
     service: str
     long: bool = False
     """Connections stay open for hours (WebSocket)."""
+    by: str = ""
+    """A named group of the pattern: paths with the same there go to the same process while it lives."""
 
 
 ROUTES: Final = (
     Route(r"^/gateway/?$", "gateway", long=True),
+    Route(r"^/gateway/s/(?P<slot>[0-9]{1,5})/?$", "gateway", long=True, by="slot"),
     Route(r"^/api/v10/gateway(/|$)", "gateway"),
     Route(r"^/api/v10/channels/[^/]+/typing$", "gateway"),
     Route(r"^/api/v10/channels/[^/]+/(messages|events|pins)(/|$)", "history"),

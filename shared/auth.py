@@ -13,7 +13,7 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Final
 
-from fastapi import Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
 from shared.core.errors import Unauthorized
@@ -78,5 +78,15 @@ async def require_user(request: Request, token: Annotated[str | None, Security(_
     return tokens.verify(token or "")
 
 
+async def find_user(request: Request) -> int:
+    """Return the caller's user id, 0 without a token of ours. A dependency, for what is not kept from anyone."""
+    try:
+        return await require_user(request, request.headers.get("Authorization"))
+    except Unauthorized:
+        return 0
+
+
 Caller = Annotated[int, Security(require_user)]
 """A route's parameter: the id of the user who calls."""
+MaybeCaller = Annotated[int, Depends(find_user)]
+"""A route's parameter: the id of the user who calls, 0 if that is not told."""

@@ -153,9 +153,14 @@ class Topology:
         """Return the key that reaches the nodes with sessions of a group's members."""
         return f"g.{group_id}"
 
+    def user_slot(self, user_id: int) -> int | None:
+        """Return the slot whose key a user shares with others; None if each user has a key of its own."""
+        return stable_hash(user_id) % self.user_slots if self.user_slots else None
+
     def user_key(self, user_id: int) -> str:
         """Return the key that reaches the nodes with sessions of a user (or of the user's slot)."""
-        return f"u.{stable_hash(user_id) % self.user_slots if self.user_slots else user_id}"
+        slot = self.user_slot(user_id)
+        return f"u.{user_id if slot is None else slot}"
 
     def keys_of(self, group_id: int, to: Iterable[int]) -> tuple[str, ...]:
         """Return the routing keys of an event."""

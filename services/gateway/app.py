@@ -18,6 +18,7 @@ from services.gateway.connection import Connection
 from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
 from services.gateway.core.session import SessionRules
+from services.gateway.core.steering import gateway_url
 from services.gateway.delivery import Delivery
 from services.gateway.fanout import Fanout, Recipient
 from services.gateway.flushing import Flusher
@@ -62,11 +63,11 @@ class Gateway:
         lag: LoopLag,
         reporting: Reporting,
         *,
-        url: str,
+        url_of: Callable[[int], str],
         compare_interval_s: float,
     ) -> None:
         self.node = node
-        self.url = url
+        self.url_of = url_of
         self.comparing = comparing
         self._compare_interval_s = compare_interval_s
         self._delivery = delivery
@@ -134,7 +135,10 @@ def assemble(
         frames_per_minute=limits.frames_per_minute if limits.enabled else 0,
         content_characters=limits.content_characters,
     )
-    url = f"{settings.http.front_door.replace('http', 'ws', 1)}/gateway"
+
+    def url_of(user_id: int) -> str:
+        return gateway_url(settings.http.front_door, topology.user_slot(user_id) if user_id else None)
+
     hub: Hub[Recipient] = Hub()
     flusher = Flusher(clock)
     fanout = Fanout(flusher)
@@ -169,7 +173,7 @@ def assemble(
         tokens=tokens,
         supervisor=supervisor,
         metrics=metrics,
-        gateway_url=url,
+        url_of=url_of,
         limits_connections=limits.enabled,
         clock=clock,
     )
@@ -191,7 +195,7 @@ def assemble(
         commands,
         LoopLag(metrics, clock),
         Reporting(bus, topology, lambda: Decoded(delivery.events, hub.foreign)),
-        url=url,
+        url_of=url_of,
         compare_interval_s=ours.compare_interval.total_seconds(),
     )
 

@@ -21,6 +21,7 @@ from services.gateway.compressing import Compressor
 from services.gateway.core.frames import MAX_FRAME_BYTES, CloseCode, hello
 from services.gateway.core.limits import Unread
 from services.gateway.core.session import Action, Close, Session, SessionRules
+from services.gateway.core.steering import is_gateway
 from services.gateway.core.websocket import (
     ABNORMAL,
     Failure,
@@ -34,7 +35,6 @@ from services.gateway.core.websocket import (
 )
 from services.gateway.fanout import Fanout
 
-PATHS: Final = ("/gateway", "/gateway/")
 VERSIONS: Final = ("10", "9", "8")
 
 _FRAGMENTS: Final = 64
@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
         asked = parse_qs(query, max_num_fields=20) if query.count("&") < 20 else {}
         if request is None:
             response = shaking.reject(400, "The request is malformed or too large.\n")
-        elif path not in PATHS:
+        elif not is_gateway(path):
             response = shaking.reject(404, "There is no WebSocket here, only at /gateway.\n")
         elif asked.get("encoding", ["json"])[-1] != "json":
             response = shaking.reject(400, "The encoding must be json.\n")

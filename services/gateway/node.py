@@ -58,7 +58,7 @@ class Node:
         tokens: Tokens,
         supervisor: Supervisor,
         metrics: Metrics,
-        gateway_url: str,
+        url_of: Callable[[int], str],
         limits_connections: bool,
         clock: Callable[[], float],
     ) -> None:
@@ -78,7 +78,7 @@ class Node:
         self._registrar = registrar
         self._tokens = tokens
         self._supervisor = supervisor
-        self._gateway_url = gateway_url
+        self._url_of = url_of
         self._connections: set[Connection] = set()
         self._all_gone = asyncio.Event()
         self._all_gone.set()
@@ -184,7 +184,7 @@ class Node:
             hub.roster.channels,
             hub.roster.directs.get(user_id, ()),
             session_id=connection.session_id,
-            resume_url=self._gateway_url,
+            resume_url=self._url_of(user_id),
             shard=identify.shard,
         ):
             self.fanout.dispatch(t, d, (connection,))

@@ -10,7 +10,7 @@ from typing import Annotated, Protocol
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from shared.auth import Caller
+from shared.auth import Caller, MaybeCaller
 
 _DAY_MS = 24 * 3600 * 1000
 _STARTS = 1000
@@ -19,9 +19,8 @@ _STARTS = 1000
 class Where(Protocol):
     """What the routes need of the service."""
 
-    @property
-    def url(self) -> str:
-        """The WebSocket's URL as clients see it."""
+    def url_of(self, user_id: int, /) -> str:
+        """Return the WebSocket's URL for a user, 0 for anyone."""
 
 
 def _where(request: Request) -> Where:
@@ -58,16 +57,16 @@ router = APIRouter(prefix="/api/v10", tags=["gateway"])
 
 
 @router.get("/gateway", summary="Where to connect")
-async def get_gateway(where: Found) -> GatewayUrl:
-    """Return the gateway's URL. Needs no token."""
-    return GatewayUrl(url=where.url)
+async def get_gateway(where: Found, user_id: MaybeCaller) -> GatewayUrl:
+    """Return the gateway's URL. Needs no token; with one the URL may be better for that user."""
+    return GatewayUrl(url=where.url_of(user_id))
 
 
 @router.get("/gateway/bot", summary="Where a bot connects")
-async def get_gateway_bot(where: Found, _: Caller) -> BotGateway:
+async def get_gateway_bot(where: Found, user_id: Caller) -> BotGateway:
     """Return the gateway's URL and how many connections to make."""
     return BotGateway(
-        url=where.url,
+        url=where.url_of(user_id),
         shards=1,
         session_start_limit=SessionStartLimit(
             total=_STARTS, remaining=_STARTS, reset_after=_DAY_MS, max_concurrency=_STARTS

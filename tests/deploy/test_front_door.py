@@ -17,7 +17,7 @@ from deploy.front_door import FILES, FOLDER, main, render
 from deploy.local.process import free_port
 from deploy.routes import ALIVE, HIDDEN, READY, SERVICES, service_of
 from services.gateway.app import router as gateway_router
-from services.gateway.connection import PATHS
+from services.gateway.core.steering import gateway_url, is_gateway
 from services.groups.app import router as groups_router
 from services.history.app import router as history_router
 from tests.deploy.world import DEADLINE_S, World, open_world, require_nginx
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.servers
 
 ROUTERS = {"gateway": gateway_router, "groups": groups_router, "history": history_router}
 ID = "175928847299117063"
+PATHS = ("/gateway", "/gateway/", "/gateway/s/0", "/gateway/s/65535/")
 
 PLANNED = [
     ("gateway", f"/api/v10/channels/{ID}/typing"),
@@ -85,6 +86,7 @@ async def test_paths_of_the_design_reach_their_owner_as_they_were_sent(world: Wo
 async def test_a_websocket_is_carried_both_ways_to_a_gateway(world: World) -> None:
     """Each path at which the gateway takes WebSockets gets the upgrade through, then each byte at once."""
     for path in PATHS:
+        assert is_gateway(path)
         async with asyncio.timeout(DEADLINE_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
             writer.write(
@@ -97,6 +99,49 @@ async def test_a_websocket_is_carried_both_ways_to_a_gateway(world: World) -> No
                 assert await reader.readexactly(len(said)) == said
             writer.close()
     assert world.services["gateway"][0].seen == [f"GET {path}?v=10&encoding=json" for path in PATHS]
+
+
+async def upgraded(world: World, path: str) -> None:
+    """Ask for a WebSocket, and leave when it is there."""
+    async with asyncio.timeout(DEADLINE_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        head = f"GET {path}?v=10 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        writer.write(head.encode())
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
+async def test_a_slot_meets_one_gateway_while_that_lives(tmp_path: Path) -> None:
+    """Slots are spread over the gateways; each stays where it is, goes elsewhere when that breaks, and comes back.
+
+    Others' slots stay where they are, whatever form of the path a client asks for.
+    """
+    async with open_world(tmp_path, replicas=3) as world:
+        gateways = world.services["gateway"]
+
+        async def owners() -> dict[int, int]:
+            found = {}
+            for slot in range(24):
+                for one in gateways:
+                    one.seen.clear()
+                path = gateway_url("", slot)
+                for asked in (path, f"{path}/"):
+                    await upgraded(world, asked)
+                found[slot] = next(one.port for one in gateways if one.seen and not one.breaks)
+                assert sum(len(one.seen) for one in gateways if not one.breaks) == 2
+                assert len([one for one in gateways if one.seen and not one.breaks]) == 1
+            return found
+
+        before = await owners()
+        assert set(before.values()) == {one.port for one in gateways}
+        gateways[0].breaks = True
+        without = await owners()
+        assert gateways[0].port not in without.values()
+        assert all(without[slot] == port for slot, port in before.items() if port != gateways[0].port)
+        gateways[0].breaks = False
+        async with asyncio.timeout(DEADLINE_S):
+            while await owners() != before:
+                await asyncio.sleep(0.2)
 
 
 async def test_metrics_stay_inside(world: World) -> None:
