@@ -67,7 +67,8 @@ class Life:
         self.pass_over(0)
         if is_older:
             for positions, _ in self.checkpoints.values():
-                positions[stream] = min(positions.get(stream, seq), seq)
+                if stream in positions:
+                    positions[stream] = min(positions[stream], seq)
             self.checkpoint("stored", always=True)  # see `begin`: before it nobody can know
 
     def end(self, stream: str) -> None:
