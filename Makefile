@@ -15,12 +15,13 @@ IN_FLIGHT ?= 1
 GATEWAYS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
+BENCH_ARGS ?=
 
 RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart replay test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart replay bench-gateway bench-failover test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -39,6 +40,12 @@ cluster-restart: $(RUN)/.installed ## Restart one process of the cluster on DATA
 replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
 	@exec $(RUN)/bin/python -m deploy.replay --url "$(URL)" --speed "$(SPEED)" --in-flight "$(IN_FLIGHT)" \
 	  --gateways "$(GATEWAYS)" $(LOG)
+
+bench-gateway: $(RUN)/.installed cluster-servers ## Measure the gateway beside send(), ws, Socket.IO, FastAPI: BENCH_ARGS="--most 10000"
+	@exec $(RUN)/bin/python -m tests.bench.gateway $(BENCH_ARGS)
+
+bench-failover: $(RUN)/.installed cluster-servers ## Kill a gateway with 5000 sessions, see who is back when: BENCH_ARGS="--sessions 5000"
+	@exec $(RUN)/bin/python -m tests.bench.failover $(BENCH_ARGS)
 
 test: check servers ## Run the checks and all tests, on real RabbitMQ, Redis and MongoDB wire
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)

@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench-gateway` and `make bench-failover`. What they found: docs/benchmarks.md."""

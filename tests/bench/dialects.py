@@ -1,0 +1,82 @@
+"""How a client speaks to each server of the comparison: what it says to be in the room, and how it sends a message.
+
+Pure. A conversation is a generator: it yields bytes to send (`b""`: none) and is sent each message that comes; where
+it ends the client is in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Final
+
+from tests.bench.frames import text_of, upgrade_of
+
+Conversation = Generator[bytes, bytes, None]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One server's manners. `join(token)` is the conversation; `say(payload_bytes)` is one message.
+
+    `say`: the bytes by which a client has one message sent to all, so that each gets a frame of about so many bytes.
+    `has_head`: the first that comes is the head of an HTTP response.
+    """
+
+    join: Callable[[str], Conversation]
+    say: Callable[[int], bytes]
+    has_head: bool = True
+
+
+class Refused(Exception):
+    """The server said something else than what lets a client in."""
+
+
+def _require(message: bytes, beginning: bytes) -> None:
+    if not message.startswith(beginning):
+        raise Refused(message[:200].decode(errors="replace"))
+
+
+def _join_raw(_: str) -> Conversation:
+    _require((yield b""), b"")
+
+
+def _join_plain(_: str) -> Conversation:
+    _require((yield upgrade_of("/")), b"HTTP/1.1 101")
+    _require((yield b""), b"joined")
+
+
+def _join_socket_io(_: str) -> Conversation:
+    _require((yield upgrade_of("/socket.io/?EIO=4&transport=websocket")), b"HTTP/1.1 101")
+    _require((yield b""), b"0{")
+    _require((yield text_of(b"40")), b"40{")
+    _require((yield b""), b'42["joined"')
+
+
+def join_starling(token: str) -> Conversation:
+    """Identify, up to READY."""
+    _require((yield upgrade_of("/gateway?v=10&encoding=json")), b"HTTP/1.1 101")
+    _require((yield b""), b'{"op":10,')
+    identify = json.dumps({"op": 2, "d": {"token": token, "intents": 1 << 9, "properties": {}}}).encode()
+    _require((yield text_of(identify)), b'{"t":"READY"')
+
+
+def say_starling(channel_id: int, overhead: int) -> Callable[[int], bytes]:
+    """Return `say` for a channel, where a dispatch is `overhead` bytes longer than the content in it."""
+
+    def say(payload_bytes: int) -> bytes:
+        content = "x" * (payload_bytes - overhead)
+        return text_of(json.dumps({"op": 100, "d": {"channel_id": str(channel_id), "content": content}}).encode())
+
+    return say
+
+
+def _say_socket_io(payload_bytes: int) -> bytes:
+    empty = len(b'42["message",""]')
+    return text_of(b'42["message","%s"]' % (b"x" * (payload_bytes - empty)))
+
+
+RAW: Final = Dialect(_join_raw, lambda _: b"x", has_head=False)
+PLAIN: Final = Dialect(_join_plain, lambda payload_bytes: text_of(b"x" * payload_bytes))
+SOCKET_IO: Final = Dialect(_join_socket_io, _say_socket_io)

@@ -1,0 +1,285 @@
+"""`make bench-gateway`: the gateway's connections beside a raw `send()`, Node's and FastAPI's, in one run.
+
+`python -m tests.bench.gateway --json .bench/gateway.json`. Each server runs alone, one after the other, and goes
+through the same: idle sessions (memory), messages to a room (processor time per delivery), joins. Processor time is
+the server process's own, so the load generator's and, with Starling, the broker's and the database's are not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from deploy.local.process import NotInstalled, StartFailed
+from services.gateway.core.frames import encode_dispatch
+from shared.auth import Tokens
+from shared.clock import now_ms
+from shared.core.events import MessageCreated
+from shared.core.stream import Event, Record, channel_stream
+from shared.core.wire import dispatch_of
+from tests.bench.crowd import Crowd, CrowdFailed
+from tests.bench.dialects import Dialect, join_starling, say_starling
+from tests.bench.process import cpu_s, resident_bytes, wait_quiet
+from tests.bench.seeding import Seeded, seed
+from tests.bench.servers import Server, open_fastapi, open_limit, open_socket_io, open_ws
+from tests.bench.starling import open_cluster
+from tests.bench.table import LIMIT, OURS, PEER, Promise, Row, table_of, verdicts_of
+
+PAYLOAD_BYTES: Final = 640
+"""What one message of about 80 characters is as a dispatch of ours; everybody's frames are as long."""
+AT_ONCE: Final = 8
+"""Messages sent in one write, for the row that joins writes."""
+LINGER_S: Final = 30
+"""How long a node follows a user without sessions, which is the default."""
+_WARM_UP: Final = 50
+_JOIN_S: Final = 300.0
+_DELIVER_S: Final = 60.0
+_REPEATS: Final = 3
+
+ROWS: Final = (
+    Row("idle_some", "KB per idle session, {some}"),
+    Row("idle_most", "KB per idle session, {most}", Promise(0.75, PEER), Promise(7.0)),
+    Row("cpu_one", "CPU us per delivery, one message", Promise(1.5, LIMIT), Promise(1.3, LIMIT)),
+    Row("cpu_many", "CPU us per delivery, {at_once} at once", aim=Promise(0.5, LIMIT)),
+    Row("rate_one", "deliveries/s, one message", digits=0),
+    Row("rate_many", "deliveries/s, {at_once} at once", digits=0),
+    Row("joins_first", "joins/s, never seen", digits=0),
+    Row("joins_again", "joins/s, left just now", digits=0),
+    Row("joins", "joins/s, warm", Promise(0.5, PEER, at_least=True), Promise(1.0, PEER, at_least=True), digits=0),
+    Row("cpu_join", "CPU us per join, warm", digits=0),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of all. `some`: sessions in the room; `most`: for memory; `messages`: of each measurement."""
+
+    some: int
+    most: int
+    messages: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A server to be measured, and who comes to it: `tokens` for `most` sessions, those of the room first.
+
+    `linger_s`: how long it remembers who has left. `behind`: what else works for it, processes by name.
+    """
+
+    server: Server
+    tokens: Sequence[str]
+    linger_s: float = 0.0
+    behind: Mapping[str, int] = field(default_factory=dict)
+
+
+def measure(subject: Subject, plan: Plan) -> dict[str, float]:
+    """Take one server through everything; return its figures by row. Raises `CrowdFailed`."""
+    server = subject.server
+    crowd = Crowd(server.port, server.dialect, PAYLOAD_BYTES)
+    figures: dict[str, float] = {}
+    own_before, deliveries_before = time.process_time(), 0
+    try:
+        crowd.join(subject.tokens[:_WARM_UP], _JOIN_S)
+        crowd.leave(_WARM_UP, _JOIN_S)
+        _rest(server, subject.linger_s)
+
+        empty = _memory(server)
+        room, others = subject.tokens[: plan.some], subject.tokens[plan.some : plan.most]
+        figures["joins_first"] = len(room) / crowd.join(room, _JOIN_S)
+        figures["idle_some"] = (_memory(server) - empty) / len(room) / 1024
+        say(f"  {len(room)} are in: {figures['idle_some']:.1f} KB each, {figures['joins_first']:.0f} joins/s")
+        crowd.join(others, _JOIN_S)
+        figures["idle_most"] = (_memory(server) - empty) / plan.most / 1024
+        say(f"  {plan.most} are in: {figures['idle_most']:.1f} KB each")
+        crowd.leave(len(others), _JOIN_S)
+        _rest(server)
+
+        own_before, deliveries_before = time.process_time(), crowd.deliveries
+        for name, at_once in (("one", 1), ("many", AT_ONCE)):
+            cpu_us, rate = _fan_out(crowd, server, len(room), plan.messages, at_once)
+            figures |= {f"cpu_{name}": cpu_us, f"rate_{name}": rate}
+            say(f"  {at_once} at once: {cpu_us:.2f} us per delivery, {rate:.0f} deliveries/s")
+        own_us = (time.process_time() - own_before) / (crowd.deliveries - deliveries_before) * 1e6
+        figures["generator_us"] = own_us
+
+        # The first stays, so that the room stays known.
+        crowd.leave(len(room) - 1, _JOIN_S)
+        if subject.linger_s:
+            figures["joins_again"] = (len(room) - 1) / crowd.join(room[1:], _JOIN_S)
+            crowd.leave(len(room) - 1, _JOIN_S)
+            say(f"  {figures['joins_again']:.0f} joins/s at once again; waiting until the node has forgotten them")
+            time.sleep(subject.linger_s + 4)
+        _rest(server)
+        figures |= _warm_joins(crowd, subject, room[1:])
+        if crowd.refusals:
+            say(f"  {crowd.refusals} joins were refused and tried again")
+        figures["refusals"] = crowd.refusals
+    finally:
+        crowd.close()
+    return figures
+
+
+def _warm_joins(crowd: Crowd, subject: Subject, tokens: Sequence[str]) -> dict[str, float]:
+    """Let them join; return the rate, and what it cost the server and each process behind it."""
+    pids = {"join": subject.server.pid, **{f"join_{name}": pid for name, pid in subject.behind.items()}}
+    before = {name: cpu_s(pid) for name, pid in pids.items()}
+    figures = {"joins": len(tokens) / crowd.join(tokens, _JOIN_S)}
+    figures |= {f"cpu_{name}": (cpu_s(pid) - before[name]) / len(tokens) * 1e6 for name, pid in pids.items()}
+    shares = ", ".join(f"{name.removeprefix('cpu_')} {us:.0f}" for name, us in figures.items() if name != "joins")
+    say(f"  {figures['joins']:.0f} joins/s, warm; CPU us each: {shares}")
+    return figures
+
+
+def _rest(server: Server, seconds: float = 0.0) -> None:
+    time.sleep(min(seconds, 1.0))
+    wait_quiet(server.pid)
+
+
+def _memory(server: Server) -> int:
+    wait_quiet(server.pid)
+    server.collect()
+    return resident_bytes(server.pid)
+
+
+def _fan_out(crowd: Crowd, server: Server, room: int, messages: int, at_once: int) -> tuple[float, float]:
+    """Send messages to the room, `at_once` in one write, the next when all have come; the median of some repeats."""
+    cpus, rates = [], []
+    for _ in range(_REPEATS):
+        rounds = max(1, messages // at_once)
+        before, begun = cpu_s(server.pid), time.perf_counter()
+        for _ in range(rounds):
+            crowd.say(PAYLOAD_BYTES, at_once)
+            crowd.wait_deliveries(crowd.deliveries + at_once * room, _DELIVER_S)
+        deliveries = rounds * at_once * room
+        rates.append(deliveries / (time.perf_counter() - begun))
+        cpus.append((cpu_s(server.pid) - before) / deliveries * 1e6)
+    return statistics.median(cpus), statistics.median(rates)
+
+
+@contextmanager
+def open_starling(folder: Path, plan: Plan) -> Iterator[Subject]:
+    """Run a cluster with one gateway node, whose process is measured; its people are seeded into the database."""
+    with open_cluster(folder, gateways=1) as cluster:
+        say("  the cluster is up; storing its people")
+        sizes = [plan.some, plan.most - plan.some] if plan.most > plan.some else [plan.some]
+        seeded = asyncio.run(seed(cluster.address("mongo"), sizes, prefix="room"))
+        tokens = Tokens(cluster.secret)
+        minted = [tokens.mint(user.id, now_ms()) for one in seeded for user in one.members]
+        server = Server(cluster.pid("gateway-1"), cluster.port("gateway-1"), _dialect_of(seeded[0]), "Starling")
+        behind = {name: int(one["pid"]) for name, one in cluster.processes().items() if int(one["pid"]) != server.pid}
+        yield Subject(server, minted, LINGER_S, behind)
+
+
+def _dialect_of(room: Seeded) -> Dialect:
+    """Return how to speak to the cluster, knowing how long a dispatch is beside the content in it."""
+    author = room.members[0]
+    record = Record(99, now_ms(), MessageCreated(author, ""), id=room.channel.id)
+    t, d = dispatch_of(Event(channel_stream(room.channel.id), record, room.group.id))
+    overhead = len(encode_dispatch(t or "", d, 9999))
+    return Dialect(join_starling, say_starling(room.channel.id, overhead))
+
+
+@contextmanager
+def _alone(opened: AbstractContextManager[Server], plan: Plan) -> Iterator[Subject]:
+    """Run a server that lets in whoever comes."""
+    with opened as server:
+        yield Subject(server, [""] * plan.most)
+
+
+def run(folder: Path, plan: Plan, only: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Measure each server, the limit before and after the others; return figures and what each is."""
+    subjects: list[tuple[str, Callable[[], AbstractContextManager[Subject]]]] = [
+        (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
+        ("ws", lambda: _alone(open_ws(folder), plan)),
+        (PEER, lambda: _alone(open_socket_io(folder), plan)),
+        ("fastapi", lambda: _alone(open_fastapi(folder), plan)),
+        (OURS, lambda: open_starling(folder, plan)),
+        (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
+    ]
+    runs: dict[str, list[dict[str, float]]] = {}
+    headings: dict[str, str] = {}
+    for name, opened in subjects:
+        if only and name not in only:
+            continue
+        say(f"{name}: starting")
+        try:
+            with opened() as subject:
+                say(f"{name}: {subject.server.tells}, pid {subject.server.pid}")
+                runs.setdefault(name, []).append(measure(subject, plan))
+                headings[name] = subject.server.tells
+        except NotInstalled as missing:
+            say(f"{name}: left out, {missing}")
+    return {name: _mean(its) for name, its in runs.items()}, headings
+
+
+def _mean(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.fmean(one[name] for one in runs) for name in runs[0]}
+
+
+def raise_file_limit(needed: int) -> None:
+    """Open as many files as we may, and our children with us. Says when a run of this size will not fit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        say(f"a process may open {hard} files here, {needed} sessions need more: raise `ulimit -Hn` or use --most")
+
+
+def say(line: str) -> None:
+    """Tell how far it is."""
+    print(line, flush=True)
+
+
+def main() -> int:
+    """Run the comparison: 0, or 1 when something could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.gateway", description="Measure the gateway.")
+    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="for peers and data (.bench)")
+    parser.add_argument("--some", type=int, default=3000, help="sessions in the room (3000)")
+    parser.add_argument("--most", type=int, default=10_000, help="idle sessions (10000)")
+    parser.add_argument("--messages", type=int, default=64, help="messages of each of three measurements (64)")
+    parser.add_argument("--only", action="append", default=[], help="measure this one only; may be said again")
+    chosen = parser.parse_args()
+    folder: Path = chosen.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    raise_file_limit(chosen.most + 200)
+    gc.freeze()
+    gc.disable()  # the load generator makes no cycles worth a pause
+    plan = Plan(chosen.some, chosen.most, chosen.messages)
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(f"something else works here (load {load:.1f}): rates are too low, ratios of processor time hold better")
+    try:
+        figures, headings = run(folder, plan, chosen.only)
+    except (CrowdFailed, StartFailed) as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        return 1
+    words = {"some": f"{plan.some:,}", "most": f"{plan.most:,}", "at_once": AT_ONCE}
+    rows = [replace(row, tells=row.tells.format(**words)) for row in ROWS]
+    verdicts = verdicts_of(rows, figures)
+    machine = {"cores": os.cpu_count(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
+    (folder / "gateway.json").write_text(
+        json.dumps({"machine": machine, "plan": asdict(plan), "figures": figures, "verdicts": verdicts}, indent=2)
+        + "\n"
+    )
+    say("")
+    say(table_of(rows, figures, headings))
+    spent = ", ".join(f"{name} {its['generator_us']:.1f}" for name, its in figures.items())
+    say(f"\nframes of {PAYLOAD_BYTES} bytes, a room of {plan.some:,}, {os.cpu_count()} cores")
+    say(f"the load generator's own CPU, us per delivery: {spent}; all in {folder}/gateway.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""People and groups put straight into the database, as groups would have stored them: no password is hashed.
+
+The streams are written by `shared.core.stream`'s own rules, what is shown of them by groups' own projections. Nobody
+can log in as these users; their tokens are minted under the cluster's secret.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from services.groups.mongo_store import MongoGroups
+from services.groups.projections import project
+from shared.clock import now_ms
+from shared.core.events import AnyBody, GroupCreated, GroupJoined, MemberAdded, UserRegistered
+from shared.core.ids import WORKERS, IdSource
+from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.stream import CHANGE_LIMITS, Draft, Head, Record, Tail, group_stream, plan, user_stream
+from shared.mongo import Document, Mongo, open_database
+from shared.mongo_streams import MongoStreams
+from shared.settings import MongoSettings
+
+_STREAMS_AT_ONCE: Final = 500
+_DOCUMENTS_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A group with one channel, and its members."""
+
+    group: Group
+    channel: Channel
+    members: tuple[User, ...]
+
+
+async def seed(mongo_url: str, sizes: Sequence[int], *, prefix: str) -> list[Seeded]:
+    """Store a group of each size, every member in this one only. `prefix` begins all names."""
+    ids = IdSource(WORKERS - 1)  # leases are given from the lowest on
+    groups = [_made(ids, f"{prefix}{number}", size) for number, size in enumerate(sizes)]
+    events: dict[str, list[AnyBody]] = {}
+    for one in groups:
+        events |= _events_of(one)
+    async with open_database(MongoSettings(url=mongo_url)) as mongo:
+        streams, shown = MongoStreams(mongo), _Gathered()
+        names = list(events)
+        for start in range(0, len(names), _STREAMS_AT_ONCE):
+            some = {name: events[name] for name in names[start : start + _STREAMS_AT_ONCE]}
+            for name, records in (await _write(streams, some, ids)).items():
+                await project(MongoGroups(cast(Mongo, shown)), name, records)
+            await shown.insert(mongo)
+    return groups
+
+
+class _Gathered:
+    """Stands in for the database where projections are written one by one, and inserts them all at once."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, list[Document]] = defaultdict(list)
+
+    async def put_newer(self, collection: str, key: Any, seq: int, fields: Document) -> None:
+        """Keep a document; nobody else writes it."""
+        self._documents[collection].append({"_id": key, "seq": seq, **fields})
+
+    async def insert(self, mongo: Mongo) -> None:
+        """Insert what was kept, and keep nothing more."""
+        for collection, documents in self._documents.items():
+            for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+                await mongo[collection].insert_many(documents[start : start + _DOCUMENTS_AT_ONCE], ordered=False)
+        self._documents.clear()
+
+
+def _made(ids: IdSource, name: str, size: int) -> Seeded:
+    users = tuple(User(ids.next_id(now_ms()), f"{name}_{number:05}") for number in range(size))
+    group = Group(ids.next_id(now_ms()), name, users[0].id)
+    return Seeded(group, Channel(ids.next_id(now_ms()), ChannelType.TEXT, "general", group.id), users)
+
+
+def _events_of(seeded: Seeded) -> dict[str, list[AnyBody]]:
+    """Return the bodies of the group's stream and of its members' streams."""
+    group, at = seeded.group, now_ms()
+    members = [Member(group.id, user, at) for user in seeded.members]
+    created = GroupCreated(group, (seeded.channel,), members[0])
+    events: dict[str, list[AnyBody]] = {group_stream(group.id): [created, *map(MemberAdded, members[1:])]}
+    for seq, member in enumerate(members, 1):
+        events[user_stream(member.user.id)] = [UserRegistered(member.user), GroupJoined(seq, member)]
+    return events
+
+
+async def _write(
+    streams: MongoStreams, bodies: Mapping[str, Sequence[AnyBody]], ids: IdSource
+) -> dict[str, list[Record]]:
+    """Store these streams, which are new, as projected and published. Returns their records."""
+    tails = {name: Tail(name) for name in bodies}
+    left = {name: [Draft(body) for body in its] for name, its in bodies.items()}
+    records: dict[str, list[Record]] = {name: [] for name in bodies}
+    while left:
+        planned = {name: plan(tails[name], drafts, now_ms(), ids, CHANGE_LIMITS) for name, drafts in left.items()}
+        stored = await streams.commit([write for write, _ in planned.values()])
+        if not all(stored):
+            raise RuntimeError("the database did not take what is to be measured with")
+        for name, (write, taken) in planned.items():
+            tails[name] = write.after
+            records[name] += write.records
+            left[name] = left[name][taken:]
+        left = {name: drafts for name, drafts in left.items() if drafts}
+    await streams.raise_heads([_head_of(tail) for tail in tails.values()])
+    return records
+
+
+def _head_of(tail: Tail) -> Head:
+    last = tail.next_seq - 1
+    return Head(tail.stream, seq=last, tail=tail.first_seq, projected=last, published=last)
