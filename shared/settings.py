@@ -86,6 +86,13 @@ class LimitSettings(BaseModel, frozen=True):
     content_characters: int = Field(2000, ge=1, le=4000, description="longest message content")
     sends_per_second: float = Field(5.0, gt=0, description="messages per second and user, with a burst of 2 s")
     frames_per_minute: int = Field(120, ge=1, description="frames per minute and connection, but for op 100")
+    connections_per_address: int = Field(
+        500, ge=1, description="open WebSockets per node and address (of IPv6: /64); loopback has no bound"
+    )
+    sessions_per_user: int = Field(
+        50, ge=1, description="sessions per node and user; those that are there stay, one more is refused"
+    )
+    identifies_per_minute: int = Field(30, ge=1, description="IDENTIFYs per minute, node and user")
     auth_per_minute: int = Field(30, ge=1, description="registrations and logins per minute and address")
 
 
@@ -109,6 +116,7 @@ class GatewaySettings(BaseModel, frozen=True):
     )
     origins: tuple[str, ...] = Field((), description="allowed Origin headers; empty: any")
     max_connections: int = Field(20_000, ge=1, description="open connections on this node")
+    openings_at_once: int = Field(256, ge=1, description="sessions that are opened at once; others wait in order")
 
 
 class Settings(BaseSettings):

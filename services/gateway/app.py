@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from services.gateway.bindings import Bindings
 from services.gateway.comparing import Comparing
 from services.gateway.connection import Connection
+from services.gateway.core.admission import UNLIMITED, Admission, Proxies
 from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
 from services.gateway.core.session import SessionRules
@@ -135,6 +136,11 @@ def assemble(
         frames_per_minute=limits.frames_per_minute if limits.enabled else 0,
         content_characters=limits.content_characters,
     )
+    admission = Admission(
+        connections_per_address=limits.connections_per_address if limits.enabled else UNLIMITED,
+        sessions_per_user=limits.sessions_per_user if limits.enabled else UNLIMITED,
+        identifies_per_minute=limits.identifies_per_minute if limits.enabled else UNLIMITED,
+    )
 
     def url_of(user_id: int) -> str:
         return gateway_url(settings.http.front_door, topology.user_slot(user_id) if user_id else None)
@@ -173,6 +179,8 @@ def assemble(
         tokens=tokens,
         supervisor=supervisor,
         metrics=metrics,
+        admission=admission,
+        proxies=Proxies(settings.http.trusted_proxies),
         url_of=url_of,
         limits_connections=limits.enabled,
         clock=clock,
@@ -184,6 +192,7 @@ def assemble(
         ("bindings", bindings.statistics),
         ("registry", registrar.statistics),
         ("node", node.statistics),
+        ("admission", admission.statistics),
         ("delivery", delivery.statistics),
     ):
         metrics.watch(f"starling_gateway_{noun}", f"The node's {noun}", statistics)

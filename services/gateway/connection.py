@@ -13,11 +13,12 @@ from enum import IntEnum
 from typing import Any, Final, Protocol, cast
 from urllib.parse import parse_qs
 
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from services.gateway import compressing
 from services.gateway.compressing import Compressor
+from services.gateway.core.admission import Admission, Proxies
 from services.gateway.core.frames import MAX_FRAME_BYTES, CloseCode, hello
 from services.gateway.core.limits import Unread
 from services.gateway.core.session import Action, Close, Session, SessionRules
@@ -52,6 +53,8 @@ class Host(Protocol):
     rules: SessionRules
     fanout: Fanout
     origins: tuple[str, ...]
+    proxies: Proxies
+    admission: Admission
     send_buffer_bytes: int
     send_buffer_s: float
 
@@ -96,6 +99,7 @@ class Connection(asyncio.Protocol):
         "_is_open",
         "_is_text",
         "_out",
+        "_place",
         "_reader",
         "_stage",
         "_transport",
@@ -104,6 +108,7 @@ class Connection(asyncio.Protocol):
         "in_flight",
         "opened_at",
         "order",
+        "peer",
         "session",
         "session_id",
         "user_id",
@@ -122,6 +127,9 @@ class Connection(asyncio.Protocol):
         self._compressor: Compressor | None = None
         self._unread: Unread | None = None
         self._closing: asyncio.TimerHandle | None = None
+        self._place = ""
+        self.peer = ""
+        """The client's address, for logs."""
         self.opened_at = host.clock()
         self.session = Session(host.rules, self.opened_at)
         self.session_id = ""
@@ -169,6 +177,8 @@ class Connection(asyncio.Protocol):
         self._fragments = None
         self._compressor = None
         self._end(ABNORMAL)
+        self._host.admission.leave(self._place)
+        self._place = ""
         self._host.lost(self)
 
     def pause_writing(self) -> None:
@@ -240,12 +250,6 @@ class Connection(asyncio.Protocol):
             return False
         return self._unread.age(self._transport.get_write_buffer_size(), now) >= self._host.send_buffer_s
 
-    @property
-    def peer(self) -> str:
-        """The peer's address, for logs."""
-        found = self._transport.get_extra_info("peername") if self._transport is not None else None
-        return str(found[0]) if isinstance(found, tuple) and found else ""
-
     # Parts of the above.
 
     def _shake_hands(self, data: bytes) -> None:
@@ -263,8 +267,8 @@ class Connection(asyncio.Protocol):
             response = shaking.reject(400, "The encoding must be json.\n")
         else:
             response = shaking.accept(request)
-            if response.status_code == 101 and not self._host.admit(self):
-                response = shaking.reject(503, "This node takes no more connections.\n")
+            if response.status_code == 101:
+                response = self._admit(shaking, request) or response
         self._send(response.serialize())
         if response.status_code != 101:
             self._over(ABNORMAL)
@@ -277,6 +281,19 @@ class Connection(asyncio.Protocol):
             self.close(CloseCode.INVALID_API_VERSION)
         else:
             self.answer(hello(self._host.rules.heartbeat_interval_s))
+
+    def _admit(self, shaking: ServerProtocol, request: Request) -> Response | None:
+        """Take the client in, or return what refuses it."""
+        found = self._transport.get_extra_info("peername") if self._transport is not None else None
+        peer = str(found[0]) if isinstance(found, tuple) and found else ""
+        self.peer = self._host.proxies.client_of(peer, ",".join(request.headers.get_all("X-Forwarded-For")))
+        place = self._host.admission.enter(self.peer)
+        if place is None:
+            return shaking.reject(429, "This address has too many connections.\n")
+        self._place = place
+        if not self._host.admit(self):
+            return shaking.reject(503, "This node takes no more connections.\n")
+        return None
 
     def _receive(self, frame: Frame, now: float) -> None:
         match frame.opcode:

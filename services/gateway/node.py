@@ -16,6 +16,7 @@ from websockets.frames import CloseCode as WsCloseCode
 
 from services.gateway.connection import Connection
 from services.gateway.core import frames
+from services.gateway.core.admission import Admission, Proxies
 from services.gateway.core.frames import CloseCode
 from services.gateway.core.hub import Hub
 from services.gateway.core.members import known_members, members_chunk
@@ -26,7 +27,7 @@ from services.gateway.following import Following
 from services.gateway.registrar import Registrar
 from services.gateway.sending import Sending
 from shared.auth import Tokens
-from shared.core.errors import StarlingError, Unauthorized, UnknownUser
+from shared.core.errors import RateLimited, StarlingError, Unauthorized, UnknownUser
 from shared.core.wire import id_of
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
@@ -58,6 +59,8 @@ class Node:
         tokens: Tokens,
         supervisor: Supervisor,
         metrics: Metrics,
+        admission: Admission,
+        proxies: Proxies,
         url_of: Callable[[int], str],
         limits_connections: bool,
         clock: Callable[[], float],
@@ -66,11 +69,14 @@ class Node:
         self.rules = rules
         self.fanout = fanout
         self.origins = settings.origins
+        self.admission = admission
+        self.proxies = proxies
         self.send_buffer_bytes = settings.send_buffer_bytes
         self.send_buffer_s = settings.send_buffer_time.total_seconds()
         self.clock = clock
         self.is_draining = False
         self._max_connections = settings.max_connections if limits_connections else 0
+        self._openings = asyncio.Semaphore(settings.openings_at_once)
         self._linger_s = settings.unbind_linger.total_seconds()
         self._hub = hub
         self._following = following
@@ -146,10 +152,16 @@ class Node:
         try:
             async with asyncio.timeout(_OPENING_S):
                 user_id = self._tokens.verify(identify.token)
-                await self._follow(user_id)
+                self.admission.require_turn(user_id, self.clock())
+                async with self._openings:
+                    await self._follow(user_id)
+                self.admission.require_room(len(self._hub.roster.users[user_id].sessions))
         except (Unauthorized, UnknownUser):
             outcome = "unauthorized"
             connection.close(CloseCode.AUTHENTICATION_FAILED)
+        except RateLimited:
+            outcome = "limited"
+            connection.close(CloseCode.RATE_LIMITED, "too many sessions of this user")
         except (StarlingError, TimeoutError) as error:
             outcome = "unavailable"
             log.warning("session_not_opened", reason=repr(error))

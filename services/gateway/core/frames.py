@@ -65,7 +65,7 @@ class CloseCode(IntEnum):
     AUTHENTICATION_FAILED = 4004, "never", "The token is not valid."
     ALREADY_AUTHENTICATED = 4005, "resume", "This connection has identified already."
     INVALID_SEQ = 4007, "identify", "The sequence of the RESUME is not valid."
-    RATE_LIMITED = 4008, "resume", "Too many frames."
+    RATE_LIMITED = 4008, "resume", "Too many frames, or too many sessions of one user."
     SESSION_TIMED_OUT = 4009, "identify", "No IDENTIFY came in time."
     INVALID_SHARD = 4010, "never", "There is one shard: [0, 1]."
     SHARDING_REQUIRED = 4011, "never", "Too many groups for one connection (not used)."
