@@ -1,7 +1,7 @@
 """Trails on Redis: one hash per node, so that it is there as a whole or not at all.
 
 Ring 3 (adapter). Fields: `#` has the newest checkpoint's number, `#n` checkpoint n, any other is a stream's name with
-its row of the table. All values are MessagePack, which a script can string together: a reader gets two long strings,
+its row of the table. All values are MessagePack, which a script can string together: a reader gets a few long strings,
 not thousands of short ones. Held by tests/contracts/test_trails.py.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -19,8 +19,9 @@ from services.gateway.trails import TrailsUnavailable
 from shared.redis_client import RedisAway, RedisClient
 
 AT_ONCE: Final = 1_000
-"""So many rows, or checkpoints, go into one write of a rewrite, each of which has the client's deadline."""
+"""So many rows, or checkpoints, go into one question, each of which has the client's deadline."""
 _STAGE_MS: Final = 60_000
+_READS: Final = 5
 
 # KEYS: trail. ARGV: number, ms to live, oldest number to keep; in MessagePack the checkpoint, {stream: row}, streams
 # that are gone. A write that comes late, from before a rewrite, finds a newer number.
@@ -54,20 +55,35 @@ if redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[2]) then return 0 end
 redis.call('RENAME', KEYS[1], KEYS[2])
 return redis.call('PEXPIRE', KEYS[2], ARGV[3])
 """
-# KEYS: trail. Returns how many rows there are, streams and rows, how many checkpoints, the checkpoints.
+# KEYS: trail. ARGV: where to go on, about how many fields. Returns where to go on, the newest number, how many rows
+# there are, streams and rows, how many checkpoints, the checkpoints.
 _READ: Final = """
 local rows, checkpoints = {}, {}
-local all = redis.call('HGETALL', KEYS[1])
-for i = 1, #all, 2 do
-  if string.byte(all[i]) ~= 35 then
-    rows[#rows + 1] = cmsgpack.pack(all[i])
-    rows[#rows + 1] = all[i + 1]
-  elseif all[i] ~= '#' then
-    checkpoints[#checkpoints + 1] = all[i + 1]
+local found = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+for i = 1, #found[2], 2 do
+  local field, value = found[2][i], found[2][i + 1]
+  if string.byte(field) ~= 35 then
+    rows[#rows + 1] = cmsgpack.pack(field)
+    rows[#rows + 1] = value
+  elseif field ~= '#' then
+    checkpoints[#checkpoints + 1] = value
   end
 end
-return {#rows / 2, table.concat(rows), #checkpoints, table.concat(checkpoints)}
+local newest = redis.call('HGET', KEYS[1], '#')
+return {found[1], newest, #rows / 2, table.concat(rows), #checkpoints, table.concat(checkpoints)}
 """
+
+
+class _Found(NamedTuple):
+    """A part of a trail as the script returns it: rows and checkpoints strung together."""
+
+    cursor: bytes
+    newest: bytes | None
+    row_count: int
+    rows: bytes
+    checkpoint_count: int
+    checkpoints: bytes
+
 
 _Part = TypeVar("_Part")
 _Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
@@ -117,21 +133,44 @@ class RedisTrails:
             raise TrailsUnavailable("Redis lost parts of what was written")
 
     async def read(self, node: str) -> Trail | None:
-        """Return a node's trail; None also if it was written by a release that we do not understand."""
-        rows, row_bytes, count, checkpoint_bytes = await _run(self._read, (self._key(node),), ())
-        if not count:
-            return None
-        try:
-            table = _decode_rows(b"\xdf" + rows.to_bytes(4, "big") + row_bytes)
-            checkpoints = _decode_checkpoints(b"\xdd" + count.to_bytes(4, "big") + checkpoint_bytes)
-        except msgspec.DecodeError as error:
-            _log.warning("trail_unreadable", node=node, reason=str(error))
-            return None
-        return Trail(node, tuple(sorted(checkpoints, key=lambda one: one.number)), table)
+        """Return a node's trail; None also if it was written by a release that we do not understand.
+
+        Read in parts, each with the client's deadline; anew if the node wrote meanwhile, since it lives.
+        """
+        for _ in range(_READS):
+            parts = await self._scan(node)
+            newest = {part.newest for part in parts}
+            if newest == {None}:
+                return None
+            if len(newest) == 1:
+                return _trail_of(node, parts)
+        raise TrailsUnavailable("it is being written")
+
+    async def _scan(self, node: str) -> list[_Found]:
+        """Return all of a trail, in parts, or less if it changed meanwhile."""
+        parts: list[_Found] = []
+        while not parts or (parts[-1].cursor != b"0" and parts[-1].newest == parts[0].newest):
+            cursor = parts[-1].cursor if parts else b"0"
+            parts.append(_Found(*await _run(self._read, (self._key(node),), (cursor, AT_ONCE))))
+        return parts
 
     def _key(self, node: str) -> str:
         # The part in braces alone decides about the slot, so a Redis Cluster keeps both keys of a rewrite together.
         return f"{self._prefix}:trail:{{{node}}}"
+
+
+def _trail_of(node: str, parts: list[_Found]) -> Trail | None:
+    table: dict[str, Followed] = {}
+    checkpoints: dict[int, Checkpoint] = {}  # a field may be found twice
+    try:
+        for part in parts:
+            table |= _decode_rows(b"\xdf" + part.row_count.to_bytes(4, "big") + part.rows)
+            found = _decode_checkpoints(b"\xdd" + part.checkpoint_count.to_bytes(4, "big") + part.checkpoints)
+            checkpoints |= {one.number: one for one in found}
+    except msgspec.DecodeError as error:
+        _log.warning("trail_unreadable", node=node, reason=str(error))
+        return None
+    return Trail(node, tuple(checkpoints[number] for number in sorted(checkpoints)), table)
 
 
 async def _run(script: _Script, keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:

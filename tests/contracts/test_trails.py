@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -12,9 +13,9 @@ import pytest
 from services.gateway.core.positions import Changes, Followed, Moves, Trail
 from services.gateway.memory_trails import MemoryTrails
 from services.gateway.redis_trails import AT_ONCE, RedisTrails
-from services.gateway.trails import Trails
+from services.gateway.trails import Trails, TrailsUnavailable
 from shared.core.ids import MAX_ID
-from shared.redis_client import open_redis
+from shared.redis_client import RedisClient, open_redis
 from shared.settings import CacheSettings
 
 LONG = 60.0
@@ -45,6 +46,13 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         return
     async with open_redis(CacheSettings(url=request.getfixturevalue("redis_url"))) as client:
         yield Subject(RedisTrails(client, prefix=f"test-{uuid4().hex}"), lambda: asyncio.sleep(0.01))
+
+
+@pytest.fixture
+async def redis_client(redis_url: str) -> AsyncIterator[RedisClient]:
+    """Yield a client of a real Redis."""
+    async with open_redis(CacheSettings(url=redis_url)) as client:
+        yield client
 
 
 def taken(moves: Moves, s: int) -> Changes:
@@ -120,6 +128,44 @@ async def test_a_large_trail_is_written_whole(subject: Subject) -> None:
     written = moves.take_all(10_000)
     await subject.trails.rewrite(written, ttl_s=LONG)
     assert await subject.trails.read(NODE) == written
+
+
+async def test_a_trail_is_read_as_of_one_moment(subject: Subject) -> None:
+    """Whoever reads a trail while its node writes gets all of one checkpoint, or is told that it can't be had."""
+    streams = [f"c:{number}" for number in range(2 * AT_ONCE)]
+    moves = Moves(NODE, keep=100)
+    for stream in streams:
+        moves.begin(stream, 1, 0)
+    await subject.trails.rewrite(moves.take_all(1), ttl_s=LONG)
+    is_read = asyncio.Event()
+
+    async def write() -> None:
+        seq = 1
+        while not is_read.is_set():
+            seq += 1
+            for stream in streams[:: AT_ONCE // 2]:
+                moves.note(stream, seq)
+            assert await subject.trails.append(NODE, taken(moves, seq), ttl_s=LONG)
+            await asyncio.sleep(0.02)
+
+    writing = asyncio.ensure_future(write())
+    for _ in range(5):
+        with suppress(TrailsUnavailable):
+            trail = await subject.trails.read(NODE)
+            assert trail is not None
+            assert {trail.table[stream].seq for stream in streams[:: AT_ONCE // 2]} == {trail.checkpoints[-1].s}
+        await asyncio.sleep(0)
+    is_read.set()
+    await writing
+
+
+@pytest.mark.servers
+async def test_what_can_not_be_understood_is_no_trail(redis_client: RedisClient) -> None:
+    """A trail that another release wrote in another way ends in no trail, not in an error."""
+    prefix = f"test-{uuid4().hex}"
+    spoil = redis_client.script("return redis.call('HSET', KEYS[1], '#', '1', 'c:1', 'no row')")
+    await spoil((f"{prefix}:trail:{{{NODE}}}",), ())
+    assert await RedisTrails(redis_client, prefix).read(NODE) is None
 
 
 async def test_a_trail_expires_unless_written(subject: Subject) -> None:
