@@ -200,9 +200,21 @@ def guild_summary_of(group: Group, viewer: int) -> Json:
     }
 
 
-def guild_create_of(view: GroupView, joined_at: int) -> Json:
+def encode_members(members: Iterable[Member]) -> bytes:
+    """Encode members as JSON, to be told to many."""
+    return encode([member_of(member) for member in members])
+
+
+def with_member(encoded: bytes, member: Member) -> bytes:
+    """Return encoded members and one more."""
+    comma = b"," if len(encoded) > len(b"[]") else b""
+    return encoded[:-1] + comma + encode(member_of(member)) + b"]"
+
+
+def guild_create_of(view: GroupView, joined_at: int, members: bytes) -> Json:
     """Return a GUILD_CREATE: the body of a group for a session of a member who joined then (Unix ms).
 
+    `members` are those of the view, encoded: the same for many sessions, and most of what is told.
     `last_seq` is the seq of the group's stream to which the body is complete.
     """
     return guild_of(view.group) | {
@@ -211,7 +223,7 @@ def guild_create_of(view: GroupView, joined_at: int) -> Json:
         "unavailable": False,
         "member_count": view.member_count,
         "last_seq": view.seq,
-        "members": [member_of(member) for member in view.members],
+        "members": msgspec.Raw(members),
         "channels": [channel_of(one.channel, one.last_seq, one.last_message_id) for one in view.channels],
         "threads": [],
         "presences": [],

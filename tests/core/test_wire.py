@@ -59,7 +59,15 @@ def ids_in(value: Any) -> list[Any]:
 
 def guild_create() -> wire.Json:
     """Return a GUILD_CREATE."""
-    return wire.guild_create_of(GroupView(GROUP, 7, (ChannelView(TEXT, 3, 77),), (MEMBER,), 1), AT)
+    view = GroupView(GROUP, 7, (ChannelView(TEXT, 3, 77),), (MEMBER,), 1)
+    created: wire.Json = json.loads(wire.encode(wire.guild_create_of(view, AT, wire.encode_members(view.members))))
+    return created
+
+
+def test_members_are_encoded_one_by_one_or_together() -> None:
+    """One more behind encoded members is as if all were encoded at once."""
+    for before in ((), (MEMBER,), (MEMBER, MEMBER)):
+        assert wire.with_member(wire.encode_members(before), MEMBER) == wire.encode_members((*before, MEMBER))
 
 
 def test_a_group_has_every_key_that_the_strictest_library_needs() -> None:

@@ -7,6 +7,7 @@ one. `ClientModel` checks every dispatch as a strict client would.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class ClientModel:
                     self.heads[int(channel["id"])] = channel["last_seq"]
             case "GUILD_CREATE":
                 assert int(d["id"]) not in self.groups, "a group twice"
-                assert str(self.user.id) in [member["user"]["id"] for member in d["members"]]
+                assert str(self.user.id) in [member["user"]["id"] for member in json.loads(bytes(d["members"]))]
                 self.groups[int(d["id"])] = {"seq": d["last_seq"], "count": d["member_count"]}
                 for channel in d["channels"]:
                     self.heads[int(channel["id"])] = channel["last_seq"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from random import Random
 
@@ -12,8 +13,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
+from services.gateway.core.snapshot import guild_create
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
-from shared.core.events import AnyBody, ChannelOpened, GroupJoined, GroupLeft, MemberRemoved, MessageCreated
+from shared.core.events import (
+    AnyBody,
+    ChannelOpened,
+    GroupJoined,
+    GroupLeft,
+    MemberAdded,
+    MemberRemoved,
+    MessageCreated,
+)
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.stream import Event, Record
 from tests.gateway.hub_model import NodeModel
@@ -227,6 +237,23 @@ def hub_of(*memberships: Member, attached: bool = True) -> Hub[str]:
 def names(outs: list[Out[str]]) -> list[str]:
     """Return the dispatches among what the hub says."""
     return [out.t for out in outs if isinstance(out, Dispatch)]
+
+
+def test_who_is_told_of_a_group_is_told_of_its_members_as_they_are() -> None:
+    """What was told before is told again only as long as it is so; oneself is always among them."""
+
+    def members_told() -> list[int]:
+        created = guild_create(hub.roster.channels, hub.roster.groups[5], MEMBER)
+        return [int(member["user"]["id"]) for member in json.loads(bytes(created["members"]))]
+
+    hub = hub_of(MEMBER)
+    ben = User(2, "ben")
+    before = members_told()
+    assert before == members_told() == list(dict.fromkeys((*before, 1)))
+    hub.apply(to_group(5, MemberAdded(Member(5, ben, 0))), 0.0)
+    assert set(members_told()) == {*before, 2}
+    hub.apply(to_group(6, MemberRemoved(ben)), 0.0)
+    assert members_told() == before
 
 
 def test_a_removal_counts_before_the_hole_in_front_of_it_is_filled() -> None:

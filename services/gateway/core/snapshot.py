@@ -20,14 +20,12 @@ def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], o
     """Return the GUILD_CREATE of a group for one of its members, who is among the members told."""
     views = [channels[channel_id] for channel_id in group.channels]
     views.sort(key=lambda one: (one.channel.position, one.channel.id))
-    view = GroupView(
-        group.group,
-        group.seq,
-        tuple(ChannelView(one.channel, one.seq, one.last_message_id) for one in views),
-        tuple((group.members | {own.user.id: own}).values()),
-        group.member_count,
-    )
-    return wire.guild_create_of(view, own.joined_at)
+    members, encoded = tuple(group.members.values()), group.encoded_members()
+    if own.user.id not in group.members:
+        members, encoded = (*members, own), wire.with_member(encoded, own)
+    heads = tuple(ChannelView(one.channel, one.seq, one.last_message_id) for one in views)
+    view = GroupView(group.group, group.seq, heads, members, group.member_count)
+    return wire.guild_create_of(view, own.joined_at, encoded)
 
 
 def first_dispatches(

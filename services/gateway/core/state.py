@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 from shared.core.model import Channel, Group, Member, User
 from shared.core.stream import Event, group_stream
+from shared.core.wire import encode_members
 
 S = TypeVar("S", bound=Hashable)
 """A session's handle: whatever the shell sends to."""
@@ -62,6 +63,13 @@ class LocalGroup(Generic[S]):
     members: dict[int, Member] = field(default_factory=dict)
     users: set[int] = field(default_factory=set)
     sessions: set[S] = field(default_factory=set)
+    _encoded: tuple[int, bytes] = (-1, b"")
+
+    def encoded_members(self) -> bytes:
+        """Return the members as JSON; they are encoded once for all who are told before the group's next event."""
+        if self._encoded[0] != self.seq:
+            self._encoded = (self.seq, encode_members(self.members.values()))
+        return self._encoded[1]
 
 
 @dataclass(slots=True)
