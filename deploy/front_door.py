@@ -165,9 +165,13 @@ def _resolver(address: str) -> Iterator[str]:
 def _upstreams(door: FrontDoor) -> Iterator[str]:
     resolve = " resolve" if door.resolver else ""
     steered = {(route.service, route.by) for route in ROUTES if route.by}
+    long = {route.service for route in ROUTES if route.long}
     for service in SERVICES:
         addresses = door.upstreams[service]
-        servers = [f"server {address} max_fails=3 fail_timeout=2s{resolve};" for address in addresses]
+        # nginx takes a process that failed for sound when a request to it has ended well. A WebSocket does not end, so
+        # one that came back would be given a connection each 2 s and no more; when the others die, nobody gets in.
+        checks = "max_fails=0" if service in long else "max_fails=3 fail_timeout=2s"
+        servers = [f"server {address} {checks}{resolve};" for address in addresses]
         own = [f"zone {service} 256k;", "least_conn;", *servers, "keepalive 64;", "keepalive_timeout 60s;"]
         yield from _block(f"upstream {service}", own)
         for by in (by for its, by in steered if its == service):

@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,30 @@ async def test_a_slot_meets_one_gateway_while_that_lives(tmp_path: Path) -> None
         async with asyncio.timeout(DEADLINE_S):
             while await owners() != before:
                 await asyncio.sleep(0.2)
+
+
+async def test_a_gateway_that_came_back_takes_connections_at_once(tmp_path: Path) -> None:
+    """However many failed at it: it takes its share of WebSockets, which don't end, and all when the other dies."""
+    async with open_world(tmp_path, replicas=2) as world, AsyncExitStack() as stack:
+
+        async def stay() -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+            stack.callback(writer.close)
+            writer.write(b"GET /gateway HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+
+        dying, steady = world.services["gateway"]
+        dying.breaks = True
+        async with asyncio.timeout(DEADLINE_S):
+            for _ in range(8):
+                await stay()
+            assert len(dying.seen) >= 3
+            dying.breaks, steady.breaks = False, True
+            steady.seen.clear()
+            dying.seen.clear()
+            for _ in range(8):
+                await stay()
+        assert len(dying.seen) == 8
 
 
 async def test_metrics_stay_inside(world: World) -> None:
