@@ -11,7 +11,7 @@ import pytest
 
 from services.gateway.core.limits import Unread
 from shared.core.model import Channel, User
-from tests.gateway.raw import RawClient, open_raw_session
+from tests.gateway.raw import CLOSE, RawClient, frame_of, open_raw_session
 from tests.gateway.world import Client, ServedNode, World, open_client, open_node, open_world, settings_of
 
 SMALL = 4096
@@ -76,6 +76,21 @@ async def test_the_bound_in_seconds(world: World) -> None:
                 else:
                     await asyncio.sleep(0.01)
         assert await stuck.ended() == 4000
+
+
+async def test_who_closes_and_does_not_read_is_dropped(world: World) -> None:
+    """The closing handshake waits behind what is unread, for 5 s; then the socket and all that it held are gone."""
+    async with open_node(world) as node, open_pair(world, node) as (ann, channel, reader, stuck):
+        for number in range(1_200):  # more than the kernel takes, less than the bound in bytes
+            await world.say(ann, channel, random_text(number))
+            await reader.until("MESSAGE_CREATE")
+        assert node.sessions == 2
+        await stuck.send(frame_of(CLOSE, b"\x03\xe8"))
+        await node.wait_sessions(1)
+        assert node.gateway.node.statistics()["connections"] == 2
+        async with asyncio.timeout(10):
+            while node.gateway.node.statistics()["connections"] == 2:
+                await asyncio.sleep(0.01)
 
 
 def test_old_bytes_count_not_having_some_unread() -> None:
