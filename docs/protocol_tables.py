@@ -18,10 +18,10 @@ from services.gateway.sending import IN_FLIGHT
 from services.groups.core.decisions import MAX_CHANNELS, MAX_GROUPS, MAX_OWNED_GROUPS
 from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
 from services.groups.rest import router as groups_router
-from services.groups.views import DIRECTS_SHOWN
 from services.history.pages import MAX_LIMIT
 from services.history.rest import router as history_router
 from shared.core import errors
+from shared.core.calls import SESSION_DIRECTS
 from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.sending import NONCE_CHARACTERS
 from shared.core.writing import DEDUPE_MS
@@ -35,7 +35,7 @@ _FRAMES: Final = {
     Op.IDENTIFY: ("client", "Begin a session. `{token, properties, intents?, shard?}`."),
     Op.PRESENCE_UPDATE: ("client", "Accepted, without effect."),
     Op.VOICE_STATE_UPDATE: ("client", "Accepted, without effect."),
-    Op.RESUME: ("client", "Go on with a session. Answered by 9 in this release."),
+    Op.RESUME: ("client", "Go on with a session, on any node. Answered by what was missed and RESUMED, or by 9."),
     Op.RECONNECT: ("server", "The node goes down: connect again. A close with 4000 follows."),
     Op.REQUEST_GUILD_MEMBERS: ("client", "`{guild_id, query, limit}` or `{guild_id, user_ids}`, `nonce?`."),
     Op.INVALID_SESSION: ("server", "The session can't go on (`d` is `false`): identify anew."),
@@ -194,7 +194,7 @@ def limits() -> str:
         ("groups owned by one user", MAX_OWNED_GROUPS, "", "30001"),
         ("channels of a group", MAX_CHANNELS, "", "30013"),
         ("members in a GUILD_CREATE", f"{MEMBER_SAMPLE} and the user's own", "", ""),
-        ("direct channels in READY", f"the {DIRECTS_SHOWN} newest", "", ""),
+        ("direct channels in READY", f"the {SESSION_DIRECTS} newest", "", ""),
         ("username", _length(USERNAME_LENGTH), "", "50035"),
         ("password", _length(PASSWORD_LENGTH), "", "50035"),
         ("name of a group", _length(GROUP_NAME_LENGTH), "", "50035"),

@@ -114,6 +114,8 @@ class GatewaySettings(BaseModel, frozen=True):
     checkpoint_interval: timedelta = Field(
         timedelta(milliseconds=250), description="how often a node stores how far it is in every stream"
     )
+    drain_time: timedelta = Field(timedelta(seconds=5), description="over how long a node that goes down sends away")
+    replay_log_bytes: int = Field(64 * 1024 * 1024, ge=1, description="what a node keeps for sessions that resume")
     origins: tuple[str, ...] = Field((), description="allowed Origin headers; empty: any")
     max_connections: int = Field(20_000, ge=1, description="open connections on this node")
     openings_at_once: int = Field(256, ge=1, description="sessions that are opened at once; others wait in order")

@@ -12,27 +12,38 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
+from services.gateway.backlog import Backlog
 from services.gateway.bindings import Bindings
+from services.gateway.checkpointing import Checkpointing, checkpoints_kept
 from services.gateway.comparing import Comparing
 from services.gateway.connection import Connection
 from services.gateway.core.admission import UNLIMITED, Admission, Proxies
 from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
+from services.gateway.core.positions import Moves
+from services.gateway.core.replay import ReplayLog
 from services.gateway.core.session import SessionRules
 from services.gateway.core.steering import gateway_url
 from services.gateway.delivery import Delivery
-from services.gateway.fanout import Fanout, Recipient
+from services.gateway.fanout import Fanout
 from services.gateway.flushing import Flusher
 from services.gateway.following import Following
 from services.gateway.loop_lag import LoopLag
 from services.gateway.memory_registry import MemoryRegistry
+from services.gateway.memory_trails import MemoryTrails
 from services.gateway.node import Node
+from services.gateway.peers import Peers
 from services.gateway.redis_registry import RedisRegistry
+from services.gateway.redis_trails import RedisTrails
 from services.gateway.registrar import Registrar
 from services.gateway.registry import SessionRegistry
 from services.gateway.reporting import Reporting
 from services.gateway.rest import router
+from services.gateway.resuming import Resuming
 from services.gateway.sending import Sending
+from services.gateway.sessions import LiveSession, Sessions
+from services.gateway.taking_over import TakingOver
+from services.gateway.trails import Trails
 from shared.auth import Tokens
 from shared.bus import Bus
 from shared.command_log import CommandLog
@@ -51,6 +62,20 @@ _SWEEPS_PER_TIMEOUT: Final = 4
 _LONGEST_SWEEP_S: Final = 2.5
 
 
+class _Tracked:
+    """The hub's positions, kept in a trail with the node's `s`."""
+
+    def __init__(self, moves: Moves, fanout: Fanout) -> None:
+        self.note = moves.note
+        self.end = moves.end
+        self._moves = moves
+        self._fanout = fanout
+
+    def begin(self, stream: str, seq: int) -> None:
+        """Take in that a stream is followed from this position on."""
+        self._moves.begin(stream, seq, self._fanout.s)
+
+
 class Gateway:
     """One node, as composition and routes see it."""
 
@@ -63,6 +88,7 @@ class Gateway:
         commands: CommandLog,
         lag: LoopLag,
         reporting: Reporting,
+        checkpointing: Checkpointing,
         *,
         url_of: Callable[[int], str],
         compare_interval_s: float,
@@ -72,7 +98,8 @@ class Gateway:
         self.comparing = comparing
         self._compare_interval_s = compare_interval_s
         self._delivery = delivery
-        self._registrar = registrar
+        self.registrar = registrar
+        self.checkpointing = checkpointing
         self._commands = commands
         self._lag = lag
         self._reporting = reporting
@@ -102,7 +129,8 @@ class Gateway:
         supervisor.start("gateway.delivery", self._delivery.run(supervisor))
         supervisor.start("gateway.comparing", self.comparing.run(self._compare_interval_s))
         supervisor.start("gateway.comparing_fresh", self.comparing.run_fresh())
-        supervisor.start("gateway.registrar", self._registrar.run())
+        supervisor.start("gateway.checkpointing", self.checkpointing.run())
+        supervisor.start("gateway.registrar", self.registrar.run())
         supervisor.start("gateway.loop_lag", self._lag.run())
         supervisor.start("gateway.reporting", self._reporting.run())
         rules = self.node.rules
@@ -112,6 +140,7 @@ class Gateway:
     async def drain(self) -> None:
         """Send every client elsewhere and close the connections; call it while the tasks still run."""
         await self.node.drain()
+        await self.checkpointing.write_now()
         await self._commands.close()
 
 
@@ -123,12 +152,17 @@ def assemble(
     topology: Topology,
     tokens: Tokens,
     registry: SessionRegistry,
+    trails: Trails,
+    has_peers: bool,
     metrics: Metrics,
     supervisor: Supervisor,
     now: Callable[[], int],
     clock: Callable[[], float],
 ) -> Gateway:
-    """Return a node on these seams, with nothing running yet. `now` is Unix ms, `clock` seconds that never go back."""
+    """Return a node on these seams, with nothing running yet. `now` is Unix ms, `clock` seconds that never go back.
+
+    `has_peers`: other nodes share registry and trails, so that sessions can go on there.
+    """
     limits, ours = settings.limits, settings.gateway
     rules = SessionRules(
         heartbeat_interval_s=ours.heartbeat_interval.total_seconds(),
@@ -145,17 +179,60 @@ def assemble(
     def url_of(user_id: int) -> str:
         return gateway_url(settings.http.front_door, topology.user_slot(user_id) if user_id else None)
 
-    hub: Hub[Recipient] = Hub()
+    window_s = ours.resume_window.total_seconds()
+    incarnation = f"{name}.{secrets.token_hex(4)}"
+    # Who may still resume was silent for two heartbeats at most when the window began.
+    kept_s = window_s + rules.silence_s
+    log: ReplayLog[LiveSession] = ReplayLog(ours.replay_log_bytes, kept_s)
     flusher = Flusher(clock)
-    fanout = Fanout(flusher)
+    fanout = Fanout(flusher, log, clock)
+    interval_s = ours.checkpoint_interval.total_seconds()
+    kept = checkpoints_kept(window_s=window_s, heartbeat_s=rules.heartbeat_interval_s, interval_s=interval_s)
+    moves = Moves(incarnation, keep=kept)
+    hub: Hub[LiveSession] = Hub(_Tracked(moves, fanout))
     rpc = Rpc(bus, topology)
     commands = CommandLog(bus, topology, name)
     bindings = Bindings(topology.events)
     fresh = Fresh()
     following = Following(hub, fanout, bindings, fresh, rpc, topology, supervisor, clock)
-    delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, metrics, clock)
-    incarnation = f"{name}.{secrets.token_hex(4)}"
-    registrar = Registrar(registry, incarnation, ttl_s=ours.resume_window.total_seconds())
+    checkpointing = Checkpointing(
+        moves,
+        trails,
+        incarnation,
+        lambda: fanout.s,
+        interval_s=interval_s,
+        ttl_s=kept_s,
+        metrics=metrics,
+        restored=lambda: registrar.renew(),
+        clock=clock,
+    )
+    registrar = Registrar(registry, incarnation, ttl_s=kept_s)
+    sessions = Sessions(hub, registrar, most_detached=ours.max_connections, clock=clock)
+    peers = Peers(bus, topology, incarnation, supervisor, keep_s=window_s, clock=clock)
+    taking_over = TakingOver(
+        incarnation,
+        hub=hub,
+        fanout=fanout,
+        registry=registry,
+        trails=trails,
+        peers=peers,
+        backlog=Backlog(rpc, clock),
+        follow=following.follow,
+        ttl_s=kept_s,
+        clock=clock,
+    )
+    resuming = Resuming(
+        hub=hub,
+        fanout=fanout,
+        sessions=sessions,
+        taking_over=taking_over,
+        tokens=tokens,
+        supervisor=supervisor,
+        metrics=metrics,
+        clock=clock,
+    )
+    peers.giver = resuming.give
+    delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, peers, metrics, clock)
     sending = Sending(
         hub,
         commands,
@@ -175,7 +252,8 @@ def assemble(
         fanout=fanout,
         following=following,
         sending=sending,
-        registrar=registrar,
+        sessions=sessions,
+        resuming=resuming,
         tokens=tokens,
         supervisor=supervisor,
         metrics=metrics,
@@ -183,6 +261,7 @@ def assemble(
         proxies=Proxies(settings.http.trusted_proxies),
         url_of=url_of,
         limits_connections=limits.enabled,
+        has_peers=has_peers,
         clock=clock,
     )
     for noun, statistics in (
@@ -191,6 +270,9 @@ def assemble(
         ("flusher", flusher.statistics),
         ("bindings", bindings.statistics),
         ("registry", registrar.statistics),
+        ("sessions", sessions.statistics),
+        ("peers", peers.statistics),
+        ("trail", checkpointing.statistics),
         ("node", node.statistics),
         ("admission", admission.statistics),
         ("delivery", delivery.statistics),
@@ -204,6 +286,7 @@ def assemble(
         commands,
         LoopLag(metrics, clock),
         Reporting(bus, topology, lambda: Decoded(delivery.events, hub.foreign)),
+        checkpointing,
         url_of=url_of,
         compare_interval_s=ours.compare_interval.total_seconds(),
     )
@@ -213,8 +296,10 @@ def assemble(
 async def open_gateway(settings: Settings, parts: Parts) -> AsyncIterator[Gateway]:
     """Open the service on a process's parts: it serves until the supervisor stops, and closes its connections."""
     registry: SessionRegistry = MemoryRegistry()
+    trails: Trails = MemoryTrails()
     if parts.redis is not None:
         registry = RedisRegistry(parts.redis, settings.bus.prefix)
+        trails = RedisTrails(parts.redis, settings.bus.prefix)
     gateway = assemble(
         settings,
         name=parts.node,
@@ -222,6 +307,8 @@ async def open_gateway(settings: Settings, parts: Parts) -> AsyncIterator[Gatewa
         topology=parts.topology,
         tokens=parts.tokens,
         registry=registry,
+        trails=trails,
+        has_peers=parts.redis is not None,
         metrics=parts.metrics,
         supervisor=parts.supervisor,
         now=parts.now,

@@ -16,8 +16,8 @@ import structlog
 
 from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
-from services.gateway.fanout import Recipient
 from services.gateway.following import Following
+from services.gateway.sessions import LiveSession
 from shared.core.calls import ReadHeads
 from shared.core.errors import StarlingError
 from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
@@ -38,7 +38,7 @@ class Comparing:
 
     def __init__(
         self,
-        hub: Hub[Recipient],
+        hub: Hub[LiveSession],
         following: Following,
         fresh: Fresh,
         rpc: Rpc,

@@ -35,6 +35,7 @@ from services.gateway.core.websocket import (
     text_frame,
 )
 from services.gateway.fanout import Fanout
+from services.gateway.sessions import LiveSession
 
 VERSIONS: Final = ("10", "9", "8")
 
@@ -106,11 +107,11 @@ class Connection(asyncio.Protocol):
         "_unread",
         "close_code",
         "in_flight",
+        "live",
         "opened_at",
         "order",
         "peer",
         "session",
-        "session_id",
         "user_id",
     )
 
@@ -132,7 +133,7 @@ class Connection(asyncio.Protocol):
         """The client's address, for logs."""
         self.opened_at = host.clock()
         self.session = Session(host.rules, self.opened_at)
-        self.session_id = ""
+        self.live: LiveSession | None = None
         self.user_id = 0
         self.in_flight = 0
         self.order: asyncio.Lock | None = None
@@ -238,6 +239,11 @@ class Connection(asyncio.Protocol):
         """Do what the session's machine says at its end."""
         self._say_close(int(action.code), action.reason)
         self._end(action.code)
+
+    def replaced(self) -> None:
+        """Close, since the session goes on elsewhere or is over."""
+        self.live = None
+        self.close(CloseCode.UNKNOWN_ERROR, "the session goes on elsewhere")
 
     def abort(self) -> None:
         """Drop the socket without a word."""

@@ -1,7 +1,8 @@
 """Delivery: what comes out of the node's queue, in order, one after the other.
 
-Ring 4 (shell). Replies go to who sent the command, events to the hub. After a gap (something of the queue was lost)
-every followed unit is compared before it goes on (rule 9 of docs/rules.md).
+Ring 4 (shell). Replies go to who sent the command, requests of other nodes to `peers`, events to the hub.
+After a gap (something of the queue was lost) every followed unit is compared before it goes on (rule 9 of
+docs/rules.md).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import structlog
 
 from services.gateway.bindings import Bindings
 from services.gateway.core.hub import Hub
-from services.gateway.fanout import Fanout, Recipient
+from services.gateway.fanout import Fanout
 from services.gateway.following import Following
+from services.gateway.peers import Peers
+from services.gateway.sessions import LiveSession
 from shared.bus import Batch, Bus, BusUnavailable
 from shared.command_log import CommandLog
 from shared.core.commands import BadEnvelope, Replies, decode_for_node
@@ -43,11 +46,12 @@ class Delivery:
         bus: Bus,
         topology: Topology,
         node: str,
-        hub: Hub[Recipient],
+        hub: Hub[LiveSession],
         fanout: Fanout,
         following: Following,
         bindings: Bindings,
         commands: CommandLog,
+        peers: Peers,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -59,6 +63,7 @@ class Delivery:
         self._following = following
         self._bindings = bindings
         self._commands = commands
+        self._peers = peers
         self._clock = clock
         self._gaps = metrics.counter("starling_gateway_gaps_total", "losses of the node's queue")
         self._unreadable = metrics.counter("starling_gateway_unreadable_total", "envelopes that could not be read")
@@ -98,6 +103,9 @@ class Delivery:
             log.warning("node_queue_lost", units=len(self._hub.roster.units()))
             self._following.repair_all()
         for delivery in batch.deliveries:
+            if delivery.reply_to:
+                self._peers.answer(delivery)
+                continue
             try:
                 envelope = decode_for_node(delivery.body)
             except BadEnvelope as error:

@@ -1,52 +1,77 @@
 """Fan-out: a dispatch is encoded once, and the same bytes go to every session that may see it.
 
-Ring 4 (shell). `s` is one counter per node, below 2**31. When the bytes are written is `flushing`.
+Ring 4 (shell). `s` is one counter per node, below 2**31. When the bytes are written is `flushing`; what is sent goes
+into the replay log, too (`core.replay`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
-from typing import Any, Protocol
+from collections.abc import Callable, Collection
+from typing import Any
 
 from services.gateway.core.frames import LAST_S, encode_dispatch
+from services.gateway.core.replay import Entry, ReplayLog
 from services.gateway.core.websocket import text_frame
 from services.gateway.flushing import Flusher
-
-
-class Recipient(Hashable, Protocol):
-    """What fan-out needs of a connection."""
-
-    def push(self, frame: bytes) -> None:
-        """Send a WebSocket frame, together with what else is sent until its turn comes (`flushing`)."""
+from services.gateway.sessions import Link, LiveSession
+from shared.core.wire import encode
 
 
 class Fanout:
-    """The frame clock of one node, and its writes."""
+    """The frame clock of one node, its replay log, and its writes. `clock` is seconds that never go back."""
 
-    def __init__(self, flusher: Flusher) -> None:
+    def __init__(self, flusher: Flusher, log: ReplayLog[LiveSession], clock: Callable[[], float]) -> None:
         self.flusher = flusher
+        self.log = log
         self.s = 0
         self.dispatches = 0
         self.deliveries = 0
+        self._clock = clock
 
-    def dispatch(self, t: str, d: Any, recipients: Collection[Recipient]) -> None:
-        """Send an event to these sessions."""
+    def dispatch(self, t: str, d: Any, sessions: Collection[LiveSession], stream: str = "", seq: int = 0) -> None:
+        """Send an event to these sessions, and keep it for those that have no connection now."""
         self.s += 1
-        frame = text_frame(encode_dispatch(t, d, self.s))
+        payload = encode(d)
+        self.log.append(Entry(self.s, t, payload, sessions, stream, seq, self._clock()))
+        frame = text_frame(encode_dispatch(t, payload, self.s))
         self.dispatches += 1
-        self.deliveries += len(recipients)
-        for recipient in recipients:
-            recipient.push(frame)
+        for session in sessions:
+            session.last_s = self.s
+            if (link := session.link) is not None:
+                link.push(frame)
+                self.deliveries += 1
+
+    def tell(self, link: Link, t: str, d: Any) -> None:
+        """Send a dispatch to one connection only; it is not kept."""
+        self.s += 1
+        self.dispatches += 1
+        self.deliveries += 1
+        link.push(text_frame(encode_dispatch(t, encode(d), self.s)))
+
+    def tell_again(self, link: Link, t: str, payload: bytes, s: int) -> None:
+        """Send one connection an encoded dispatch under this `s`; the counter stays."""
+        self.deliveries += 1
+        link.push(text_frame(encode_dispatch(t, payload, s)))
+
+    def raise_to(self, s: int) -> None:
+        """Go on from this `s` at least: a session comes from a node whose counter was there."""
+        self.s = max(self.s, s)
 
     @property
     def is_worn_out(self) -> bool:
         """Whether `s` is near its limit: sessions must identify anew, and the counter begins anew."""
-        return self.s >= LAST_S - (1 << 16)
+        return self.s >= LAST_S - (1 << 20)
 
     def rewind(self) -> None:
         """Begin anew; no session may be left."""
         self.s = 0
+        self.log.clear(0)
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""
-        return {"s": self.s, "dispatches": self.dispatches, "deliveries": self.deliveries}
+        return {
+            "s": self.s,
+            "dispatches": self.dispatches,
+            "deliveries": self.deliveries,
+            **{f"log_{noun}": count for noun, count in self.log.statistics().items()},
+        }

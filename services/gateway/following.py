@@ -17,8 +17,9 @@ from services.gateway.bindings import Bindings
 from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
-from services.gateway.fanout import Fanout, Recipient
+from services.gateway.fanout import Fanout
 from services.gateway.gathering import Gathering
+from services.gateway.sessions import LiveSession
 from shared.core.calls import (
     Access,
     Call,
@@ -55,7 +56,7 @@ class Following:
 
     def __init__(
         self,
-        hub: Hub[Recipient],
+        hub: Hub[LiveSession],
         fanout: Fanout,
         bindings: Bindings,
         fresh: Fresh,
@@ -78,16 +79,25 @@ class Following:
         self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
 
-    def perform(self, outs: Iterable[Out[Recipient]]) -> None:
+    def perform(self, outs: Iterable[Out[LiveSession]]) -> None:
         """Do what the hub says, at once: send dispatches, start jobs."""
         for out in outs:
             match out:
-                case Dispatch(t, d, sessions):
-                    self._fanout.dispatch(t, d, sessions)
+                case Dispatch(t, d, sessions, stream, seq):
+                    self._fanout.dispatch(t, d, sessions, stream, seq)
                 case FollowGroup(group_id):
                     self._begin((group_stream(group_id),), self._follow_until_done(group_id))
                 case Repair(unit):
                     self.repair(unit)
+
+    async def follow(self, user_id: int) -> None:
+        """Follow a user and all groups of the user, as they are at the moment of return. Raises as the two below."""
+        while True:
+            await self.follow_user(user_id)
+            missing = self._hub.roster.missing_groups(user_id)
+            if not missing:
+                return
+            await self.follow_groups(missing)
 
     async def follow_user(self, user_id: int) -> None:
         """Follow a user, and wait until the user is whole. Raises `UnknownUser`, `Unavailable`."""

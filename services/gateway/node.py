@@ -20,12 +20,13 @@ from services.gateway.core.admission import Admission, Proxies
 from services.gateway.core.frames import CloseCode
 from services.gateway.core.hub import Hub
 from services.gateway.core.members import known_members, members_chunk
-from services.gateway.core.session import Action, Close, Continue, FindMembers, Open, Post, Send, SessionRules
+from services.gateway.core.session import Action, Close, Confirm, Continue, FindMembers, Open, Post, SessionRules
 from services.gateway.core.snapshot import first_dispatches
-from services.gateway.fanout import Fanout, Recipient
+from services.gateway.fanout import Fanout
 from services.gateway.following import Following
-from services.gateway.registrar import Registrar
+from services.gateway.resuming import Resuming
 from services.gateway.sending import Sending
+from services.gateway.sessions import LiveSession, Sessions
 from shared.auth import Tokens
 from shared.core.errors import RateLimited, StarlingError, Unauthorized, UnknownUser
 from shared.core.wire import id_of
@@ -38,6 +39,17 @@ _OPENING_S: Final = 20.0
 _PER_TURN: Final = 500
 """How many connections are looked at before the loop does something else."""
 _LEAVING_S: Final = 7.0
+_WAVE_S: Final = 0.1
+_GIVING_S: Final = 8.0
+"""How long a node that goes down waits for its clients to come back elsewhere: they may take 5 s."""
+_FINAL: Final = frozenset(
+    {
+        WsCloseCode.NORMAL_CLOSURE,
+        WsCloseCode.GOING_AWAY,
+        *(code for code in CloseCode if code.then != "resume"),
+    }
+)
+"""Codes after which a session is over. A client that may come back closes with another one, or not at all."""
 
 log = structlog.get_logger()
 
@@ -51,11 +63,12 @@ class Node:
         settings: GatewaySettings,
         rules: SessionRules,
         *,
-        hub: Hub[Recipient],
+        hub: Hub[LiveSession],
         fanout: Fanout,
         following: Following,
         sending: Sending,
-        registrar: Registrar,
+        sessions: Sessions,
+        resuming: Resuming,
         tokens: Tokens,
         supervisor: Supervisor,
         metrics: Metrics,
@@ -63,6 +76,7 @@ class Node:
         proxies: Proxies,
         url_of: Callable[[int], str],
         limits_connections: bool,
+        has_peers: bool,
         clock: Callable[[], float],
     ) -> None:
         self.incarnation = incarnation
@@ -81,10 +95,14 @@ class Node:
         self._hub = hub
         self._following = following
         self._sending = sending
-        self._registrar = registrar
+        self._sessions = sessions
+        self._resuming = resuming
+        self._resume_window_s = settings.resume_window.total_seconds()
         self._tokens = tokens
         self._supervisor = supervisor
         self._url_of = url_of
+        self._has_peers = has_peers
+        self._drain_s = settings.drain_time.total_seconds()
         self._connections: set[Connection] = set()
         self._all_gone = asyncio.Event()
         self._all_gone.set()
@@ -109,8 +127,10 @@ class Node:
     def act(self, connection: Connection, action: Action) -> None:
         """Do what a client's frame asks for."""
         match action:
-            case Send(data):
-                connection.answer(data)
+            case Confirm(s):
+                connection.answer(frames.HEARTBEAT_ACK)
+                if s is not None and connection.live is not None:
+                    self._sessions.seen(connection.live, s, self.fanout.s)
             case Close():
                 connection.end(action)
             case Post(message):
@@ -119,15 +139,19 @@ class Node:
             case Open(identify):
                 self._supervisor.start("open", self._open(connection, identify))
             case Continue(resume):
-                self._refuse_resume(connection, resume)
+                self._resuming.resume(connection, resume)
             case FindMembers(request):
                 self._find_members(connection, request)
 
     def leave(self, connection: Connection) -> None:
-        """Take in that a connection's session ended."""
-        if connection.session_id:
-            self._hub.roster.detach(connection, connection.user_id, self.clock())
-            self._registrar.remove(connection.session_id)
+        """Take in that a conversation ended; its session waits to be resumed, unless the code says otherwise."""
+        session, connection.live = connection.live, None
+        if session is None:
+            return
+        if connection.close_code in _FINAL:
+            self._sessions.end(session)
+        else:
+            self._sessions.detach(session)
 
     def lost(self, connection: Connection) -> None:
         """Take in that a connection's socket is closed."""
@@ -154,8 +178,10 @@ class Node:
                 user_id = self._tokens.verify(identify.token)
                 self.admission.require_turn(user_id, self.clock())
                 async with self._openings:
-                    await self._follow(user_id)
-                self.admission.require_room(len(self._hub.roster.users[user_id].sessions))
+                    await self._following.follow(user_id)
+                self.admission.require_room(
+                    sum(one.link is not None for one in self._hub.roster.users[user_id].sessions)
+                )
         except (Unauthorized, UnknownUser):
             outcome = "unauthorized"
             connection.close(CloseCode.AUTHENTICATION_FAILED)
@@ -174,50 +200,37 @@ class Node:
                 self._attach(connection, user_id, identify)
         self._opened.labels(outcome).inc()
 
-    async def _follow(self, user_id: int) -> None:
-        """Follow a user and all groups of the user, as they are at the moment of return."""
-        while True:
-            await self._following.follow_user(user_id)
-            missing = self._hub.roster.missing_groups(user_id)
-            if not missing:
-                return
-            await self._following.follow_groups(missing)
-
     def _attach(self, connection: Connection, user_id: int, identify: frames.Identify) -> None:
         if self.fanout.is_worn_out:
             self._begin_clock_anew()
+        session_id = f"{self.incarnation}.{secrets.token_hex(8)}"
+        session = LiveSession(session_id, user_id, self.fanout.s)
         connection.user_id = user_id
-        connection.session_id = f"{self.incarnation}.{secrets.token_hex(8)}"
-        self._hub.roster.attach(connection, user_id)
+        connection.live = session
+        session.link = connection
+        self._hub.roster.attach(session, user_id)
         hub = self._hub
         for t, d in first_dispatches(
             hub.roster.users[user_id],
             hub.roster.groups,
             hub.roster.channels,
             hub.roster.directs.get(user_id, ()),
-            session_id=connection.session_id,
+            session_id=session_id,
             resume_url=self._url_of(user_id),
             shard=identify.shard,
         ):
-            self.fanout.dispatch(t, d, (connection,))
-        self._registrar.add(connection.session_id, user_id)
+            self.fanout.tell(connection, t, d)
+        session.begins_s = session.last_s = session.told_s = self.fanout.s
+        self._sessions.begin(session)
 
     def _begin_clock_anew(self) -> None:
         """Let all sessions identify anew, since `s` has no room left."""
         for connection in self._connections:
-            if connection.session_id:
+            if connection.live is not None:
                 connection.answer(frames.INVALID_SESSION)
-                connection.close(CloseCode.UNKNOWN_ERROR, "begin a new session")
+        for session in self._sessions:
+            self._sessions.end(session)
         self.fanout.rewind()
-
-    def _refuse_resume(self, connection: Connection, resume: frames.Resume) -> None:
-        """Answer RESUME: sessions end with their connections, so there is none to go on with."""
-        try:
-            self._tokens.verify(resume.token)
-        except Unauthorized:
-            connection.close(CloseCode.AUTHENTICATION_FAILED)
-        else:
-            connection.answer(frames.INVALID_SESSION)
 
     def _find_members(self, connection: Connection, request: frames.RequestMembers) -> None:
         group_id = id_of(request.guild_id)
@@ -227,7 +240,7 @@ class Node:
         group = self._hub.roster.groups.get(group_id)
         is_in = group is not None and connection.user_id in group.users
         known = known_members(self._hub.roster.users, group) if group is not None and is_in else {}
-        self.fanout.dispatch("GUILD_MEMBERS_CHUNK", members_chunk(request, group_id, known), (connection,))
+        self.fanout.tell(connection, "GUILD_MEMBERS_CHUNK", members_chunk(request, group_id, known))
 
     # The whole node.
 
@@ -247,22 +260,32 @@ class Node:
                 connection.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
             if index % _PER_TURN == 0:
                 await asyncio.sleep(0)
+        self._sessions.end_expired(self._resume_window_s)
         self._following.leave(self._hub.roster.sweep(self.clock(), self._linger_s))
 
     async def drain(self) -> None:
-        """Tell all clients to come again elsewhere, and close their connections. May be called again."""
+        """Send all clients elsewhere, in waves, and give their sessions to the nodes where they go on.
+
+        May be called again.
+        """
         self.is_draining = True
-        for index, connection in enumerate(tuple(self._connections), 1):
+        began = self.clock()
+        connections = tuple(self._connections)
+        per_wave = max(_PER_TURN // 10, round(len(connections) * _WAVE_S / self._drain_s) if self._drain_s else 0)
+        for index, connection in enumerate(connections, 1):
             connection.answer(frames.RECONNECT)
             connection.close(CloseCode.UNKNOWN_ERROR, "the node goes down")
-            if index % _PER_TURN == 0:
-                await asyncio.sleep(0)
+            if index % per_wave == 0 and index < len(connections):
+                await asyncio.sleep(_WAVE_S)
         try:
             async with asyncio.timeout(_LEAVING_S):
                 await self._all_gone.wait()
         except TimeoutError:
             for connection in tuple(self._connections):
                 connection.abort()
+        if self._has_peers:
+            self._has_peers = False
+            await self._sessions.wait_given(began, _GIVING_S)
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""

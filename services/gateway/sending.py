@@ -17,7 +17,7 @@ from prometheus_client import Counter, Histogram
 from services.gateway.core import frames
 from services.gateway.core.hub import Hub
 from services.gateway.core.sending import encode_ack, encode_reject
-from services.gateway.fanout import Recipient
+from services.gateway.sessions import LiveSession
 from shared.command_log import CommandLog
 from shared.core.calls import Access, ReadAccess
 from shared.core.errors import (
@@ -46,7 +46,7 @@ _USERS: Final = 50_000
 log = structlog.get_logger()
 
 
-class Sender(Recipient, Protocol):
+class Sender(Protocol):
     """What sending needs of a connection."""
 
     user_id: int
@@ -62,7 +62,7 @@ class Sending:
 
     def __init__(
         self,
-        hub: Hub[Recipient],
+        hub: Hub[LiveSession],
         commands: CommandLog,
         rpc: Rpc,
         supervisor: Supervisor,

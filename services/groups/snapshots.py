@@ -17,9 +17,9 @@ import structlog
 from services.groups.changes import Changes
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
-from services.groups.views import DIRECTS_SHOWN, MEMBERS_SHOWN
+from services.groups.views import MEMBERS_SHOWN
 from shared.cache import Cache
-from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
+from shared.core.calls import SESSION_DIRECTS, ChannelView, DirectView, GroupView, SessionView
 from shared.core.model import Channel, Group, Member, User
 from shared.core.stream import Head, channel_stream, group_stream, user_stream
 from shared.streams import StreamStore
@@ -165,7 +165,7 @@ class Snapshots:
     async def read_sessions(self, user_ids: Iterable[int]) -> dict[int, SessionView]:
         """Return what the sessions of these users begin with; who does not exist is left out."""
         ids = tuple(dict.fromkeys(user_ids))
-        bodies, directs = await asyncio.gather(self._users.read(ids), self._groups.list_directs(ids, DIRECTS_SHOWN))
+        bodies, directs = await asyncio.gather(self._users.read(ids), self._groups.list_directs(ids, SESSION_DIRECTS))
         heads = await self._heads_of(channel for channels in directs.values() for channel in channels)
         return {
             one: SessionView(

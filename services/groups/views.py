@@ -14,7 +14,7 @@ import msgspec
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
 from shared.cache import Cache
-from shared.core.calls import Access, ChannelView, DirectView, EventPage
+from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage
 from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, UnknownChannel, UnknownGroup, UnknownMember
 from shared.core.events import ChannelOpened
@@ -24,8 +24,6 @@ from shared.streams import StreamStore
 
 MEMBERS_SHOWN: Final = 100
 """Members inside a group's body; the rest is asked for page by page."""
-DIRECTS_SHOWN: Final = 100
-"""Direct channels of a session or a list, the newest ones."""
 MAX_EVENTS_READ: Final = 100
 _ACCESS_S: Final = 300.0
 """How long access is cached; of use only while nothing changes in the group."""
@@ -143,7 +141,7 @@ class Views:
 
     async def list_directs(self, user_id: int) -> list[DirectView]:
         """Return a user's direct channels with their heads, newest first."""
-        found = await self._groups.list_directs((user_id,), DIRECTS_SHOWN)
+        found = await self._groups.list_directs((user_id,), SESSION_DIRECTS)
         views = await self.with_heads(found.get(user_id, ()))
         return [DirectView(view.channel, view.last_seq, view.last_message_id) for view in views]
 

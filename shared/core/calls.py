@@ -6,7 +6,7 @@ bulk goes by HTTP. Read `shared.rpc` next: how they travel.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -27,6 +27,10 @@ class DirectView(msgspec.Struct, frozen=True):
     channel: Channel
     last_seq: int
     last_message_id: int
+
+
+SESSION_DIRECTS: Final = 100
+"""Direct channels of a session, the newest ones; an older one is followed from its next event on."""
 
 
 class SessionView(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ from shared.auth import Tokens
 from shared.clock import now_ms
 from shared.core.events import MessageCreated
 from shared.core.stream import Event, Record, channel_stream
-from shared.core.wire import dispatch_of
+from shared.core.wire import dispatch_of, encode
 from tests.bench.crowd import Crowd, CrowdFailed
 from tests.bench.dialects import Dialect, join_starling, say_starling
 from tests.bench.process import cpu_s, resident_bytes, wait_quiet
@@ -188,7 +188,7 @@ def _dialect_of(room: Seeded) -> Dialect:
     author = room.members[0]
     record = Record(99, now_ms(), MessageCreated(author, ""), id=room.channel.id)
     t, d = dispatch_of(Event(channel_stream(room.channel.id), record, room.group.id))
-    overhead = len(encode_dispatch(t or "", d, 9999))
+    overhead = len(encode_dispatch(t or "", encode(d), 9999))
     return Dialect(join_starling, say_starling(room.channel.id, overhead))
 
 

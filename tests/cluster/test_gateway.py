@@ -377,7 +377,7 @@ async def test_a_slow_reader_is_closed_and_delays_nobody(world: World) -> None:
                 await node.wait_sessions(2)
                 async with asyncio.timeout(20):
                     sent = 0
-                    while node.sessions == 2:
+                    while node.attached == 2:
                         await world.say(ann, channel, "x" * 2000)
                         sent += 1
                         await reader.until("MESSAGE_CREATE")

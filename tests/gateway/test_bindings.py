@@ -262,7 +262,7 @@ async def test_a_late_close_takes_nothing_from_who_came_again() -> None:
         _, channel = await world.create_group(ann)
         async with open_client(node, world.token(ann)) as late, open_client(node, world.token(ann)) as again:
             late.socket.transport.abort()
-            await node.wait_sessions(1)
+            await node.wait_detached(1)
             await node.gateway.node.sweep_once()
             await world.say(ann, channel, "here")
             await again.until("MESSAGE_CREATE")

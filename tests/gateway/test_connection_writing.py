@@ -54,7 +54,7 @@ async def test_the_bound_in_bytes(world: World, query: str) -> None:
     ):
         sent = 0
         async with asyncio.timeout(40):
-            while node.sessions == 2:
+            while node.attached == 2:
                 await world.say(ann, channel, random_text(sent))
                 sent += 1
                 await reader.until("MESSAGE_CREATE")
@@ -68,7 +68,7 @@ async def test_the_bound_in_seconds(world: World) -> None:
     async with open_node(world, settings) as node, open_pair(world, node) as (ann, channel, reader, stuck):
         sent = 0
         async with asyncio.timeout(40):
-            while node.sessions == 2:
+            while node.attached == 2:
                 if sent < 1_500:  # more than the kernel takes, far less than the bound in bytes
                     await world.say(ann, channel, random_text(sent))
                     sent += 1

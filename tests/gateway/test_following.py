@@ -336,7 +336,7 @@ async def test_a_registry_that_is_away_harms_no_session(world: World) -> None:
     ann = world.register("ann")
     registry = AwayRegistry()
     registry.is_away = True
-    settings = settings_of(resume_window=timedelta(seconds=0.3))
+    settings = settings_of(resume_window=timedelta(0), heartbeat_interval=timedelta(seconds=1))
     async with open_node(world, settings, registry=registry) as node, open_client(node, world.token(ann)) as client:
         session_id = client.ready["session_id"]
         assert await registry.read(session_id) is None

@@ -149,7 +149,7 @@ class Node(RuleBasedStateMachine):
         hub = self.model.hub
         for group_id, group in hub.roster.groups.items():
             expected = {session for user_id in group.users for session in hub.roster.users[user_id].sessions}
-            assert group.sessions == expected
+            assert set(group.audience) == expected
             assert all(group_id in hub.roster.users[user_id].groups for user_id in group.users)
 
     def teardown(self) -> None:

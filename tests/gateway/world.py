@@ -19,7 +19,9 @@ from websockets.exceptions import ConnectionClosed
 
 from services.gateway.app import Gateway, assemble, router
 from services.gateway.memory_registry import MemoryRegistry
+from services.gateway.memory_trails import MemoryTrails
 from services.gateway.registry import SessionRegistry
+from services.gateway.trails import Trails
 from shared.auth import Tokens
 from shared.bus import Bus
 from shared.clock import now_ms
@@ -341,6 +343,17 @@ class ServedNode:
         """How many sessions take part."""
         return int(self.metrics.registry.get_sample_value("starling_gateway_hub_sessions") or 0)
 
+    @property
+    def attached(self) -> int:
+        """How many sessions have a connection."""
+        return int(self.metrics.registry.get_sample_value("starling_gateway_sessions_attached") or 0)
+
+    async def wait_detached(self, count: int) -> None:
+        """Wait until so many sessions wait for their clients."""
+        async with asyncio.timeout(10):
+            while self.metrics.registry.get_sample_value("starling_gateway_sessions_detached") != count:
+                await asyncio.sleep(0.01)
+
     async def wait_sessions(self, count: int) -> None:
         """Wait until so many sessions take part."""
         async with asyncio.timeout(10):
@@ -350,7 +363,12 @@ class ServedNode:
 
 @asynccontextmanager
 async def open_node(
-    world: World, settings: Settings | None = None, *, name: str = "node", registry: SessionRegistry | None = None
+    world: World,
+    settings: Settings | None = None,
+    *,
+    name: str = "node",
+    registry: SessionRegistry | None = None,
+    trails: Trails | None = None,
 ) -> AsyncIterator[ServedNode]:
     """Open a node of the world behind uvicorn."""
     settings = settings or settings_of()
@@ -366,6 +384,8 @@ async def open_node(
             topology=world.topology,
             tokens=world.tokens,
             registry=registry or MemoryRegistry(),
+            trails=trails or MemoryTrails(),
+            has_peers=registry is not None,
             metrics=metrics,
             supervisor=supervisor,
             now=now_ms,
@@ -419,6 +439,20 @@ class Client:
         for _ in self.ready["guilds"]:
             await self.until("GUILD_CREATE")
         return self.ready
+
+    async def resume(self, of: Client, token: str, *, seq: int | None = None, **fields: Any) -> dict[str, Any]:
+        """Say RESUME for the session of another client, from its last `s` on; return RESUMED."""
+        told = max(frame["s"] for frame in of.dispatches) if seq is None else seq
+        self.ready = of.ready
+        await self.send(6, {"token": token, "session_id": of.ready["session_id"], "seq": told, **fields})
+        return await self.until("RESUMED")
+
+    async def until_content(self, content: str) -> dict[str, Any]:
+        """Return the dispatch of the message that says this."""
+        while True:
+            frame = await self.until("MESSAGE_CREATE")
+            if frame["d"]["content"] == content:
+                return frame
 
     async def post(self, channel: Channel, content: str, **fields: Any) -> str:
         """Say MESSAGE_SEND with a new nonce and return it."""

@@ -12,13 +12,15 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.core.wire import encode
+from shared.core.stream import channel_stream
+from shared.core.wire import encode, id_of
 
 MAX_FRAME_BYTES: Final = 4096
 """Any frame but MESSAGE_SEND, as Discord has it."""
 
 LAST_S: Final = (1 << 31) - 1
 """Several client libraries hold `s` in 32 bits."""
+_S_DIGITS: Final = len(str(LAST_S))
 
 
 class Op(IntEnum):
@@ -75,7 +77,9 @@ class CloseCode(IntEnum):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """Op 1: I live. What it tells of `s` is not needed."""
+    """Op 1: I live, and have seen frames up to this `s` (None: not told, or nonsense)."""
+
+    s: int | None = None
 
 
 class Identify(msgspec.Struct, frozen=True):
@@ -91,11 +95,16 @@ class Ignored(msgspec.Struct, frozen=True):
 
 
 class Resume(msgspec.Struct, frozen=True):
-    """Op 6: go on with a session after `seq` (the last `s` seen)."""
+    """Op 6: go on with a session after `seq` (the last `s` seen).
+
+    `positions`: the last seq that the client has of channels, by channel id: what it has is not sent again. Of our
+    own; what is no such number is ignored.
+    """
 
     token: str
     session_id: str
     seq: int | None = None
+    positions: Any = None
 
 
 class RequestMembers(msgspec.Struct, frozen=True):
@@ -133,7 +142,6 @@ _payloads: dict[int, msgspec.json.Decoder[Any]] = {
     Op.MESSAGE_SEND: msgspec.json.Decoder(SendMessage),
 }
 _empty: dict[int, ClientFrame] = {
-    Op.HEARTBEAT: Heartbeat(),
     Op.PRESENCE_UPDATE: Ignored(),
     Op.VOICE_STATE_UPDATE: Ignored(),
 }
@@ -157,6 +165,8 @@ def decode_frame(data: bytes, *, text: bool, send_limit: int) -> ClientFrame | C
         envelope = _envelopes.decode(data)
         if len(data) > (send_limit if envelope.op == Op.MESSAGE_SEND else MAX_FRAME_BYTES):
             return CloseCode.DECODE_ERROR
+        if envelope.op == Op.HEARTBEAT:
+            return Heartbeat(_told_s(bytes(envelope.d)))
         if (empty := _empty.get(envelope.op)) is not None:
             return empty
         decoder = _payloads.get(envelope.op)
@@ -166,6 +176,20 @@ def decode_frame(data: bytes, *, text: bool, send_limit: int) -> ClientFrame | C
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return CloseCode.DECODE_ERROR
     return frame
+
+
+def _told_s(d: bytes) -> int | None:
+    return int(d) if len(d) <= _S_DIGITS and d.isdigit() else None
+
+
+def positions_of(resume: Resume) -> dict[str, int]:
+    """Return how far the client is in channels' streams, by stream; what makes no sense is left out."""
+    told = resume.positions if isinstance(resume.positions, dict) else {}
+    return {
+        channel_stream(channel_id): seq
+        for key, seq in told.items()
+        if (channel_id := id_of(key)) is not None and type(seq) is int and seq > 0
+    }
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -181,9 +205,9 @@ def encode_frame(op: Op, d: Any = None) -> bytes:
     return encode({"op": int(op), "d": d, "s": None, "t": None})
 
 
-def encode_dispatch(t: str, d: Any, s: int) -> bytes:
-    """Encode a dispatch; the same bytes go to every session that may see it."""
-    return encode({"t": t, "s": s, "op": 0, "d": d})
+def encode_dispatch(t: str, payload: bytes, s: int) -> bytes:
+    """Encode a dispatch around its encoded payload; the same bytes go to every session that may see it."""
+    return b'{"t":"%b","s":%d,"op":0,"d":%b}' % (t.encode(), s, payload)
 
 
 HEARTBEAT_ACK: Final = encode_frame(Op.HEARTBEAT_ACK)

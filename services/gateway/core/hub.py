@@ -12,7 +12,7 @@ from typing import Generic
 
 from services.gateway.core.outs import Dispatch, Out, Repair
 from services.gateway.core.roster import Roster
-from services.gateway.core.state import MEMBER_SAMPLE, Held, LocalGroup, LocalUser, S, unit_of
+from services.gateway.core.state import MEMBER_SAMPLE, Held, LocalGroup, LocalUser, S, Tracking, Untracked, unit_of
 from shared.core import wire
 from shared.core.calls import DirectView
 from shared.core.events import (
@@ -30,9 +30,10 @@ from shared.core.stream import Event, owner_of, user_stream
 class Hub(Generic[S]):
     """Applies events to the roster. `now` is seconds of a clock that never goes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracking: Tracking | None = None) -> None:
         self._held = Held()
-        self.roster: Roster[S] = Roster(self._held)
+        self._tracking = tracking or Untracked()
+        self.roster: Roster[S] = Roster(self._held, self._tracking)
         self.applied = 0
         self.repeats = 0
         self.foreign = 0
@@ -78,6 +79,7 @@ class Hub(Generic[S]):
         seq = event.record.seq
         if seq == position + 1:
             self.applied += 1
+            self._tracking.note(event.stream, seq)
             return None
         if seq <= position:
             self.repeats += 1
@@ -103,7 +105,7 @@ class Hub(Generic[S]):
             channel.last_message_id = event.record.id
         sessions = self.roster.sessions_of(channel)
         t, d = wire.dispatch_of(event) if sessions else (None, None)
-        return [] if t is None or d is None else [Dispatch(t, d, sessions)]
+        return [] if t is None or d is None else [Dispatch(t, d, sessions, event.stream, event.record.seq)]
 
     def _fill_unknown_channel(self, event: Event, now: float) -> list[Out[S]]:
         """Take an event of a channel that is not followed: of a new DM, or of one that we should know."""
@@ -130,8 +132,8 @@ class Hub(Generic[S]):
                 if len(group.members) < MEMBER_SAMPLE:
                     group.members[member.user.id] = member
                 t, d = wire.dispatch_of(event)
-                if t is not None and d is not None and group.sessions:
-                    out.append(Dispatch(t, d, tuple(group.sessions)))
+                if t is not None and d is not None and group.audience:
+                    out.append(Dispatch(t, d, group.audience, event.stream, seq))
                 return out + self.roster.join(event.group_id, member, seq)
             case MemberRemoved(user):
                 group.member_count -= 1
@@ -142,14 +144,14 @@ class Hub(Generic[S]):
             case _:
                 return out
         t, d = wire.dispatch_of(event)
-        if t is not None and d is not None and group.sessions:
-            out.append(Dispatch(t, d, tuple(group.sessions)))
+        if t is not None and d is not None and group.audience:
+            out.append(Dispatch(t, d, group.audience, event.stream, seq))
         return out
 
     def _apply_to_user(self, event: Event, user: LocalUser[S], now: float) -> list[Out[S]]:
         match event.record.body:
             case GroupJoined(group_seq=group_seq, member=member):
-                return self.roster.join(member.group_id, member, group_seq, is_own=True)
+                return self.roster.join(member.group_id, member, group_seq, user_seq=user.seq)
             case GroupLeft(group_id=group_id, group_seq=group_seq):
                 return self.roster.leave(group_id, user.user.id, group_seq, now)
             case _:

@@ -15,11 +15,13 @@ from shared.core.wire import Json
 
 @dataclass(frozen=True, slots=True)
 class Dispatch(Generic[S]):
-    """Encode this once and send it to these sessions."""
+    """Encode this once and send it to these sessions. `stream` and `seq`: the durable event that it tells, if any."""
 
     t: str
     d: Json
     sessions: Collection[S]
+    stream: str = ""
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from services.gateway.core.state import (
     LocalGroup,
     LocalUser,
     S,
+    Tracking,
 )
 from shared.core import wire
 from shared.core.calls import DirectView, GroupView, SessionView
@@ -35,7 +36,8 @@ _OPENED: Final = 1
 class Roster(Generic[S]):
     """Who is on this node. `held` is the hub's; `now` is seconds of a clock that never goes back."""
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, tracking: Tracking) -> None:
+        self._tracking = tracking
         self.users: dict[int, LocalUser[S]] = {}
         self.groups: dict[int, LocalGroup[S]] = {}
         self.channels: dict[int, LocalChannel] = {}
@@ -78,8 +80,8 @@ class Roster(Generic[S]):
 
     # Membership.
 
-    def join(self, group_id: int, member: Member, group_seq: int, *, is_own: bool = False) -> list[Out[S]]:
-        """Attach a local user to a group, unless a later fact is known. `is_own`: the user's own stream says it.
+    def join(self, group_id: int, member: Member, group_seq: int, *, user_seq: int = 0) -> list[Out[S]]:
+        """Attach a local user to a group, unless a later fact is known. `user_seq`: the user's own stream says it.
 
         While that stream is being repaired it may say next that the user left: then the group waits.
         """
@@ -90,8 +92,8 @@ class Roster(Generic[S]):
         if (joined := user.groups.get(group_id)) is not None:
             joined.group_seq = max(joined.group_seq, group_seq)
             return []
-        user.groups[group_id] = Joined(group_seq, member)
-        if group is None or (is_own and user_stream(member.user.id) in self._held):
+        user.groups[group_id] = Joined(group_seq, member, user_seq)
+        if group is None or (user_seq and user_stream(member.user.id) in self._held):
             self._wanted.setdefault(group_id, set()).add(member.user.id)
             return [FollowGroup(group_id)] if group is None else []
         return self._attach(user, group)
@@ -99,10 +101,12 @@ class Roster(Generic[S]):
     def _attach(self, user: LocalUser[S], group: LocalGroup[S]) -> list[Out[S]]:
         self._want_no_more(group.group.id, user.user.id)
         group.users.add(user.user.id)
-        group.sessions |= user.sessions
+        group.let_in(user.sessions)
         if not user.sessions:
             return []
         joined = user.groups[group.group.id]
+        if joined.user_seq:
+            self._tracking.note(user_stream(user.user.id), joined.user_seq)
         created = guild_create(self.channels, group, joined.member) | {"seq": joined.group_seq}
         return [Dispatch("GUILD_CREATE", created, tuple(user.sessions))]
 
@@ -131,7 +135,7 @@ class Roster(Generic[S]):
         if group is None or user.user.id not in group.users:
             return []  # its sessions were not told of it yet
         group.users.discard(user.user.id)
-        group.sessions -= user.sessions
+        group.let_out(user.sessions)
         group.idle_since = now
         if not user.sessions:
             return []
@@ -152,6 +156,7 @@ class Roster(Generic[S]):
             return []
         user: LocalUser[S] = LocalUser(view.user, view.user_seq, now)
         self.users[user_id] = user
+        self._tracking.begin(user_stream(user_id), view.user_seq)
         for member in view.memberships:
             group = self.groups.get(member.group_id)
             user.groups[member.group_id] = Joined(0, member)
@@ -169,6 +174,7 @@ class Roster(Generic[S]):
         group: LocalGroup[S] = LocalGroup(view.group, view.seq, view.member_count, now)
         group.members = {member.user.id: member for member in view.members[:MEMBER_SAMPLE]}
         self.groups[group_id] = group
+        self._tracking.begin(group_stream(group_id), view.seq)
         for one in view.channels:
             self.put_channel(one.channel, one.last_seq, one.last_message_id, group)
         out: list[Out[S]] = []
@@ -208,6 +214,7 @@ class Roster(Generic[S]):
     def put_channel(self, channel: Channel, seq: int, last_id: int, group: LocalGroup[S] | None = None) -> None:
         """Follow a channel that is not known yet, from this head on."""
         self.channels[channel.id] = LocalChannel(channel, seq, last_id)
+        self._tracking.begin(channel_stream(channel.id), seq)
         if group is not None:
             group.channels.add(channel.id)
         for user in channel.recipients:
@@ -227,7 +234,7 @@ class Roster(Generic[S]):
         """Return the sessions that may see a channel."""
         if channel.channel.type is not ChannelType.DIRECT:
             group = self.groups.get(channel.channel.group_id)
-            return tuple(group.sessions) if group is not None else ()
+            return group.audience if group is not None else ()
         return tuple(
             session
             for user_id in dict.fromkeys(channel.recipients)
@@ -252,7 +259,7 @@ class Roster(Generic[S]):
         user = self.users[user_id]
         user.sessions.add(session)
         for group_id in user.groups:
-            self.groups[group_id].sessions.add(session)
+            self.groups[group_id].let_in((session,))
 
     def detach(self, session: S, user_id: int, now: float) -> None:
         """Take a session away; its user is followed for a while longer."""
@@ -263,7 +270,7 @@ class Roster(Generic[S]):
         user.idle_since = now
         for group_id in user.groups:
             if (group := self.groups.get(group_id)) is not None:
-                group.sessions.discard(session)
+                group.let_out((session,))
 
     def sweep(self, now: float, linger_s: float) -> list[str]:
         """Stop following users without sessions and groups without users for `linger_s`; return their units."""
@@ -276,12 +283,14 @@ class Roster(Generic[S]):
             if not group.users and group_id not in self._wanted and now - group.idle_since >= linger_s:
                 self._forget_channels(group.channels)
                 del self.groups[group_id]
+                self._tracking.end(group_stream(group_id))
                 self._held.end(group_stream(group_id))
                 gone.append(group_stream(group_id))
         return gone
 
     def _forget_user(self, user_id: int, user: LocalUser[S], now: float) -> None:
         del self.users[user_id]
+        self._tracking.end(user_stream(user_id))
         self._held.end(user_stream(user_id))
         for group_id in user.groups:
             self._want_no_more(group_id, user_id)
@@ -297,6 +306,7 @@ class Roster(Generic[S]):
     def _forget_channels(self, channel_ids: Iterable[int]) -> None:
         for channel_id in list(channel_ids):
             channel = self.channels.pop(channel_id)
+            self._tracking.end(channel_stream(channel_id))
             self._held.end(channel_stream(channel_id))
             for user_id in channel.recipients:
                 if (followed := self.directs.get(user_id)) is not None:

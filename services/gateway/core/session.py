@@ -2,7 +2,8 @@
 
 Ring 1 (core). Synchronous: takes bytes and `now` (seconds of a clock that never goes back), returns actions for
 the shell (`services.gateway.connection`). After a `Close` there is nothing more. A session begins with IDENTIFY
-and lives as long as its connection. Frames are `frames`, budgets are `limits`.
+or goes on with RESUME; it outlives the connection (`services.gateway.sessions`). Frames are `frames`, budgets
+are `limits`.
 """
 
 from __future__ import annotations
@@ -51,12 +52,6 @@ class SessionRules(msgspec.Struct, frozen=True):
         return 2 * self.heartbeat_interval_s
 
 
-class Send(msgspec.Struct, frozen=True):
-    """Send these bytes as one text message."""
-
-    data: bytes
-
-
 class Close(msgspec.Struct, frozen=True):
     """Close the connection."""
 
@@ -71,9 +66,15 @@ class Open(msgspec.Struct, frozen=True):
 
 
 class Continue(msgspec.Struct, frozen=True):
-    """Go on with an older session, if it can be: answer with INVALID_SESSION else."""
+    """Authenticate and go on with an older session, then call `opened`; if it can't be, `not_resumed`."""
 
     resume: frames.Resume
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """Answer a heartbeat whose client has seen the frames up to `s` (None: not told)."""
+
+    s: int | None
 
 
 class Post(msgspec.Struct, frozen=True):
@@ -88,9 +89,7 @@ class FindMembers(msgspec.Struct, frozen=True):
     request: frames.RequestMembers
 
 
-Action = Send | Close | Open | Continue | Post | FindMembers
-
-_ACK = Send(frames.HEARTBEAT_ACK)
+Action = Close | Open | Continue | Confirm | Post | FindMembers
 
 
 class Session:
@@ -118,8 +117,8 @@ class Session:
         if not isinstance(frame, frames.SendMessage) and not self._frames.take(now):
             return self.close(CloseCode.RATE_LIMITED)
         match frame:
-            case frames.Heartbeat():
-                return _ACK
+            case frames.Heartbeat(s):
+                return Confirm(s)
             case frames.Identify() | frames.Resume() if self.phase is not Phase.NEW:
                 return self.close(CloseCode.ALREADY_AUTHENTICATED)
             case frames.Identify(shard=shard) if shard is not None and shard != (0, 1):
@@ -128,6 +127,7 @@ class Session:
                 self.phase = Phase.OPENING
                 return Open(frame)
             case frames.Resume():
+                self.phase = Phase.OPENING
                 return Continue(frame)
             case _ if self.phase is Phase.NEW:
                 return self.close(CloseCode.NOT_AUTHENTICATED)
@@ -145,6 +145,14 @@ class Session:
         if self.phase is not Phase.OPENING:
             return False
         self.phase = Phase.READY
+        return True
+
+    def not_resumed(self, now: float) -> bool:
+        """Take in that a RESUME failed, so that the client may IDENTIFY on this connection; False if it was closed."""
+        if self.phase is not Phase.OPENING:
+            return False
+        self.phase = Phase.NEW
+        self._began = now
         return True
 
     def control(self, now: float) -> Close | None:

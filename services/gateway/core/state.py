@@ -6,9 +6,9 @@ repaired as one: a user (`u:`), a group with all its channels (`g:`), a direct c
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from shared.core.model import Channel, Group, Member, User
 from shared.core.stream import Event, group_stream
@@ -34,10 +34,11 @@ def unit_of(event: Event) -> str:
 
 @dataclass(slots=True)
 class Joined:
-    """A user is in a group since `group_seq` of its stream (0: since before we looked)."""
+    """A user is in a group since `group_seq` of its stream, `user_seq` of the user's own (0: before we looked)."""
 
     group_seq: int
     member: Member
+    user_seq: int = 0
 
 
 @dataclass(slots=True)
@@ -62,7 +63,8 @@ class LocalGroup(Generic[S]):
     channels: set[int] = field(default_factory=set)
     members: dict[int, Member] = field(default_factory=dict)
     users: set[int] = field(default_factory=set)
-    sessions: set[S] = field(default_factory=set)
+    _sessions: set[S] = field(default_factory=set)
+    _audience: tuple[S, ...] | None = None
     _encoded: tuple[int, bytes] = (-1, b"")
 
     def encoded_members(self) -> bytes:
@@ -70,6 +72,23 @@ class LocalGroup(Generic[S]):
         if self._encoded[0] != self.seq:
             self._encoded = (self.seq, encode_members(self.members.values()))
         return self._encoded[1]
+
+    @property
+    def audience(self) -> tuple[S, ...]:
+        """All sessions in the group; the same tuple until one comes or goes, so that many entries can share it."""
+        if self._audience is None:
+            self._audience = tuple(self._sessions)
+        return self._audience
+
+    def let_in(self, sessions: Iterable[S]) -> None:
+        """Let sessions take part from now on."""
+        self._sessions.update(sessions)
+        self._audience = None
+
+    def let_out(self, sessions: Iterable[S]) -> None:
+        """Let sessions take part no more."""
+        self._sessions.difference_update(sessions)
+        self._audience = None
 
 
 @dataclass(slots=True)
@@ -84,6 +103,32 @@ class LocalChannel:
     def recipients(self) -> tuple[int, ...]:
         """The users of a direct channel."""
         return tuple(user.id for user in self.channel.recipients)
+
+
+class Tracking(Protocol):
+    """Who keeps how far the followed streams are, for the node that goes on when this one dies."""
+
+    def begin(self, stream: str, seq: int) -> None:
+        """Take in that a stream is followed from this position on."""
+
+    def note(self, stream: str, seq: int) -> None:
+        """Take in that this event was applied, or that something is told only now that follows from it."""
+
+    def end(self, stream: str) -> None:
+        """Take in that a stream is followed no more."""
+
+
+class Untracked:
+    """A `Tracking` for nodes whose sessions nobody takes over."""
+
+    def begin(self, stream: str, seq: int) -> None:
+        """Do nothing."""
+
+    def note(self, stream: str, seq: int) -> None:
+        """Do nothing."""
+
+    def end(self, stream: str) -> None:
+        """Do nothing."""
 
 
 class Held:

@@ -1,0 +1,197 @@
+"""Taking over a session: what its client lacks between where it stood on another node and where we stand.
+
+Ring 1 (core). `plan_of` says, in the step in which the session is attached here, what to tell at once and which events
+to read; everything later comes from our own replay log. So nothing between is missing and nothing comes twice.
+Rules 5 and 6 of docs/rules.md; who performs the plan is `services.gateway.taking_over`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from services.gateway.core.handover import Missed
+from services.gateway.core.roster import WHOLE_DIRECT, Roster
+from services.gateway.core.snapshot import guild_create
+from services.gateway.core.state import LocalGroup, LocalUser
+from shared.core import wire
+from shared.core.calls import SESSION_DIRECTS, DirectView
+from shared.core.events import ChannelCreated, GroupJoined, GroupLeft
+from shared.core.stream import Event, channel_stream, group_stream, user_stream
+from shared.core.wire import Json
+
+_OPENED = 1
+
+
+class Origin(Protocol):
+    """Where a session stood on the node that had it."""
+
+    def position_of(self, stream: str) -> int | None:
+        """Return the seq up to which the session has a stream; None if that node did not follow it for the session."""
+
+    def knew(self, stream: str) -> bool:
+        """Whether the client was told of the group or channel that this stream is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An origin that handed the session over, exact to the frame."""
+
+    positions: Mapping[str, int]
+
+    def position_of(self, stream: str) -> int | None:
+        """Return the seq up to which the session has a stream."""
+        return self.positions.get(stream)
+
+    def knew(self, stream: str) -> bool:
+        """Whether the client was told of what this stream is about."""
+        return stream in self.positions
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The events of a stream above `after` up to `upto` are to be read and told."""
+
+    stream: str
+    after: int
+    upto: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """What to tell at once, and then what to read and tell, in this order.
+
+    `created`: channels that must come to be among the events of their groups that are read. If one does not, then
+    where it stood is not known, and the session can't be taken over.
+    """
+
+    first: list[Missed] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    created: set[int] = field(default_factory=set)
+
+    def tell(self, t: str, d: Json) -> None:
+        """Tell this at once."""
+        self.first.append(Missed(t, wire.encode(d)))
+
+    def read(self, stream: str, after: int, upto: int) -> None:
+        """Read and tell these events, if there are any."""
+        if after < upto:
+            self.reads.append(Read(stream, after, upto))
+
+
+def streams_of(roster: Roster[Any], user_id: int) -> Iterator[str]:
+    """Yield the streams that a followed user's sessions take part in."""
+    yield user_stream(user_id)
+    for group_id in roster.users[user_id].groups:
+        if (group := roster.groups.get(group_id)) is not None and user_id in group.users:
+            yield group_stream(group_id)
+            yield from map(channel_stream, group.channels)
+    yield from map(channel_stream, roster.directs.get(user_id, ()))
+
+
+def lagging(roster: Roster[Any], user_id: int, origin: Origin, told: Mapping[str, int]) -> bool:
+    """Whether we are behind where the session stood: then it can't be attached yet, or it would see things twice."""
+    for stream in streams_of(roster, user_id):
+        position = roster.position(stream) or 0
+        if position < max(origin.position_of(stream) or 0, told.get(stream, 0)):
+            return True
+    return False
+
+
+def changed_groups(changes: Sequence[Event]) -> dict[int, tuple[bool, int]]:
+    """Return of each group that a user's stream tells of: whether the user was in it before, and its last seq here."""
+    found: dict[int, tuple[bool, int]] = {}
+    for event in changes:
+        match event.record.body:
+            case GroupJoined(group_seq=seq, member=member):
+                was_in = found[member.group_id][0] if member.group_id in found else False
+                found[member.group_id] = was_in, seq
+            case GroupLeft(group_id=group_id, group_seq=seq):
+                was_in = found[group_id][0] if group_id in found else True
+                found[group_id] = was_in, seq
+    return found
+
+
+def plan_of(
+    roster: Roster[Any], user_id: int, origin: Origin, changes: Sequence[Event], told: Mapping[str, int]
+) -> Plan | None:
+    """Return what the session lacks up to our own positions; None if it can't be placed exactly.
+
+    `changes`: the events of the user's own stream from the origin's position up to ours. `told`: how far the client
+    says it is in channels' streams. The user is followed and whole here, and so are all groups of the user.
+    """
+    plan = Plan()
+    user = roster.users[user_id]
+    changed = changed_groups(changes)
+    for group_id, (was_in, seq) in changed.items():
+        if was_in and origin.knew(group_stream(group_id)):
+            plan.tell("GUILD_DELETE", wire.guild_delete_of(group_id, seq))
+    for group_id in user.groups:
+        group = roster.groups[group_id]
+        unit = group_stream(group_id)
+        if group_id in changed or not origin.knew(unit):
+            _tell_new_group(plan, roster, user, group, origin, is_back=changed.get(group_id, (False, 0))[0])
+            continue
+        stood = origin.position_of(unit)
+        if stood is None:
+            return None
+        plan.read(unit, stood, group.seq)
+        for channel_id in sorted(group.channels):
+            stream = channel_stream(channel_id)
+            after = origin.position_of(stream)
+            if after is None:
+                if stood == group.seq:
+                    return None
+                plan.created.add(channel_id)
+                after = 0
+            plan.read(stream, max(after, told.get(stream, 0)), roster.channels[channel_id].seq)
+    return plan if _place_directs(plan, roster, user_id, origin, told) else None
+
+
+def _tell_new_group(
+    plan: Plan, roster: Roster[Any], user: LocalUser[Any], group: LocalGroup[Any], origin: Origin, *, is_back: bool
+) -> None:
+    """Tell a group that the client may not know; where it may know it, from as far as it may have seen."""
+    joined = user.groups[group.group.id]
+    created = guild_create(roster.channels, group, joined.member) | {"seq": joined.group_seq}
+    for channel in created["channels"]:
+        stream = channel_stream(int(channel["id"]))
+        after = None if is_back else origin.position_of(stream)
+        if after is not None and after < channel["last_seq"]:
+            plan.read(stream, after, channel["last_seq"])
+            channel["last_seq"] = after
+    plan.tell("GUILD_CREATE", created)
+
+
+def _place_directs(plan: Plan, roster: Roster[Any], user_id: int, origin: Origin, told: Mapping[str, int]) -> bool:
+    """Place the direct channels; False if there may be some that we don't know."""
+    direct_ids = roster.directs.get(user_id, ())
+    if len(direct_ids) >= SESSION_DIRECTS:
+        return False
+    for channel_id in sorted(direct_ids):
+        stream = channel_stream(channel_id)
+        channel = roster.channels[channel_id]
+        after = origin.position_of(stream)
+        if after is None and stream in told:
+            after = told[stream]
+        elif after is None or not origin.knew(stream):
+            if after is None:
+                # As for a session that is there when a direct channel turns up late: see `Roster.put_direct`.
+                after = _OPENED if channel.seq <= WHOLE_DIRECT else channel.seq
+            view = DirectView(channel.channel, after, 0 if after < channel.seq else channel.last_message_id)
+            opened = {"seq": _OPENED} if after == _OPENED else {}
+            plan.tell("CHANNEL_CREATE", wire.direct_of(view, user_id) | opened)
+        plan.read(stream, max(after, told.get(stream, 0)), channel.seq)
+    return True
+
+
+def missed_of(event: Event, user_id: int) -> Missed | None:
+    """Return the dispatch of an event that was read for this user; None if clients get none of it."""
+    t, d = wire.dispatch_of(event, viewer=user_id)
+    return Missed(t, wire.encode(d), event.stream, event.record.seq) if t is not None and d is not None else None
+
+
+def created_in(events: Sequence[Event]) -> set[int]:
+    """Return the channels that come to be in these events."""
+    return {event.record.body.channel.id for event in events if isinstance(event.record.body, ChannelCreated)}

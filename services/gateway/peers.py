@@ -1,0 +1,149 @@
+"""Peers: asking another node for a session, and answering those who ask us.
+
+Ring 4 (shell). A request goes to the node's own queue, so "nobody there" is known at once when the node is dead. What
+was given is kept for a while: whoever took it may die before its client has it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+import structlog
+
+from services.gateway.core.handover import (
+    Gone,
+    Handed,
+    HandOver,
+    Missed,
+    decode_answer,
+    decode_request,
+    encode_handover,
+    parts_of,
+)
+from shared.bus import Bus, BusUnavailable, CallTimeout, Delivery, Unroutable
+from shared.core.errors import Unavailable
+from shared.lifecycle import Supervisor
+from shared.topology import Topology
+
+ASK_S: Final = 2.0
+"""How long a node has to answer before it counts as dead."""
+KEPT: Final = 20_000
+"""Sessions given away that can be given again."""
+_MOST_PARTS: Final = 400
+
+log = structlog.get_logger()
+
+
+class Gift(NamedTuple):
+    """A session on its way: who it belongs to, our `s`, where it stands, what its client has missed."""
+
+    user_id: int
+    s: int
+    positions: dict[str, int]
+    missed: list[Missed]
+
+
+class _Given(NamedTuple):
+    told_s: int
+    at: float
+    parts: tuple[Handed, ...]
+
+
+class Peers:
+    """The other nodes. `giver` takes a session out of this node for good; `clock` is seconds that never go back."""
+
+    giver: Callable[[str, int], Awaitable[Gift | None]]
+
+    def __init__(
+        self,
+        bus: Bus,
+        topology: Topology,
+        incarnation: str,
+        supervisor: Supervisor,
+        *,
+        keep_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._bus = bus
+        self._topology = topology
+        self._incarnation = incarnation
+        self._supervisor = supervisor
+        self._keep_s = keep_s
+        self._clock = clock
+        self._given: OrderedDict[str, _Given] = OrderedDict()
+
+    # Asking.
+
+    async def ask(self, incarnation: str, session_id: str, told_s: int) -> Gift | Gone | None:
+        """Return a session that lives at this incarnation of a node; None if that is dead, or as good as that.
+
+        Raises `Unavailable` if our own bus is away.
+        """
+        node = incarnation.rpartition(".")[0]
+        missed: list[Missed] = []
+        positions: dict[str, int] = {}
+        part = 0
+        while True:
+            answer = await self._ask(node, HandOver(session_id, told_s, part))
+            if answer is None or (isinstance(answer, Gone) and answer.incarnation != incarnation):
+                return None
+            if isinstance(answer, Gone):
+                return answer
+            positions |= answer.positions
+            missed += answer.missed
+            part += 1
+            if part >= min(answer.parts, _MOST_PARTS):
+                return Gift(answer.user_id, answer.s, positions, missed)
+
+    async def _ask(self, node: str, request: HandOver) -> Handed | Gone | None:
+        try:
+            body = await self._bus.call(
+                self._topology.events, self._topology.node_key(node), encode_handover(request), timeout_s=ASK_S
+            )
+        except (Unroutable, CallTimeout):
+            return None
+        except BusUnavailable as error:
+            raise Unavailable("The bus is away") from error
+        return decode_answer(body)
+
+    # Answering.
+
+    def answer(self, delivery: Delivery) -> None:
+        """Answer a request that came through the node's queue, soon."""
+        request = decode_request(delivery.body)
+        if request is None:
+            log.warning("request_unreadable", bytes=len(delivery.body))
+            return
+        self._supervisor.start("hand_over", self._answer(delivery, request))
+
+    async def _answer(self, delivery: Delivery, request: HandOver) -> None:
+        given = self._given.get(request.session_id)
+        if given is None or given.told_s != request.told_s:
+            gift = await self.giver(request.session_id, request.told_s)
+            given = self._keep(request, gift) if gift is not None else None
+        answer: Handed | Gone = Gone(self._incarnation)
+        if given is not None and 0 <= request.part < len(given.parts):
+            answer = given.parts[request.part]
+        try:
+            await self._bus.reply(delivery, encode_handover(answer))
+        except BusUnavailable as error:
+            log.info("hand_over_unanswered", reason=str(error))  # who asked asks again, or its client does
+
+    def _keep(self, request: HandOver, gift: Gift) -> _Given:
+        now = self._clock()
+        pieces = list(parts_of(gift.missed))
+        parts = tuple(
+            Handed(gift.user_id, gift.s, gift.positions if not number else {}, piece, len(pieces))
+            for number, piece in enumerate(pieces)
+        )
+        given = self._given[request.session_id] = _Given(request.told_s, now, parts)
+        self._given.move_to_end(request.session_id)
+        while self._given and (len(self._given) > KEPT or now - next(iter(self._given.values())).at > self._keep_s):
+            self._given.popitem(last=False)
+        return given
+
+    def statistics(self) -> dict[str, float]:
+        """Return counts for metrics."""
+        return {"given": len(self._given)}

@@ -1,0 +1,165 @@
+"""Resuming: what happens to a RESUME, and to a request of another node for one of our sessions.
+
+Ring 4 (shell). A session of this node goes on from the replay log, at once; one that lived elsewhere is taken over
+first (`taking_over`). What can't be exact is INVALID_SESSION, never a silent hole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from services.gateway.connection import Connection
+from services.gateway.core import frames
+from services.gateway.core.frames import CloseCode
+from services.gateway.core.handover import Missed
+from services.gateway.core.hub import Hub
+from services.gateway.core.replay import Entry, not_had
+from services.gateway.core.takeover import streams_of
+from services.gateway.fanout import Fanout
+from services.gateway.peers import Gift
+from services.gateway.sessions import LiveSession, Sessions
+from services.gateway.taking_over import TakingOver
+from shared.auth import Tokens
+from shared.core.errors import StarlingError, Unauthorized
+from shared.lifecycle import Supervisor
+from shared.metrics import Metrics
+
+_TAKING_S: Final = 20.0
+"""How long taking a session over may take, the wait for its turn included."""
+_AT_ONCE: Final = 256
+_LONGEST_ID: Final = 128
+_RESUMED: Final = b'{"_trace":[]}'
+
+log = structlog.get_logger()
+
+
+class Resuming:
+    """Answers RESUME, and gives sessions away. `clock` is seconds that never go back."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub[LiveSession],
+        fanout: Fanout,
+        sessions: Sessions,
+        taking_over: TakingOver,
+        tokens: Tokens,
+        supervisor: Supervisor,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._hub = hub
+        self._fanout = fanout
+        self._sessions = sessions
+        self._taking_over = taking_over
+        self._tokens = tokens
+        self._supervisor = supervisor
+        self._clock = clock
+        self._taking: dict[str, asyncio.Task[LiveSession | None]] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._resumes = metrics.counter("starling_gateway_resumes_total", "RESUMEs by what came of them", ("outcome",))
+
+    def resume(self, connection: Connection, resume: frames.Resume) -> None:
+        """Answer a RESUME, now or soon."""
+        try:
+            user_id = self._tokens.verify(resume.token)
+        except Unauthorized:
+            self._resumes.labels("unauthorized").inc()
+            connection.close(CloseCode.AUTHENTICATION_FAILED)
+            return
+        session = self._sessions.get(resume.session_id)
+        if session is not None:
+            self._go_on(connection, session, user_id, resume, "here")
+        elif resume.seq is None or not 0 < len(resume.session_id) <= _LONGEST_ID:
+            self._refuse(connection)
+        else:
+            self._supervisor.start("resume", self._take(connection, user_id, resume.seq, resume))
+
+    async def give(self, session_id: str, told_s: int) -> Gift | None:
+        """Take a session out of this node for another one; None if it is not here, or can't be given whole."""
+        if (taking := self._taking.get(session_id)) is not None:
+            await asyncio.wait({taking})
+        session = self._sessions.get(session_id)
+        if session is None:
+            return None
+        missed = self._missed_by(session, told_s)
+        if missed is None:
+            self._sessions.end(session)
+            return None
+        roster = self._hub.roster
+        positions = {stream: roster.position(stream) or 0 for stream in streams_of(roster, session.user_id)}
+        self._sessions.give_up(session)
+        self._resumes.labels("given").inc()
+        entries = [Missed(entry.t, entry.d, entry.stream, entry.seq) for entry in missed]
+        return Gift(session.user_id, self._fanout.s, positions, entries)
+
+    async def _take(self, connection: Connection, user_id: int, told_s: int, resume: frames.Resume) -> None:
+        """Take a session over and go on with it; who asks twice at once waits for the same."""
+        session_id = resume.session_id
+        taking = self._taking.get(session_id)
+        if taking is None:
+            told = frames.positions_of(resume)
+            taking = asyncio.ensure_future(self._taken(session_id, user_id, told_s, told))
+            self._taking[session_id] = taking
+            taking.add_done_callback(lambda _: self._taking.pop(session_id))
+        try:
+            session = await asyncio.shield(taking)
+        except (StarlingError, TimeoutError) as error:
+            log.warning("session_not_resumed", reason=repr(error))
+            self._resumes.labels("unavailable").inc()
+            connection.close(CloseCode.UNKNOWN_ERROR, "the session could not be resumed, try again")
+            return
+        if session is None or self._sessions.get(session_id) is not session:
+            self._refuse(connection)
+        else:
+            self._go_on(connection, session, user_id, resume, "moved")
+
+    async def _taken(self, session_id: str, user_id: int, told_s: int, told: dict[str, int]) -> LiveSession | None:
+        async with asyncio.timeout(_TAKING_S), self._turns:
+            taken = await self._taking_over.take(session_id, user_id, told_s, told)
+        if taken is None:
+            return None
+        self._sessions.adopt(*taken)
+        return taken[0]
+
+    def _go_on(
+        self, connection: Connection, session: LiveSession, user_id: int, resume: frames.Resume, outcome: str
+    ) -> None:
+        """Send what was missed and RESUMED, in one step with giving the session its connection."""
+        if session.user_id != user_id or resume.seq is None:
+            self._refuse(connection)
+            return
+        missed = self._missed_by(session, resume.seq)
+        if missed is None:
+            self._sessions.end(session)
+            self._refuse(connection)
+            return
+        if not connection.session.opened():
+            return  # closed meanwhile
+        connection.user_id = user_id
+        connection.live = session
+        self._sessions.attach(session, connection)
+        for entry in not_had(missed, frames.positions_of(resume)):
+            self._fanout.tell_again(connection, entry.t, entry.d, entry.s)
+        self._fanout.tell_again(connection, "RESUMED", _RESUMED, self._fanout.s)
+        self._resumes.labels(outcome).inc()
+
+    def _missed_by(self, session: LiveSession, told_s: int) -> list[Entry[LiveSession]] | None:
+        """Return what a session was sent that its client has not seen; None if that is not all here."""
+        if told_s > self._fanout.s:
+            return None
+        if told_s >= session.begins_s:
+            return self._fanout.log.after(session.lift(told_s, self._fanout.s), session)
+        here = self._fanout.log.after(session.begins_s, session)
+        if told_s != session.told_s or here is None:
+            return None
+        return [*session.backfill, *here]
+
+    def _refuse(self, connection: Connection) -> None:
+        self._resumes.labels("invalid").inc()
+        if connection.session.not_resumed(self._clock()):
+            connection.answer(frames.INVALID_SESSION)

@@ -1,0 +1,242 @@
+"""Taking over sessions that lived on other nodes: from the node itself while it lives, from its trail when it is dead.
+
+Ring 4 (shell). Either way yields where the session stood in each stream. The session is attached here first, which
+fixes our own positions; what lies between is read from history and groups; from there on our replay log has it
+all. Rules 5 and 6 of docs/rules.md; what is missing is decided in `core.takeover`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import structlog
+
+from services.gateway.backlog import MOST_MISSED, Backlog
+from services.gateway.core.handover import Gone, Missed
+from services.gateway.core.hub import Hub
+from services.gateway.core.positions import Placed, Trail
+from services.gateway.core.replay import Entry
+from services.gateway.core.takeover import (
+    Given,
+    Origin,
+    Plan,
+    created_in,
+    lagging,
+    missed_of,
+    plan_of,
+)
+from services.gateway.fanout import Fanout
+from services.gateway.peers import Peers
+from services.gateway.registry import RegistryUnavailable, SessionEntry, SessionRegistry
+from services.gateway.sessions import LiveSession
+from services.gateway.trails import Trails, TrailsUnavailable
+from shared.core.stream import Event, user_stream
+
+_LAG_S: Final = 3.0
+"""How long we wait for our own queue to come to where the session stood."""
+_LOOK_S: Final = 0.02
+_TRAIL_S: Final = 5.0
+_TRAILS: Final = 64
+
+log = structlog.get_logger()
+
+
+class _NotPlaced(Exception):
+    """The session can't go on here exactly."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Dead:
+    """An origin that is gone: where it was when it last told, at or before the client's `s`."""
+
+    def __init__(self, placed: Placed, told_s: int) -> None:
+        self._placed = placed
+        self._told_s = told_s
+
+    def position_of(self, stream: str) -> int | None:
+        """Return the seq up to which the session has a stream, or may have a little more."""
+        followed = self._placed.position_of(stream)
+        return followed.seq if followed is not None else None
+
+    def knew(self, stream: str) -> bool:
+        """Whether the client was told of what this stream is about."""
+        followed = self._placed.position_of(stream)
+        return followed is not None and followed.since_s < self._told_s
+
+
+class _Source(NamedTuple):
+    """Where a session comes from. `floor`: our `s` must be above it."""
+
+    origin: Origin
+    missed: Sequence[Missed]
+    floor: int
+
+
+class TakingOver:
+    """Takes over sessions. `follow` follows a user and all groups of the user."""
+
+    def __init__(
+        self,
+        incarnation: str,
+        *,
+        hub: Hub[LiveSession],
+        fanout: Fanout,
+        registry: SessionRegistry,
+        trails: Trails,
+        peers: Peers,
+        backlog: Backlog,
+        follow: Callable[[int], Awaitable[None]],
+        ttl_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._incarnation = incarnation
+        self._hub = hub
+        self._fanout = fanout
+        self._registry = registry
+        self._trails = trails
+        self._peers = peers
+        self._backlog = backlog
+        self._follow = follow
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._read: dict[str, tuple[float, asyncio.Task[Trail | None]]] = {}
+
+    async def take(
+        self, session_id: str, user_id: int, told_s: int, told: Mapping[str, int]
+    ) -> tuple[LiveSession, SessionEntry] | None:
+        """Return the session, attached here without a connection, and its entry; None if it can't be placed exactly.
+
+        `told_s` and `told`: the last `s` and seqs that the client says it has. Raises `Unavailable`.
+        """
+        try:
+            return await self._take(session_id, user_id, told_s, told)
+        except (RegistryUnavailable, TrailsUnavailable) as error:
+            reason = str(error)
+        except _NotPlaced as error:
+            reason = error.reason
+        log.info("session_not_taken_over", user_id=user_id, reason=reason)
+        return None
+
+    async def _take(
+        self, session_id: str, user_id: int, told_s: int, told: Mapping[str, int]
+    ) -> tuple[LiveSession, SessionEntry]:
+        entry = await self._registry.read(session_id)
+        if entry is None or entry.user_id != user_id:
+            raise _NotPlaced("nobody has it")
+        source = await self._find(entry, told_s)
+        await self._follow(user_id)
+        await self._catch_up(user_id, source.origin, told)
+        changes = await self._changes(user_id, source.origin)
+        # In one step: our positions, the plan from there, and the session's part in all that comes.
+        plan = plan_of(self._hub.roster, user_id, source.origin, changes, told)
+        if plan is None:
+            raise _NotPlaced("it stood at a place that is not known")
+        session = self._attach(entry, source.floor)
+        try:
+            claimed = entry.moved_to(self._incarnation, session.begins_s)
+            await self._claim(claimed)
+            events = await self._events_of(plan)
+        except BaseException:
+            self._hub.roster.detach(session, user_id, self._clock())
+            raise
+        session.told_s = told_s
+        read = (missed for event in events if (missed := missed_of(event, user_id)) is not None)
+        session.backfill = [
+            Entry(told_s, one.t, one.d, (session,), one.stream, one.seq, 0.0)
+            for one in (*source.missed, *plan.first, *read)
+        ]
+        return session, claimed
+
+    # Where it comes from.
+
+    async def _find(self, entry: SessionEntry, told_s: int) -> _Source:
+        """Find where the session stood when its client had seen `told_s`."""
+        for link in reversed(entry.links):
+            if link.node != self._incarnation:
+                answer = await self._peers.ask(link.node, entry.session_id, told_s)
+                if isinstance(answer, Gone):
+                    raise _NotPlaced("its node has let it go")
+                if answer is not None:
+                    return _Source(Given(answer.positions), answer.missed, max(answer.s, told_s))
+                if told_s >= link.s0:
+                    is_newest = link is entry.links[-1]
+                    return await self._place(link.node, told_s, entry.lift(told_s) if is_newest else told_s)
+            elif told_s >= link.s0:
+                break
+        raise _NotPlaced("it has ended here")
+
+    async def _place(self, node: str, told_s: int, lifted_s: int) -> _Source:
+        """Place a session of a dead node by its trail; `lifted_s` is as good as what its client told."""
+        trail = await self._trail(node)
+        placed = trail.place(lifted_s) if trail is not None else None
+        if trail is None or placed is None:
+            raise _NotPlaced("its node left no trail that goes so far")
+        return _Source(_Dead(placed, lifted_s), (), max(trail.ceiling, told_s))
+
+    async def _trail(self, node: str) -> Trail | None:
+        """Read a dead node's trail, once for all sessions that come at about the same time."""
+        now = self._clock()
+        known = self._read.get(node)
+        if known is None or now - known[0] > _TRAIL_S:
+            task = asyncio.ensure_future(self._trails.read(node))
+            while len(self._read) >= _TRAILS:
+                del self._read[next(iter(self._read))]
+            known = self._read[node] = now, task
+        return await asyncio.shield(known[1])
+
+    # Attaching it here.
+
+    async def _catch_up(self, user_id: int, origin: Origin, told: Mapping[str, int]) -> None:
+        """Wait until we are where the session stood."""
+        until = self._clock() + _LAG_S
+        while lagging(self._hub.roster, user_id, origin, told):
+            if self._clock() > until:
+                # What the client says beyond all that the nodes know does no harm but to itself.
+                if lagging(self._hub.roster, user_id, origin, {}):
+                    raise _NotPlaced("we are behind where it stood")
+                return
+            await asyncio.sleep(_LOOK_S)
+            await self._follow(user_id)
+
+    async def _changes(self, user_id: int, origin: Origin) -> Sequence[Event]:
+        """Return the user's own events between the origin's position and ours."""
+        unit = user_stream(user_id)
+        stood = origin.position_of(unit)
+        if stood is None:
+            raise _NotPlaced("its node did not follow its user")
+        events: Sequence[Event] = ()
+        while (position := self._hub.roster.position(unit) or 0) > stood + len(events):
+            events = await self._backlog.read(unit, stood, position) or ()
+            if not events:
+                raise _NotPlaced("too much has happened to its user")
+            await self._follow(user_id)
+        return [event for event in events if event.record.seq <= position]
+
+    def _attach(self, entry: SessionEntry, floor: int) -> LiveSession:
+        self._fanout.raise_to(floor + 1)
+        session = LiveSession(entry.session_id, entry.user_id, self._fanout.s)
+        self._hub.roster.attach(session, entry.user_id)
+        return session
+
+    async def _claim(self, entry: SessionEntry) -> None:
+        if not await self._registry.claim(entry, ttl_s=self._ttl_s):
+            raise _NotPlaced("another node has it")
+
+    async def _events_of(self, plan: Plan) -> list[Event]:
+        """Read what the plan names, in its order."""
+        if sum(read.upto - read.after for read in plan.reads) > MOST_MISSED:
+            raise _NotPlaced("it has missed too much")
+        found = await asyncio.gather(*(self._backlog.read(read.stream, read.after, read.upto) for read in plan.reads))
+        events: list[Event] = []
+        for read, some in zip(plan.reads, found, strict=True):
+            if some is None:
+                raise _NotPlaced("what it missed can't be had")
+            events += [event for event in some if event.record.seq <= read.upto]
+        if not plan.created <= created_in(events):
+            raise _NotPlaced("a channel of its group can't be placed")
+        return events

@@ -1,0 +1,329 @@
+"""Taking over: sessions that go on at another node, from one that lives and from one that is dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.gateway.memory_registry import MemoryRegistry
+from services.gateway.memory_trails import MemoryTrails
+from services.gateway.registry import RegistryUnavailable, SessionEntry
+from shared.core.model import Channel, User
+from tests.gateway.world import Client, ServedNode, World, open_client, open_node, open_world, settings_of
+
+
+class Cluster:
+    """A world and nodes that share a registry and trails; any of them can be killed."""
+
+    def __init__(self, world: World, stack: AsyncExitStack) -> None:
+        self.world = world
+        self.registry = MemoryRegistry()
+        self.trails = MemoryTrails()
+        self._stack = stack
+        self._nodes: dict[str, tuple[ServedNode, asyncio.Task[None]]] = {}
+
+    async def start(self, name: str, **settings: Any) -> ServedNode:
+        """Start a node."""
+        up: asyncio.Future[ServedNode] = asyncio.get_running_loop().create_future()
+
+        async def live() -> None:
+            own = settings_of(**({"checkpoint_interval": timedelta(milliseconds=20)} | settings))
+            async with open_node(self.world, own, name=name, registry=self.registry, trails=self.trails) as node:
+                up.set_result(node)
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(live())
+        self._stack.push_async_callback(self._stop, task)
+        node = await up
+        self._nodes[name] = node, task
+        return node
+
+    async def kill(self, name: str) -> None:
+        """Let a node die without a word, as `kill -9` does."""
+        node, task = self._nodes[name]
+        for connection in tuple(node.gateway.node._connections):
+            connection.abort()
+        await self._stop(task)
+
+    @staticmethod
+    async def _stop(task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.wait({task})
+
+    async def known(self, name: str) -> None:
+        """Wait until the registry knows of all sessions of a node."""
+        node = self._nodes[name][0]
+        async with asyncio.timeout(5):
+            while node.metrics.registry.get_sample_value("starling_gateway_registry_waiting"):
+                await asyncio.sleep(0.01)
+
+    async def checkpoint(self, name: str) -> None:
+        """Wait until a node has told all that it did so far."""
+        await self._nodes[name][0].gateway.checkpointing.write_now()
+        await self.known(name)
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    """Yield a cluster without nodes."""
+    async with open_world() as world, AsyncExitStack() as stack:
+        yield Cluster(world, stack)
+
+
+def contents(client: Client) -> list[str]:
+    """Return what a client was told of messages, in order."""
+    return [d["content"] for d in client.got("MESSAGE_CREATE")]
+
+
+def last_s(client: Client) -> int:
+    """Return the last `s` that a client has seen."""
+    return max(int(frame["s"]) for frame in client.dispatches)
+
+
+def positions(client: Client) -> dict[str, int]:
+    """Return how far a client is in each channel."""
+    found: dict[str, int] = {}
+    for frame in client.dispatches:
+        d = frame["d"]
+        for channel in [*d.get("channels", ()), *d.get("private_channels", ())]:
+            found[channel["id"]] = channel["last_seq"]
+        if frame["t"] == "MESSAGE_CREATE":
+            found[d["channel_id"]] = d["seq"]
+    return found
+
+
+async def say_all(world: World, author: User, channel: Channel, *contents: str) -> None:
+    """Store and publish messages."""
+    for content in contents:
+        await world.say(author, channel, content)
+
+
+@asynccontextmanager
+async def cut_client(node: ServedNode, token: str) -> AsyncIterator[Client]:
+    """Identify, and lose the connection at the end of the context."""
+    async with open_client(node, token) as client:
+        yield client
+        client.socket.transport.abort()
+
+
+async def test_a_living_node_hands_a_session_over_exactly(cluster: Cluster) -> None:
+    """Missed frames come under the client's old `s`, then RESUMED under the new node's, then what is live. Once."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with open_client(one, world.token(ann)) as witness:
+        async with cut_client(one, world.token(ben)) as client:
+            await say_all(world, ann, channel, "before")
+            await client.until_content("before")
+        await one.wait_detached(1)
+        await say_all(world, ann, channel, "missed 1", "missed 2")
+        await witness.until_content("missed 2")
+        told = last_s(client)
+        await cluster.checkpoint("one")
+        async with open_client(two) as again:
+            resumed = await again.resume(client, world.token(ben))
+            assert contents(again) == ["missed 1", "missed 2"]
+            assert {frame["s"] for frame in again.dispatches[:-1]} == {told}
+            assert resumed["s"] > told
+            await say_all(world, ann, channel, "live")
+            live = await again.until_content("live")
+            assert live["s"] > resumed["s"]
+            assert contents(again) == ["missed 1", "missed 2", "live"]
+            assert (one.sessions, two.sessions) == (1, 1)
+            again.socket.transport.abort()
+        # It lives at the second node now: there, and not at the first, it goes on.
+        async with open_client(one) as back:
+            await back.resume(again, world.token(ben))
+            assert contents(back) == []
+            assert (one.sessions, two.sessions) == (2, 0)
+
+
+@pytest.mark.parametrize("tells_positions", [True, False])
+async def test_a_dead_nodes_session_goes_on_elsewhere(cluster: Cluster, tells_positions: bool) -> None:
+    """Killed without a word: all that was missed comes; a client that tells positions gets nothing twice."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ben)) as client:
+        await cluster.checkpoint("one")
+        await say_all(world, ann, channel, *(f"before {number}" for number in range(5)))
+        await client.until_content("before 4")
+        await cluster.kill("one")
+    await say_all(world, ann, channel, "missed 1", "missed 2")
+    async with open_client(two) as again:
+        told: dict[str, Any] = {"positions": positions(client)} if tells_positions else {}
+        await again.resume(client, world.token(ben), **told)
+        got = contents(again)
+        assert got[-2:] == ["missed 1", "missed 2"]
+        assert got[:-2] == contents(client)[len(contents(client)) - len(got) + 2 :]
+        if tells_positions:
+            assert got == ["missed 1", "missed 2"]
+        await say_all(world, ann, channel, "live")
+        await again.until_content("live")
+        assert contents(again) == [*got, "live"]
+
+
+async def test_one_that_was_detached_long_before_its_node_died_misses_nothing(cluster: Cluster) -> None:
+    """What came between the cut and the death, and after it, is all there: exactly, since all of it was told."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with open_client(one, world.token(ann)) as witness:
+        async with cut_client(one, world.token(ben)) as client:
+            await say_all(world, ann, channel, "before")
+            await client.until_content("before")
+            await cluster.checkpoint("one")
+        await one.wait_detached(1)
+        for number in range(5):
+            await say_all(world, ann, channel, f"detached {number}")
+            await witness.until_content(f"detached {number}")
+            await cluster.checkpoint("one")
+        await cluster.kill("one")
+    await say_all(world, ann, channel, "dead")
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ben))
+        assert contents(again) == [*(f"detached {number}" for number in range(5)), "dead"]
+
+
+async def test_groups_and_direct_channels_that_came_and_went_meanwhile_are_told(cluster: Cluster) -> None:
+    """Joined, left, made and opened while the node was dead: GUILD_CREATE, GUILD_DELETE, CHANNEL_CREATE, messages."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    left, of_left = await world.create_group(ann, "left")
+    kept, of_kept = await world.create_group(ann, "kept")
+    for group in (left, kept):
+        await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ben)) as client:
+        await cluster.checkpoint("one")
+        await cluster.kill("one")
+    await say_all(world, ann, of_left, "before the removal")
+    await world.leave(ben, left)
+    await say_all(world, ann, of_left, "after the removal")
+    joined, of_joined = await world.create_group(ann, "joined")
+    await say_all(world, ann, of_joined, "before the join")
+    await world.join(ben, joined)
+    await say_all(world, ann, of_joined, "after the join")
+    more = await world.create_channel(kept, "more")
+    await say_all(world, ann, more, "in the new channel")
+    direct = await world.open_direct(ann, ben)
+    await say_all(world, ann, direct, "directly")
+    cee = world.register("cee")
+    await world.join(cee, kept)
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ben))
+        assert [d["id"] for d in again.got("GUILD_DELETE")] == [str(left.id)]
+        (created,) = again.got("GUILD_CREATE")
+        assert (created["id"], created["channels"][0]["last_seq"]) == (str(joined.id), 2)
+        assert {d["id"] for d in again.got("CHANNEL_CREATE")} == {str(more.id), str(direct.id)}
+        assert [d["user"]["id"] for d in again.got("GUILD_MEMBER_ADD")] == [str(cee.id)]
+        assert sorted(contents(again)) == ["directly", "in the new channel"]
+        for channel in (of_kept, of_joined, more, direct):
+            await say_all(world, ann, channel, f"live {channel.id}")
+            await again.until_content(f"live {channel.id}")
+        await say_all(world, ann, of_left, "not for ben")
+        await say_all(world, ann, of_kept, "the end")
+        await again.until_content("the end")
+        assert "not for ben" not in contents(again)
+
+
+async def test_a_successor_that_dies_before_it_could_say_so_is_succeeded(cluster: Cluster) -> None:
+    """From node to node to node; the second dies as soon as it has the session, with nothing told to the client."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    one = await cluster.start("one")
+    async with cut_client(one, world.token(ben)) as client:
+        await say_all(world, ann, channel, "before")
+        await client.until_content("before")
+        await cluster.checkpoint("one")
+    await one.wait_detached(1)
+    await say_all(world, ann, channel, "missed")
+    await cluster.start("two")
+    two = cluster._nodes["two"][0]
+    async with open_client(two) as lost:
+        await lost.resume(client, world.token(ben))  # and nothing of it reaches the client
+        await cluster.kill("two")
+    await say_all(world, ann, channel, "missed, too")
+    three = await cluster.start("three")
+    async with open_client(three) as again:
+        await again.resume(client, world.token(ben))
+        assert contents(again) == ["missed", "missed, too"]
+        again.socket.transport.abort()
+    await cluster.kill("one")
+    await cluster.checkpoint("three")
+    await cluster.kill("three")
+    await say_all(world, ann, channel, "and this")
+    four = await cluster.start("four")
+    async with open_client(four) as last:
+        await last.resume(again, world.token(ben), positions=positions(client) | positions(again))
+        assert contents(last) == ["and this"]
+
+
+async def test_a_drained_node_gives_all_its_sessions_away(cluster: Cluster) -> None:
+    """SIGTERM: RECONNECT, then 4000, never 1000; who comes back elsewhere has lost nothing and has nothing twice."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with open_client(one, world.token(ben)) as client:
+        await say_all(world, ann, channel, "before")
+        await client.until_content("before")
+        draining = asyncio.create_task(one.gateway.drain())
+        await client.until(7)
+        assert await client.closed() == 4000
+        await say_all(world, ann, channel, "meanwhile")
+        async with open_client(two) as again:
+            await again.resume(client, world.token(ben))
+            assert contents(again) == ["meanwhile"]
+            await draining
+            await say_all(world, ann, channel, "live")
+            await again.until_content("live")
+            assert contents(again) == ["meanwhile", "live"]
+
+
+class BrokenRegistry(MemoryRegistry):
+    """A registry that can be away."""
+
+    is_away = False
+
+    async def read(self, session_id: str) -> SessionEntry | None:
+        """Return where a session lives."""
+        if self.is_away:
+            raise RegistryUnavailable("away")
+        return await super().read(session_id)
+
+
+async def test_what_cant_be_placed_is_said_so(cluster: Cluster) -> None:
+    """Without a trail or the registry a dead node's session is INVALID_SESSION, and the client begins anew."""
+    world = cluster.world
+    cluster.registry = registry = BrokenRegistry()
+    ann = world.register("ann")
+    await world.create_group(ann)
+    one = await cluster.start("one", checkpoint_interval=timedelta(hours=1))
+    two = await cluster.start("two")
+    async with cut_client(one, world.token(ann)) as client:
+        await cluster.known("one")
+        await cluster.kill("one")  # before it told where its streams are
+    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+    async with open_client(two) as again:
+        registry.is_away = True
+        await again.send(6, told)
+        assert (await again.until(9))["d"] is False
+        registry.is_away = False
+        await again.send(6, told)
+        assert (await again.until(9))["d"] is False
+        await again.identify(world.token(ann))
