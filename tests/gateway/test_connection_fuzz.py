@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.gateway.connection import Connection
 from services.gateway.core.admission import Admission, Proxies
+from services.gateway.core.replay import ReplayLog
 from services.gateway.core.session import Action, Close, SessionRules
 from services.gateway.core.websocket import text_frame
 from services.gateway.fanout import Fanout
@@ -94,7 +95,7 @@ class FakeHost:
     def __init__(self) -> None:
         self.rules = SessionRules()
         self.flusher = Flusher(self.clock)
-        self.fanout = Fanout(self.flusher)
+        self.fanout = Fanout(self.flusher, ReplayLog(100_000, 60.0), self.clock)
         self.origins: tuple[str, ...] = ()
         self.proxies = Proxies(("192.0.2.0/24",))
         self.admission = Admission(connections_per_address=1)
