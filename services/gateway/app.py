@@ -67,6 +67,8 @@ class _Tracked:
 
     def __init__(self, moves: Moves, fanout: Fanout) -> None:
         self.note = moves.note
+        self.hold = moves.hold
+        self.release = moves.release
         self.end = moves.end
         self._moves = moves
         self._fanout = fanout

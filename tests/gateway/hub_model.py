@@ -15,6 +15,7 @@ from typing import Any
 
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
+from services.gateway.core.positions import Moves, Placed
 from services.gateway.core.snapshot import first_dispatches
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
 from shared.core.events import (
@@ -44,6 +45,7 @@ class ClientModel:
     heads: dict[int, int] = field(default_factory=dict)
     directs: set[int] = field(default_factory=set)
     seen: list[int] = field(default_factory=list)
+    s: int = 0
 
     def take(self, t: str, d: dict[str, Any]) -> None:
         """Take a dispatch; every assertion is the gateway's promise."""
@@ -82,11 +84,26 @@ class ClientModel:
                     group["count"] += 1 if t == "GUILD_MEMBER_ADD" else -1
 
 
+class TrackingModel:
+    """The node's trail, told as a node tells it."""
+
+    def __init__(self, model: NodeModel) -> None:
+        self.note, self.end = model.moves.note, model.moves.end
+        self.hold, self.release = model.moves.hold, model.moves.release
+        self._model = model
+
+    def begin(self, stream: str, seq: int) -> None:
+        """Take in that a stream is followed."""
+        self._model.moves.begin(stream, seq, self._model.s)
+
+
 class NodeModel:
     """The truth, the queue, the hub, and the jobs that a shell does for it."""
 
     def __init__(self) -> None:
-        self.hub: Hub[ClientModel] = Hub()
+        self.s = 0
+        self.moves = Moves("node.1", keep=1_000)
+        self.hub: Hub[ClientModel] = Hub(TrackingModel(self))
         self.streams: dict[str, list[Event]] = defaultdict(list)
         self.users = [User(number, f"user{number}") for number in (1, 2, 3)]
         self.members: dict[int, dict[int, Member]] = {}
@@ -213,7 +230,9 @@ class NodeModel:
         for out in outs:
             match out:
                 case Dispatch(t, d, clients):
+                    self.s += 1
                     for client in clients:
+                        client.s = self.s
                         if t == "MESSAGE_CREATE":
                             assert client.user.id in self.may_see[int(d["id"])], "seen after a removal"
                         client.take(t, d)
@@ -333,6 +352,8 @@ class NodeModel:
         for t, d in first_dispatches(
             local, hub.roster.groups, hub.roster.channels, directs, session_id="s", resume_url="ws://x", shard=None
         ):
+            self.s += 1
+            client.s = self.s
             client.take(t, d)
         return True
 
@@ -373,3 +394,39 @@ class NodeModel:
                 if one.group_id in truth or client.user in one.recipients
             }
             assert client.heads == visible
+
+    def require_placed(self) -> None:
+        """If the node dies now, its trail places every client where it lacks nothing."""
+        trail = self.moves.take_all(self.s)
+        for client in self.clients:
+            for told_s in (client.s, self.s):
+                if (placed := trail.place(told_s)) is not None:
+                    self._require_placed(placed, client)
+
+    def _require_placed(self, placed: Placed, client: ClientModel) -> None:
+        def seq_of(stream: str) -> int:
+            followed = placed.position_of(stream)
+            assert followed is not None, f"{stream} can't be placed"
+            return followed.seq
+
+        own = user_stream(client.user.id)
+        told: set[int] = set()
+        to_come: set[int] = set()
+        stood = seq_of(own)
+        for event in self.streams[own]:
+            body = event.record.body
+            if isinstance(body, GroupJoined | GroupLeft):
+                group_id = body.group_id if isinstance(body, GroupLeft) else body.member.group_id
+                if event.record.seq > stood:
+                    to_come.add(group_id)
+                elif isinstance(body, GroupJoined):
+                    told.add(group_id)
+                else:
+                    told.discard(group_id)
+        assert told - to_come == client.groups.keys() - to_come, "a group that came or went is left out"
+        for group_id in client.groups:
+            if group_id not in to_come:
+                assert seq_of(group_stream(group_id)) <= client.groups[group_id]["seq"]
+        for channel_id, head in client.heads.items():
+            if self.channels[channel_id].group_id not in to_come:
+                assert seq_of(channel_stream(channel_id)) <= head, "an event is left out"

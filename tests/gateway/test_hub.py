@@ -152,6 +152,11 @@ class Node(RuleBasedStateMachine):
             assert set(group.audience) == expected
             assert all(group_id in hub.roster.users[user_id].groups for user_id in group.users)
 
+    @invariant()
+    def clients_are_placed(self) -> None:
+        """Hold that whoever goes on when the node dies now leaves out nothing."""
+        self.model.require_placed()
+
     def teardown(self) -> None:
         """End as every program ends: at rest, and empty once nobody is there."""
         self.model.settle()
@@ -201,6 +206,7 @@ def test_long_lives_keep_the_laws(seed: int) -> None:
     for action in draw.choices(list(ACTIONS), list(ACTIONS.values()), k=600):
         action(node, draw)
         node.counts_agree()
+        node.clients_are_placed()
     node.teardown()
 
 

@@ -95,18 +95,18 @@ class Roster(Generic[S]):
         user.groups[group_id] = Joined(group_seq, member, user_seq)
         if group is None or (user_seq and user_stream(member.user.id) in self._held):
             self._wanted.setdefault(group_id, set()).add(member.user.id)
+            if user_seq:
+                self._tracking.hold(user_stream(member.user.id), user_seq)  # until GUILD_CREATE tells it
             return [FollowGroup(group_id)] if group is None else []
         return self._attach(user, group)
 
     def _attach(self, user: LocalUser[S], group: LocalGroup[S]) -> list[Out[S]]:
-        self._want_no_more(group.group.id, user.user.id)
+        self._want_no_more(group.group.id, user)
         group.users.add(user.user.id)
         group.let_in(user.sessions)
         if not user.sessions:
             return []
         joined = user.groups[group.group.id]
-        if joined.user_seq:
-            self._tracking.note(user_stream(user.user.id), joined.user_seq)
         created = guild_create(self.channels, group, joined.member) | {"seq": joined.group_seq}
         return [Dispatch("GUILD_CREATE", created, tuple(user.sessions))]
 
@@ -129,8 +129,8 @@ class Roster(Generic[S]):
         return self._detach_user(user, group_id, group_seq, now)
 
     def _detach_user(self, user: LocalUser[S], group_id: int, group_seq: int, now: float) -> list[Out[S]]:
+        self._want_no_more(group_id, user)
         del user.groups[group_id]
-        self._want_no_more(group_id, user.user.id)
         group = self.groups.get(group_id)
         if group is None or user.user.id not in group.users:
             return []  # its sessions were not told of it yet
@@ -141,9 +141,10 @@ class Roster(Generic[S]):
             return []
         return [Dispatch("GUILD_DELETE", wire.guild_delete_of(group_id, group_seq), tuple(user.sessions))]
 
-    def _want_no_more(self, group_id: int, user_id: int) -> None:
+    def _want_no_more(self, group_id: int, user: LocalUser[S]) -> None:
+        self._tracking.release(user_stream(user.user.id), user.groups[group_id].user_seq)
         if (wanting := self._wanted.get(group_id)) is not None:
-            wanting.discard(user_id)
+            wanting.discard(user.user.id)
             if not wanting:
                 del self._wanted[group_id]
 
@@ -293,7 +294,7 @@ class Roster(Generic[S]):
         self._tracking.end(user_stream(user_id))
         self._held.end(user_stream(user_id))
         for group_id in user.groups:
-            self._want_no_more(group_id, user_id)
+            self._want_no_more(group_id, user)
             if (group := self.groups.get(group_id)) is not None:
                 group.users.discard(user_id)
                 group.idle_since = now

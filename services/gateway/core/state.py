@@ -112,7 +112,13 @@ class Tracking(Protocol):
         """Take in that a stream is followed from this position on."""
 
     def note(self, stream: str, seq: int) -> None:
-        """Take in that this event was applied, or that something is told only now that follows from it."""
+        """Take in that this event was applied, and is told in the same step."""
+
+    def hold(self, stream: str, seq: int) -> None:
+        """Take in that this event was applied, but is told in a later step: until then the stream stands before it."""
+
+    def release(self, stream: str, seq: int) -> None:
+        """Take in that an event that was held is told in this step, or need not be told."""
 
     def end(self, stream: str) -> None:
         """Take in that a stream is followed no more."""
@@ -125,6 +131,12 @@ class Untracked:
         """Do nothing."""
 
     def note(self, stream: str, seq: int) -> None:
+        """Do nothing."""
+
+    def hold(self, stream: str, seq: int) -> None:
+        """Do nothing."""
+
+    def release(self, stream: str, seq: int) -> None:
         """Do nothing."""
 
     def end(self, stream: str) -> None:
