@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -32,6 +32,10 @@ class MemoryRegistry:
         self._make_room()
         return True
 
+    async def claim_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
+        """Claim many, each for itself."""
+        return [await self.claim(entry, ttl_s=ttl_s) for entry in entries]
+
     async def restore(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store an entry that was claimed before, unless a later claim or another of this epoch is stored."""
         stored = self._live(entry.session_id)
@@ -48,6 +52,10 @@ class MemoryRegistry:
             return False
         self._set(msgspec.structs.replace(stored, lifted=lifted), ttl_s)
         return True
+
+    async def touch_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
+        """Touch many, each for itself."""
+        return [await self.touch(entry.session_id, entry.epoch, entry.lifted, ttl_s=ttl_s) for entry in entries]
 
     async def read(self, session_id: str) -> SessionEntry | None:
         """Return where a session lives."""

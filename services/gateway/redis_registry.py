@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from services.gateway.registry import NOT_LIFTED, Lifted, RegistryUnavailable, SessionEntry
-from shared.redis_client import RedisAway, RedisClient
+from shared.redis_client import Call, RedisAway, RedisClient
 
 # KEYS: session. ARGV: epoch, claim, lifted, ms to live, 1 to restore. The same claim again is ours as before.
 _CLAIM: Final = """
@@ -38,7 +38,9 @@ if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 
-_Script = Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]
+_Args = Sequence[str | int | bytes]
+_Script = Callable[[Sequence[str], _Args], Awaitable[Any]]
+_Scripts = Callable[[Sequence[Call]], Awaitable[list[Any]]]
 
 _log = structlog.get_logger(__name__)
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -54,10 +56,18 @@ class RedisRegistry:
         self._claim = client.script(_CLAIM)
         self._touch = client.script(_TOUCH)
         self._release = client.script(_RELEASE)
+        self._claims = client.scripts(_CLAIM)
+        self._touches = client.scripts(_TOUCH)
 
     async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store the entry if its epoch is one above the stored one's (1: none stored); True if it is ours now."""
         return await self._run(self._claim, entry.session_id, (*_claim_of(entry), _ms(ttl_s), 0))
+
+    async def claim_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
+        """Claim many in one question, each for itself."""
+        return await self._run_many(
+            self._claims, [(entry.session_id, (*_claim_of(entry), _ms(ttl_s), 0)) for entry in entries]
+        )
 
     async def restore(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store an entry that was claimed before, unless a later claim or another of this epoch is stored."""
@@ -66,6 +76,12 @@ class RedisRegistry:
     async def touch(self, session_id: str, epoch: int, lifted: Lifted, *, ttl_s: float) -> bool:
         """Begin the time to live anew, and store `lifted`; False if it is gone or was claimed by a later epoch."""
         return await self._run(self._touch, session_id, (epoch, _text(lifted), _ms(ttl_s)))
+
+    async def touch_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
+        """Touch many in one question, each for itself, with their `lifted`."""
+        return await self._run_many(
+            self._touches, [(one.session_id, (one.epoch, _text(one.lifted), _ms(ttl_s))) for one in entries]
+        )
 
     async def read(self, session_id: str) -> SessionEntry | None:
         """Return where a session lives; None also if it was written by a release that we do not understand."""
@@ -89,6 +105,12 @@ class RedisRegistry:
     async def _run(self, script: _Script, session_id: str, args: Sequence[str | int | bytes]) -> bool:
         try:
             return bool(await script((self._key(session_id),), args))
+        except RedisAway as away:
+            raise RegistryUnavailable(str(away)) from away
+
+    async def _run_many(self, script: _Scripts, calls: Sequence[tuple[str, _Args]]) -> list[bool]:
+        try:
+            return [bool(one) for one in await script([((self._key(one),), args) for one, args in calls])]
         except RedisAway as away:
             raise RegistryUnavailable(str(away)) from away
 

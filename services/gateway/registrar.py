@@ -17,7 +17,7 @@ import structlog
 from services.gateway.registry import Lifted, Link, RegistryUnavailable, SessionEntry, SessionRegistry
 
 AT_ONCE: Final = 32
-"""Calls to the registry at one time."""
+"""Sessions that the registry is asked about at one time."""
 _FIRST_EPOCH: Final = 1
 _One = TypeVar("_One")
 
@@ -99,33 +99,38 @@ class Registrar:
                 touch_at = loop.time() + self._ttl_s / 3
                 await self._each(list(self._entries), self._touch)
 
-    async def _each(self, all_of_them: list[_One], what: Callable[[_One], Awaitable[object]]) -> None:
-        """Do something for each, some at once; an outage ends it for this time."""
+    async def _each(self, all_of_them: list[_One], what: Callable[[list[_One]], Awaitable[object]]) -> None:
+        """Do something for all, some at once; an outage ends it for this time."""
         for start in range(0, len(all_of_them), AT_ONCE):
             try:
-                await asyncio.gather(*(what(one) for one in all_of_them[start : start + AT_ONCE]))
+                await what(all_of_them[start : start + AT_ONCE])
             except RegistryUnavailable as error:
                 log.warning("registry_unavailable", entries=len(all_of_them) - start, reason=str(error))
                 return
 
-    async def _claim(self, session_id: str) -> None:
-        if (entry := self._entries.get(session_id)) is not None:
-            await self._registry.claim(entry, ttl_s=self._ttl_s)
+    def _held(self, session_ids: list[str]) -> list[SessionEntry]:
+        return [entry for one in session_ids if (entry := self._entries.get(one)) is not None]
 
-    async def _touch(self, session_id: str) -> None:
-        entry = self._entries.get(session_id)
-        if entry is None or await self._registry.touch(session_id, entry.epoch, entry.lifted, ttl_s=self._ttl_s):
-            return
+    async def _claim(self, session_ids: list[str]) -> None:
+        await self._registry.claim_many(self._held(session_ids), ttl_s=self._ttl_s)
+
+    async def _touch(self, session_ids: list[str]) -> None:
+        entries = self._held(session_ids)
+        touched = await self._registry.touch_many(entries, ttl_s=self._ttl_s)
+        gone = [entry for entry, is_there in zip(entries, touched, strict=True) if not is_there]
+        await asyncio.gather(*map(self._restore, gone))
+
+    async def _restore(self, entry: SessionEntry) -> None:
         if await self._registry.restore(entry, ttl_s=self._ttl_s):
             return
-        held = self._entries.get(session_id)
+        held = self._entries.get(entry.session_id)
         if held is not None and held.epoch == entry.epoch:
-            self.forget(session_id)
+            self.forget(entry.session_id)
             log.warning("session_lost", reason="another node has claimed it")
-            self.lost(session_id)
+            self.lost(entry.session_id)
 
-    async def _release(self, released: tuple[str, int]) -> None:
-        await self._registry.release(*released)
+    async def _release(self, released: list[tuple[str, int]]) -> None:
+        await asyncio.gather(*(self._registry.release(*one) for one in released))
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""

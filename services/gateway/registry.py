@@ -8,6 +8,7 @@ claim epoch, so that of two nodes that take over one session the lower epoch los
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -77,6 +78,9 @@ class SessionRegistry(Protocol):
         Idempotent: the same claim again only begins its time to live anew.
         """
 
+    async def claim_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
+        """Claim many in one question, each for itself."""
+
     async def restore(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store an entry that was claimed before; False if a later claim, or another one of this epoch, is stored.
 
@@ -85,6 +89,9 @@ class SessionRegistry(Protocol):
 
     async def touch(self, session_id: str, epoch: int, lifted: Lifted, *, ttl_s: float) -> bool:
         """Begin the time to live anew, and store `lifted`; False if it is gone or was claimed by a later epoch."""
+
+    async def touch_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
+        """Touch many in one question, each for itself, with their `lifted`."""
 
     async def read(self, session_id: str) -> SessionEntry | None:
         """Return where a session lives."""

@@ -111,6 +111,20 @@ async def test_touches_tell_how_far_a_client_is(subject: Subject) -> None:
     assert (moved.node, moved.epoch, moved.lift(500), moved.extra) == ("b", 2, 500, ENTRY.extra)
 
 
+async def test_many_at_once(subject: Subject) -> None:
+    """Each of many is claimed and touched for itself, as if it had been alone."""
+    registry = subject.registry
+    others = [msgspec.structs.replace(ENTRY, session_id=f"s{number}") for number in range(2, 5)]
+    await registry.claim(claimed_by("b", 1), ttl_s=LONG)
+    assert await registry.claim_many([ENTRY, *others], ttl_s=LONG) == [False, True, True, True]
+    assert await registry.claim_many([], ttl_s=LONG) == []
+    moved = others[2].moved_to("c", 9)
+    assert await registry.claim(moved, ttl_s=LONG)
+    told = [msgspec.structs.replace(one, lifted=(5, 7)) for one in others]
+    assert await registry.touch_many(told, ttl_s=LONG) == [True, True, False]
+    assert [await registry.read(one.session_id) for one in others] == [told[0], told[1], moved]
+
+
 def test_the_newest_places_are_known() -> None:
     """A session that moves on and on is known at its last places only."""
     entry = ENTRY
