@@ -2,7 +2,7 @@
 
 Ring 4 (shell). All heads are read after the call came, so whatever was answered or published before it is in what is
 told. A body is cached with its seq and used only while the head says the same; its channels' heads are always read
-(rule 8 of docs/rules.md). Read next: `services.groups.handlers`, which bounds a call and its answer.
+(rule 8 of docs/rules.md). Why it is right: docs/adr/0010-bodies-under-their-seq.md.
 """
 
 from __future__ import annotations
