@@ -82,6 +82,10 @@ class Peers:
         Raises `Unavailable` if our own bus is away.
         """
         node = incarnation.rpartition(".")[0]
+        if node == self._incarnation.rpartition(".")[0]:
+            # It had our name before us, so it is dead; and under that name we would ask ourselves, wait for the session
+            # that we are taking over, and give it away to nobody.
+            return None
         missed: list[Missed] = []
         positions: dict[str, int] = {}
         part = 0

@@ -296,15 +296,63 @@ async def test_a_drained_node_gives_all_its_sessions_away(cluster: Cluster) -> N
 
 
 class BrokenRegistry(MemoryRegistry):
-    """A registry that can be away."""
+    """A registry that can be away, for good or for some of the next questions about one session."""
 
-    is_away = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+        self.misses: list[bool] = []
+
+    def _answer(self) -> None:
+        if self.is_away or (self.misses and self.misses.pop(0)):
+            raise RegistryUnavailable("away")
 
     async def read(self, session_id: str) -> SessionEntry | None:
         """Return where a session lives."""
-        if self.is_away:
-            raise RegistryUnavailable("away")
+        self._answer()
         return await super().read(session_id)
+
+    async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
+        """Store the entry, but miss the answer."""
+        is_ours = await super().claim(entry, ttl_s=ttl_s)
+        self._answer()
+        return is_ours
+
+
+async def test_a_registry_that_is_away_for_a_moment_costs_no_session(cluster: Cluster) -> None:
+    """What reads and claims a session is asked again, also when it did as asked and nobody heard of it."""
+    world = cluster.world
+    cluster.registry = registry = BrokenRegistry()
+    ann = world.register("ann")
+    await world.create_group(ann)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ann)) as client:
+        await cluster.checkpoint("one")
+    await one.wait_detached(1)
+    async with open_client(two) as again:
+        registry.misses = [True, False, True]
+        await again.resume(client, world.token(ann))
+        assert (registry.misses, one.sessions, two.sessions) == ([], 0, 1)
+
+
+async def test_a_node_takes_over_from_the_one_that_had_its_name(cluster: Cluster) -> None:
+    """A node that was started anew asks nobody for its own old sessions, least of all itself: it keeps them."""
+    world = cluster.world
+    ann = world.register("ann")
+    _, channel = await world.create_group(ann)
+    one = await cluster.start("one")
+    async with cut_client(one, world.token(ann)) as client:
+        await cluster.checkpoint("one")
+        await cluster.kill("one")
+    await say_all(world, ann, channel, "missed")
+    anew = await cluster.start("one")
+    async with open_client(anew) as again:
+        await again.resume(client, world.token(ann))
+        await say_all(world, ann, channel, "live")
+        await again.until_content("live")
+        assert contents(again) == ["missed", "live"]
+        given = anew.metrics.registry.get_sample_value("starling_gateway_resumes_total", {"outcome": "given"})
+        assert (anew.sessions, given) == (1, None)
 
 
 async def test_what_cant_be_placed_is_said_so(cluster: Cluster) -> None:
