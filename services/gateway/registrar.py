@@ -7,6 +7,7 @@ other nodes can't find them. Entries are touched at a third of their time to liv
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -18,6 +19,8 @@ from services.gateway.registry import Lifted, Link, RegistryUnavailable, Session
 
 AT_ONCE: Final = 32
 """Sessions that the registry is asked about at one time."""
+_AGAIN_S: Final = 1.0
+"""When to claim again what could not be claimed: a session that nobody finds can't outlive its node."""
 _FIRST_EPOCH: Final = 1
 _One = TypeVar("_One")
 
@@ -81,16 +84,16 @@ class Registrar:
     async def run(self) -> None:
         """Claim, touch and release, for ever."""
         loop = asyncio.get_running_loop()
-        touch_at = loop.time() + self._ttl_s / 3
+        wake_at = touch_at = loop.time() + self._ttl_s / 3
         while True:
-            try:
-                async with asyncio.timeout_at(touch_at):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(wake_at):
                     await self._work.wait()
-            except TimeoutError:
-                self._is_to_renew = True
+            self._is_to_renew |= loop.time() >= touch_at
             self._work.clear()
             unclaimed, self._unclaimed = list(self._unclaimed), {}
-            await self._each(unclaimed, self._claim)
+            left = await self._each(unclaimed, self._claim)
+            self._unclaimed |= {session_id: None for session_id in left if session_id in self._entries}
             released = list(self._released)
             self._released.clear()
             await self._each(released, self._release)
@@ -98,15 +101,17 @@ class Registrar:
                 self._is_to_renew = False
                 touch_at = loop.time() + self._ttl_s / 3
                 await self._each(list(self._entries), self._touch)
+            wake_at = min(touch_at, loop.time() + _AGAIN_S) if left else touch_at
 
-    async def _each(self, all_of_them: list[_One], what: Callable[[list[_One]], Awaitable[object]]) -> None:
-        """Do something for all, some at once; an outage ends it for this time."""
+    async def _each(self, all_of_them: list[_One], what: Callable[[list[_One]], Awaitable[object]]) -> list[_One]:
+        """Do something for all, some at once; an outage ends it for this time. Return the rest."""
         for start in range(0, len(all_of_them), AT_ONCE):
             try:
                 await what(all_of_them[start : start + AT_ONCE])
             except RegistryUnavailable as error:
                 log.warning("registry_unavailable", entries=len(all_of_them) - start, reason=str(error))
-                return
+                return all_of_them[start:]
+        return []
 
     def _held(self, session_ids: list[str]) -> list[SessionEntry]:
         return [entry for one in session_ids if (entry := self._entries.get(one)) is not None]

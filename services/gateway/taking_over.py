@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -37,10 +37,27 @@ from shared.core.stream import Event, user_stream
 _LAG_S: Final = 3.0
 """How long we wait for our own queue to come to where the session stood."""
 _LOOK_S: Final = 0.02
+_PAUSES_S: Final = (0.1, 0.6, 0.6, 0.6)
+"""A registry or a trail that is away is asked again after these: longer than Redis is not asked once it was away."""
 _TRAIL_S: Final = 5.0
 _TRAILS: Final = 64
 
+_Answer = TypeVar("_Answer")
+
 log = structlog.get_logger()
+
+
+async def _patiently(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """Ask what may be asked again until it is answered; raises what the last try raises.
+
+    A moment's outage must not cost sessions; a longer one does, so that clients get on.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            return await ask()
+        except (RegistryUnavailable, TrailsUnavailable):
+            await asyncio.sleep(pause_s)
+    return await ask()
 
 
 class _NotPlaced(Exception):
@@ -125,7 +142,7 @@ class TakingOver:
     async def _take(
         self, session_id: str, user_id: int, told_s: int, told: Mapping[str, int]
     ) -> tuple[LiveSession, SessionEntry]:
-        entry = await self._registry.read(session_id)
+        entry = await _patiently(lambda: self._registry.read(session_id))
         if entry is None or entry.user_id != user_id:
             raise _NotPlaced("nobody has it")
         source = await self._find(entry, told_s)
@@ -172,7 +189,7 @@ class TakingOver:
 
     async def _place(self, node: str, told_s: int, lifted_s: int) -> _Source:
         """Place a session of a dead node by its trail; `lifted_s` is as good as what its client told."""
-        trail = await self._trail(node)
+        trail = await _patiently(lambda: self._trail(node))
         placed = trail.place(lifted_s) if trail is not None else None
         if trail is None or placed is None:
             raise _NotPlaced("its node left no trail that goes so far")
@@ -187,7 +204,12 @@ class TakingOver:
             while len(self._read) >= _TRAILS:
                 del self._read[next(iter(self._read))]
             known = self._read[node] = now, task
-        return await asyncio.shield(known[1])
+        try:
+            return await asyncio.shield(known[1])
+        except TrailsUnavailable:
+            if self._read.get(node) is known:
+                del self._read[node]
+            raise
 
     # Attaching it here.
 
@@ -224,7 +246,7 @@ class TakingOver:
         return session
 
     async def _claim(self, entry: SessionEntry) -> None:
-        if not await self._registry.claim(entry, ttl_s=self._ttl_s):
+        if not await _patiently(lambda: self._registry.claim(entry, ttl_s=self._ttl_s)):
             raise _NotPlaced("another node has it")
 
     async def _events_of(self, plan: Plan) -> list[Event]:

@@ -382,6 +382,34 @@ async def test_the_registrar_writes_again_what_the_registry_lost() -> None:
         assert await wait_read(registry, "moved") == moved
 
 
+class MissingRegistry(MemoryRegistry):
+    """A registry that does not answer the first claims."""
+
+    misses = 1
+
+    async def claim_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
+        """Store the entries, unless it is away."""
+        if self.misses:
+            self.misses -= 1
+            raise RegistryUnavailable("away")
+        return await super().claim_many(entries, ttl_s=ttl_s)
+
+
+async def test_a_session_that_could_not_be_claimed_is_claimed_soon() -> None:
+    """A moment's outage leaves nobody unknown until the next touch, and claims none that ended meanwhile."""
+    registry = MissingRegistry()
+    registrar = Registrar(registry, "node.1", ttl_s=60)
+    registrar.add("s", 1)
+    registrar.add("gone", 2)
+    async with running(registrar.run()):
+        async with asyncio.timeout(5):
+            while registry.misses:
+                await asyncio.sleep(0.01)
+        registrar.remove("gone")
+        await wait_read(registry, "s")
+        assert await registry.read("gone") is None
+
+
 async def test_a_session_that_another_node_claimed_is_lost() -> None:
     """The lower epoch loses: the session ends here, and is neither touched nor released any more."""
     registry = MemoryRegistry()
