@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from itertools import cycle
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -26,6 +26,8 @@ _CONNECTING: Final = 1024
 """Devices on their way in at once: below the backlog of a node."""
 _RETRY_S: Final = 0.25
 """How long a device that was refused waits: shorter than any real one's patience."""
+_BEAT_S: Final = 40.0
+"""A little less than what HELLO asks for."""
 _PATH: Final = "/gateway?v=10&encoding=json"
 
 
@@ -49,6 +51,10 @@ class _Guild(msgspec.Struct):
     channels: list[_Channel]
 
 
+class _Reject(msgspec.Struct):
+    nonce: str
+
+
 class _Message(msgspec.Struct):
     seq: int
     nonce: str | None = None
@@ -60,6 +66,17 @@ _payloads: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     "GUILD_CREATE": msgspec.json.Decoder(_Guild),
     "MESSAGE_CREATE": msgspec.json.Decoder(_Message),
 }
+_rejects = msgspec.json.Decoder(_Reject)
+
+
+class Ears(Protocol):
+    """Who wants to know what devices hear."""
+
+    def hear(self, device: Device, nonce: str) -> None:
+        """Take in that a device got a message."""
+
+    def refused(self, nonce: str) -> None:
+        """Take in that a message was refused."""
 
 
 class Phase(Enum):
@@ -77,6 +94,8 @@ class Device:
 
     __slots__ = (
         "back_at",
+        "beat_at",
+        "channel_id",
         "doubled",
         "inbox",
         "last_nonce",
@@ -87,12 +106,17 @@ class Device:
         "seq",
         "session_id",
         "sock",
+        "tells_positions",
         "token",
         "unread",
     )
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, *, tells_positions: bool = False) -> None:
         self.token = token
+        self.tells_positions = tells_positions
+        """Whether its RESUMEs carry the seq that it has of its channel."""
+        self.channel_id = ""
+        self.beat_at = 0.0
         self.phase = Phase.AWAY
         self.sock: socket.socket | None = None
         self.inbox = bytearray()
@@ -111,18 +135,20 @@ class Device:
 
 
 class Devices:
-    """All devices of a run. `ports`: the nodes they come to, in turn. `heard(device, nonce)`: a message came."""
+    """All devices of a run. `ports`: the nodes they come to, in turn."""
 
-    def __init__(self, ports: Iterable[int], heard: Callable[[Device, str], None]) -> None:
+    ears: Ears
+
+    def __init__(self, ports: Iterable[int]) -> None:
         self.refusals = 0
         """Ways in that ended before the session was there."""
         self.invalid = 0
         """RESUMEs answered by INVALID_SESSION."""
-        self._heard = heard
         self._epoll = select.epoll()
         self._by_fd: dict[int, Device] = {}
         self._waiting: deque[Device] = deque()
         self._later: deque[tuple[float, Device]] = deque()
+        self._beating: deque[Device] = deque()
         self._coming = 0
         self._ports: Iterator[int] = cycle(())
         self.go_to(ports)
@@ -161,6 +187,7 @@ class Devices:
         now = time.perf_counter()
         while self._later and self._later[0][0] <= now:
             self._waiting.append(self._later.popleft()[1])
+        self._beat(now)
         while self._waiting and self._coming < _CONNECTING:
             self._connect(self._waiting.popleft())
         time.sleep(_NAP_S)
@@ -258,16 +285,22 @@ class Devices:
                 (channel,) = _payloads["GUILD_CREATE"].decode(frame.d).channels
                 if device.seq is not None:
                     device.unread += channel.last_seq - device.seq
-                device.seq = channel.last_seq
+                device.channel_id, device.seq = channel.id, channel.last_seq
             case 0, "MESSAGE_CREATE":
                 message = _payloads["MESSAGE_CREATE"].decode(frame.d)
                 self._count(device, message.seq)
-                self._heard(device, message.nonce or "")
+                if message.nonce:
+                    self.ears.hear(device, message.nonce)
+            case 102, _:
+                self.ears.refused(_rejects.decode(frame.d).nonce)
 
     def _introduce(self, device: Device) -> None:
         known: dict[str, Any] = {"token": device.token}
         if device.session_id:
-            said = {"op": 6, "d": known | {"session_id": device.session_id, "seq": device.s}}
+            known |= {"session_id": device.session_id, "seq": device.s}
+            if device.tells_positions and device.seq is not None:
+                known["positions"] = {device.channel_id: device.seq}
+            said = {"op": 6, "d": known}
         else:
             said = {"op": 2, "d": known | {"intents": 1 << 9, "properties": {}}}
         self._send(device, text_of(msgspec.json.encode(said)))
@@ -277,7 +310,17 @@ class Devices:
             self._coming -= 1
         device.phase = Phase.IN
         device.resumed = resumed
-        device.back_at = time.perf_counter()
+        device.back_at = device.beat_at = time.perf_counter()
+        self._beating.append(device)
+
+    def _beat(self, now: float) -> None:
+        """Send the heartbeats that are due. Who came first is the first again."""
+        while self._beating and self._beating[0].beat_at + _BEAT_S <= now:
+            device = self._beating.popleft()
+            if device.phase is Phase.IN and device.beat_at + _BEAT_S <= now:
+                device.beat_at = now
+                self._send(device, text_of(msgspec.json.encode({"op": 1, "d": device.s})))
+                self._beating.append(device)
 
     @staticmethod
     def _count(device: Device, seq: int) -> None:

@@ -63,9 +63,11 @@ class Talk:
         self._places = cycle(speakers)
         self._every_s = 1 / per_s
         self._next_at = time.perf_counter()
+        self._said = 0
         self._spoken: dict[str, tuple[float, Device]] = {}
         self.latencies: list[tuple[float, float]] = []
         """When each was said, and the seconds until its speaker heard it."""
+        self.refusals = 0
         self.is_on = True
 
     @property
@@ -80,7 +82,8 @@ class Talk:
             self._next_at += self._every_s
             speaker, channel_id = next(self._places)
             if speaker.phase is Phase.IN:
-                nonce = f"{len(self.latencies) + len(self._spoken)}-{channel_id}"
+                self._said += 1
+                nonce = str(self._said)
                 self._spoken[nonce] = (now, speaker)
                 self._devices.say(speaker, channel_id, "still here", nonce)
 
@@ -90,6 +93,11 @@ class Talk:
         if spoken is not None and spoken[1] is device:
             self.latencies.append((spoken[0], time.perf_counter() - spoken[0]))
             del self._spoken[nonce]
+
+    def refused(self, nonce: str) -> None:
+        """Take in that a message was refused; nobody says it again."""
+        self.refusals += 1
+        self._spoken.pop(nonce, None)
 
     def felt(self, since: float, until: float) -> dict[str, float]:
         """Return the latencies, in ms, of what was said in this time."""
@@ -121,7 +129,10 @@ class People:
     def hush(self) -> None:
         """Let nobody speak any more, and wait until all that was said has come."""
         self.talk.is_on = False
-        self.devices.wait(lambda: not self.talk.unheard, _SETTLE_S, "that all was heard", _nothing)
+        until = time.perf_counter() + _SETTLE_S
+        self.devices.wait(
+            lambda: not self.talk.unheard or time.perf_counter() >= until, _SETTLE_S + 10, "silence", _nothing
+        )
         self.talk_for(_LAST_S)
 
     def behind(self) -> int:
@@ -138,10 +149,13 @@ class People:
 def _open_people(cluster: Cluster, groups: Sequence[Seeded], plan: Plan) -> Iterator[People]:
     """Let everybody come: all but the first of each group to the node that dies, the first to the others."""
     tokens = Tokens(cluster.secret)
-    talks: list[Talk] = []
-    devices = Devices([cluster.port(_DYING)], lambda device, nonce: talks[0].hear(device, nonce))
+    devices = Devices([cluster.port(_DYING)])
     try:
-        listeners = [Device(tokens.mint(user.id, now_ms())) for one in groups for user in one.members[1:]]
+        listeners = [
+            Device(tokens.mint(user.id, now_ms()), tells_positions=index % 2 == 0)
+            for one in groups
+            for index, user in enumerate(one.members[1:])
+        ]
         speakers = [Device(tokens.mint(one.members[0].id, now_ms())) for one in groups]
         begun = time.perf_counter()
         devices.bring(listeners)
@@ -151,8 +165,8 @@ def _open_people(cluster: Cluster, groups: Sequence[Seeded], plan: Plan) -> Iter
         devices.bring(speakers)
         devices.wait(lambda: _are_in(speakers), _COME_S, "that the speakers came", _nothing)
         places = [(speaker, one.channel.id) for speaker, one in zip(speakers, groups, strict=True)]
-        talks.append(Talk(devices, places, plan.messages_per_s))
-        yield People(devices, talks[0], listeners, speakers)
+        devices.ears = talk = Talk(devices, places, plan.messages_per_s)
+        yield People(devices, talk, listeners, speakers)
     finally:
         devices.close()
 
@@ -187,8 +201,11 @@ def run(cluster: Cluster, plan: Plan) -> dict[str, Any]:
             "bound": bound,
             "binds_per_s": bound / (back - killed),
             "lost": sum(one.lost for one in everyone) + people.behind(),
-            "doubled": sum(one.doubled for one in everyone),
+            "doubled": sum(one.doubled for one in everyone if one.tells_positions),
+            "doubled_without_positions": sum(one.doubled for one in everyone if not one.tells_positions),
             "to_read_by_rest": sum(one.unread for one in everyone),
+            "messages_refused": people.talk.refusals,
+            "messages_unheard": people.talk.unheard,
             "others": {
                 "before": people.talk.felt(begun, killed),
                 "during": people.talk.felt(killed, back),
@@ -248,7 +265,9 @@ def told_of(result: Mapping[str, Any], plan: Plan) -> str:
         f"  refused and retried  {result['refusals']:,}; RESUMEs answered INVALID_SESSION {result['invalid']:,}",
         f"  bindings made        {result['bound']:,.0f}, {result['binds_per_s']:,.0f}/s",
         f"  events lost          {result['lost']:,}, to be read by REST {unread:,}   must 0: {nothing}",
-        f"  events doubled       {result['doubled']:,}   must 0: {'NOT MET' if result['doubled'] else 'met'}",
+        f"  events doubled       {result['doubled']:,}   must 0: {'NOT MET' if result['doubled'] else 'met'}"
+        f" (for the half that tells positions; for the others {result['doubled_without_positions']:,})",
+        f"  messages refused     {result['messages_refused']:,}, never heard {result['messages_unheard']:,}",
         "  latency of the others, ms:",
     ]
     for name, felt in result["others"].items():

@@ -47,7 +47,9 @@ LINGER_S: Final = 30
 _WARM_UP: Final = 50
 _JOIN_S: Final = 300.0
 _DELIVER_S: Final = 60.0
-_REPEATS: Final = 3
+_REPEATS: Final = 5
+_HEARTBEAT: Final = "PT600S"
+"""Longer than a run: nobody else in this comparison has heartbeats."""
 
 ROWS: Final = (
     Row("idle_some", "KB per idle session, {some}"),
@@ -172,7 +174,7 @@ def _fan_out(crowd: Crowd, server: Server, room: int, messages: int, at_once: in
 @contextmanager
 def open_starling(folder: Path, plan: Plan) -> Iterator[Subject]:
     """Run a cluster with one gateway node, whose process is measured; its people are seeded into the database."""
-    with open_cluster(folder, gateways=1) as cluster:
+    with open_cluster(folder, gateways=1, STARLING_GATEWAY__HEARTBEAT_INTERVAL=_HEARTBEAT) as cluster:
         say("  the cluster is up; storing its people")
         sizes = [plan.some, plan.most - plan.some] if plan.most > plan.some else [plan.some]
         seeded = asyncio.run(seed(cluster.address("mongo"), sizes, prefix="room"))
@@ -200,12 +202,13 @@ def _alone(opened: AbstractContextManager[Server], plan: Plan) -> Iterator[Subje
 
 
 def run(folder: Path, plan: Plan, only: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Measure each server, the limit before and after the others; return figures and what each is."""
+    """Measure each server, the limit three times and right beside ours; return figures and what each is."""
     subjects: list[tuple[str, Callable[[], AbstractContextManager[Subject]]]] = [
         (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
         ("ws", lambda: _alone(open_ws(folder), plan)),
         (PEER, lambda: _alone(open_socket_io(folder), plan)),
         ("fastapi", lambda: _alone(open_fastapi(folder), plan)),
+        (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
         (OURS, lambda: open_starling(folder, plan)),
         (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
     ]
@@ -248,7 +251,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path(".bench"), help="for peers and data (.bench)")
     parser.add_argument("--some", type=int, default=3000, help="sessions in the room (3000)")
     parser.add_argument("--most", type=int, default=10_000, help="idle sessions (10000)")
-    parser.add_argument("--messages", type=int, default=64, help="messages of each of three measurements (64)")
+    parser.add_argument("--messages", type=int, default=48, help="messages of each of five measurements (48)")
     parser.add_argument("--only", action="append", default=[], help="measure this one only; may be said again")
     chosen = parser.parse_args()
     folder: Path = chosen.folder.resolve()

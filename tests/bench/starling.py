@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +73,10 @@ class Cluster:
 def open_cluster(
     folder: Path, *, gateways: int, history: int = 1, groups: int = 1, **settings: str
 ) -> Iterator[Cluster]:
-    """Run a cluster without limits for clients and without heartbeats; `settings` come on top. Raises `StartFailed`."""
+    """Run a cluster without limits for clients; `settings` come on top. Its logs are in `folder`/logs after it.
+
+    Raises `StartFailed`.
+    """
     data = Path(tempfile.mkdtemp(prefix="cluster-", dir=folder))
     port = free_port()
     counts = ["--gateways", str(gateways), "--history", str(history), "--groups", str(groups)]
@@ -81,7 +84,6 @@ def open_cluster(
     environment = {
         **os.environ,
         "STARLING_LIMITS__ENABLED": "false",
-        "STARLING_GATEWAY__HEARTBEAT_INTERVAL": "PT3600S",
         **settings,
     }
     with (folder / "cluster.log").open("wb") as log:
@@ -98,4 +100,7 @@ def open_cluster(
             process.wait(_END_S)
         except subprocess.TimeoutExpired:
             process.kill()
+        shutil.rmtree(folder / "logs", ignore_errors=True)
+        with suppress(FileNotFoundError):
+            shutil.move(data / "logs", folder / "logs")
         shutil.rmtree(data, ignore_errors=True)
