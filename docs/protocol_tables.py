@@ -51,6 +51,8 @@ _THEN: Final = {"resume": "connect again", "identify": "connect again, identify"
 _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
     "login": (errors.RateLimited,),
+    "logout": (),
+    "change_password": (errors.RateLimited,),
     "get_current_user": (),
     "list_directs": (),
     "open_direct": (errors.UnknownUser, errors.CannotMessageUser),

@@ -26,11 +26,14 @@ from services.groups.app import router as groups_router
 from services.history.app import open_history
 from services.history.app import router as history_router
 from services.page import page
+from shared.core.calls import ReadRevocations
+from shared.door import Door
 from shared.http import create_app
 from shared.lifecycle import bind_socket, caught_signals, open_server
 from shared.logs import configure_logs
 from shared.metrics import Metrics
 from shared.parts import node_name, open_parts
+from shared.rpc import Rpc
 from shared.settings import HttpSettings, Settings
 
 log = structlog.get_logger(__name__)
@@ -86,7 +89,8 @@ def _listening(settings: Settings, bound: socket) -> Settings:
 async def _serve(names: Sequence[str], settings: Settings, node: str, bound: socket, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings, mongo=names != ("gateway",), node=node))
-        state: dict[str, object] = {"tokens": parts.tokens}
+        rpc = Rpc(parts.bus, parts.topology)
+        state: dict[str, object] = {"door": Door(parts.tokens, lambda user_id: rpc.call(ReadRevocations(user_id)))}
         probes = dict(parts.probes())
         routers = [page(settings.http.front_door, metrics=not settings.http.public_url)]
         drains: list[Callable[[], Awaitable[None]]] = []
@@ -97,7 +101,8 @@ async def _serve(names: Sequence[str], settings: Settings, node: str, bound: soc
 
         probes["accepting"] = accepting
         if "groups" in names:
-            state["groups"] = await stack.enter_async_context(open_groups(settings, parts))
+            state["groups"] = groups = await stack.enter_async_context(open_groups(settings, parts))
+            state["door"] = groups.door  # which needs no call, and hears of what is revoked here at once
             routers.append(groups_router)
         if "history" in names:
             state["history"] = await stack.enter_async_context(open_history(settings, parts))

@@ -39,6 +39,6 @@ STEPS: Final[tuple[Step, ...]] = (
         ),
         "members": (_ascending("group_id", "gone", "user.id"),),
         "memberships": (_ascending("user_id", "present", "group_id"),),
-        # By _id alone: heads, accounts, claims, users, groups, workers, schema.
+        # By _id alone: heads, accounts, claims, revocations, users, groups, workers, schema.
     },
 )

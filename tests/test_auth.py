@@ -18,7 +18,8 @@ USER = 1_234_567_890_123_456_789
 @given(st.integers(1, MAX_ID), st.sampled_from(["", "Bot ", "Bearer "]))
 def test_a_token_tells_its_user(user_id: int, prefix: str) -> None:
     """Whom a token was minted for is who calls, whatever prefix the library puts before it."""
-    assert TOKENS.verify(prefix + TOKENS.mint(user_id, NOW)) == user_id
+    bearer = TOKENS.verify(prefix + TOKENS.mint(user_id, NOW))
+    assert (bearer.user_id, bearer.issued) == (user_id, NOW)
 
 
 def test_libraries_find_their_own_id_in_the_first_part() -> None:

@@ -175,7 +175,7 @@ class Node:
         outcome = "opened"
         try:
             async with asyncio.timeout(_OPENING_S):
-                user_id = self._tokens.verify(identify.token)
+                user_id = self._tokens.verify(identify.token).user_id
                 self.admission.require_turn(user_id, self.clock())
                 async with self._openings:
                     await self._following.follow(user_id)

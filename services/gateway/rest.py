@@ -10,7 +10,7 @@ from typing import Annotated, Protocol
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from shared.auth import Caller, MaybeCaller
+from shared.door import Caller, MaybeCaller
 
 _DAY_MS = 24 * 3600 * 1000
 _STARTS = 1000

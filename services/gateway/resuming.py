@@ -66,7 +66,7 @@ class Resuming:
     def resume(self, connection: Connection, resume: frames.Resume) -> None:
         """Answer a RESUME, now or soon."""
         try:
-            user_id = self._tokens.verify(resume.token)
+            user_id = self._tokens.verify(resume.token).user_id
         except Unauthorized:
             self._resumes.labels("unauthorized").inc()
             connection.close(CloseCode.AUTHENTICATION_FAILED)

@@ -1,13 +1,15 @@
-"""Accounts: registration and login.
+"""Accounts: registration, login, logout, another password.
 
 Ring 4 (shell). A registration is four writes in this order: claim of the username, account, first event of the
 user's stream, its projection. A crash after the first two leaves a claim that may be taken over after 60 s;
-after the third the account is there, and a sweeper finishes it.
+after the third the account is there, and a sweeper finishes it. What is revoked is told by the user's own stream,
+which every node with sessions of the user follows; the answer comes when that is published (rule 7 of docs/rules.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from services.groups.changes import Changes
 from services.groups.claims import Claims
@@ -17,18 +19,26 @@ from services.groups.core.names import (
     require_username,
     username_key,
     username_taken,
+    wrong_password,
 )
+from services.groups.core.revoking import decide_revoke, decide_revoke_before
 from services.groups.passwords import Passwords
 from services.groups.store import Account, GroupStore
 from shared.auth import Tokens
-from shared.core.events import AnyBody, UserRegistered
+from shared.core.errors import Unauthorized, Unavailable
+from shared.core.events import AnyBody, TokensRevoked, UserRegistered
 from shared.core.ids import IdSource
 from shared.core.model import User
+from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
 from shared.core.stream import user_stream
+from shared.door import Door
+
+_ATTEMPTS: Final = 8
+"""How often a change of password begins anew because somebody logged in with the old one meanwhile."""
 
 
 class Accounts:
-    """Registers and logs in. All raise `StoreUnavailable` and `Unavailable` beside what they tell."""
+    """Registers, logs in and out. All raise `StoreUnavailable` and `Unavailable` beside what they tell."""
 
     def __init__(
         self,
@@ -37,6 +47,7 @@ class Accounts:
         claims: Claims,
         passwords: Passwords,
         tokens: Tokens,
+        door: Door,
         ids: IdSource,
         now: Callable[[], int],
     ) -> None:
@@ -45,6 +56,7 @@ class Accounts:
         self._claims = claims
         self._passwords = passwords
         self._tokens = tokens
+        self._door = door
         self._ids = ids
         self._now = now
 
@@ -64,10 +76,11 @@ class Accounts:
         if await self._claims.is_taken(key):
             raise username_taken()
         password_hash = await self._passwords.hash(password)
-        user = User(self._ids.next_id(self._now()), name)
+        issued = self._now()
+        user = User(self._ids.next_id(issued), name)
         if not await self._claims.take(key, user.id):
             raise username_taken()
-        await self._groups.create_account(Account(user.id, password_hash))
+        await self._groups.create_account(Account(user.id, password_hash, issued))
 
         async def decide(seq: int) -> AnyBody | None:
             await self._claims.require_held_by(key, user.id)
@@ -75,7 +88,7 @@ class Accounts:
 
         await self._changes.change(user_stream(user.id), decide, answer_stored=True)
         await self._claims.require_held_by(key, user.id)
-        return self._tokens.mint(user.id, self._now()), user
+        return self._tokens.mint(user.id, issued), user
 
     async def login(self, login: str, password: str) -> tuple[str, User]:
         """Return a new token and the user.
@@ -84,12 +97,56 @@ class Accounts:
         """
         owner = await self._claims.owner_of(username_key(login))
         account = await self._groups.read_account(owner or 0)
-        if not await self._passwords.verify(account.password_hash if account is not None else None, password):
+        matches = await self._passwords.verify(account.password_hash if account is not None else None, password)
+        if account is None or not matches:
             raise invalid_login()
-        user = await self._find_user(owner or 0)
+        user = await self._find_user(account.user_id)
+        issued = await self._groups.issue(account.user_id, account.password_hash, self._now())
+        if user is None or issued is None:
+            raise invalid_login()
+        return self._tokens.mint(user.id, issued), user
+
+    async def logout(self, bearer: Bearer) -> None:
+        """Revoke one token; its sessions end on every node."""
+        await self._revoke(bearer.user_id, lambda revocations: decide_revoke(revocations, bearer))
+
+    async def change_password(self, user_id: int, password: str, new_password: str) -> tuple[str, User]:
+        """Give the account another password and revoke all tokens issued before; return a new one and the user.
+
+        Raises `InvalidForm` for a wrong password. The tokens go first: a process that dies in between leaves
+        the old password and no token. The password changes only if none was issued since.
+        """
+        require_password(new_password, "new_password")
+        account = await self._groups.read_account(user_id)
+        matches = await self._passwords.verify(account.password_hash if account is not None else None, password)
+        if account is None or not matches:
+            raise wrong_password()
+        user = await self._find_user(user_id)
         if user is None:
-            raise invalid_login()
-        return self._tokens.mint(user.id, self._now()), user
+            raise Unauthorized
+        new_hash = await self._passwords.hash(new_password)
+        for _ in range(_ATTEMPTS):
+            issued = await self._groups.issue(user_id, account.password_hash, self._now())
+            if issued is None:
+                raise wrong_password()
+            await self.revoke_before(user_id, issued + 1)
+            if await self._groups.replace_password(Account(user_id, account.password_hash, issued), new_hash):
+                return self._tokens.mint(user_id, issued + 1), user
+        raise Unavailable
+
+    async def revoke_before(self, user_id: int, before: int) -> None:
+        """Revoke all tokens of a user that were issued before then (Unix ms); their sessions end on every node."""
+        await self._revoke(user_id, lambda revocations: decide_revoke_before(revocations, before))
+
+    async def _revoke(self, user_id: int, revoke: Callable[[Revocations], TokensRevoked | None]) -> None:
+        async def decide(_: int) -> AnyBody | None:
+            found = await self._groups.read_revocations((user_id,))
+            return revoke(found.get(user_id, NOTHING_REVOKED))
+
+        try:
+            await self._changes.change(user_stream(user_id), decide)
+        finally:
+            self._door.forget(user_id)
 
     async def _find_user(self, user_id: int) -> User | None:
         """Return the user; one whose registration was stored and cut off then is finished first."""

@@ -6,6 +6,7 @@ as `app.state.groups`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -28,6 +29,7 @@ from shared.command_log import CommandLog, open_command_log
 from shared.core.ids import IdSource
 from shared.core.limits import Budgets
 from shared.core.stream import group_stream, user_stream
+from shared.door import Door
 from shared.parts import Parts
 from shared.rpc import serve_calls
 from shared.settings import Settings
@@ -49,6 +51,7 @@ def assemble(
     ids: IdSource,
     cache: Cache,
     now: Callable[[], int],
+    clock: Callable[[], float] = time.monotonic,
     budgets: Budgets | None = None,
 ) -> Groups:
     """Return the service on these seams, with nothing running yet. Many may stand on the same stores."""
@@ -56,13 +59,15 @@ def assemble(
     usernames = Claims(store, streams, now, user_stream)
     names = Claims(store, streams, now, group_stream)
     views = Views(store, streams, cache)
+    door = Door(tokens, views.read_revocations, clock)
     return Groups(
-        accounts=Accounts(store, changes, usernames, passwords, tokens, ids, now),
+        accounts=Accounts(store, changes, usernames, passwords, tokens, door, ids, now),
         memberships=Memberships(store, changes, names, ids, now),
         directs=Directs(store, views, commands, ids, now),
         views=views,
         snapshots=Snapshots(store, streams, changes, cache),
         changes=changes,
+        door=door,
         now=now,
         budgets=budgets,
     )

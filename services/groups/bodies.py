@@ -31,6 +31,13 @@ class Login(BaseModel):
     password: str = Field(max_length=_LONGEST)
 
 
+class ChangedUser(BaseModel):
+    """Another password for the caller, who must know the old one."""
+
+    password: str = Field(max_length=_LONGEST, description="the password so far")
+    new_password: str = Field(max_length=_LONGEST, description=f"{PASSWORD_LENGTH[0]}–{PASSWORD_LENGTH[1]} characters")
+
+
 class NewDirect(BaseModel):
     """With whom a direct channel is to be."""
 
@@ -76,6 +83,12 @@ class OwnUserBody(UserBody):
     mfa_enabled: bool
     verified: bool
     locale: str
+
+
+class ChangedUserBody(OwnUserBody):
+    """The caller, with the only token that is good from now on."""
+
+    token: str
 
 
 class TokenBody(BaseModel):

@@ -22,9 +22,11 @@ from shared.core.calls import (
     ReadAccess,
     ReadChanges,
     ReadGroups,
+    ReadRevocations,
     ReadSessions,
 )
 from shared.core.errors import Unavailable
+from shared.core.revocation import Revocations
 from shared.streams import StoreUnavailable
 
 MAX_SESSIONS_READ: Final = 100
@@ -80,6 +82,10 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
         async with outages_told():
             return await views.read_access(call.channel_id, call.user_id)
 
+    async def read_revocations(call: ReadRevocations) -> Revocations:
+        async with outages_told():
+            return await views.read_revocations(call.user_id)
+
     async def read_changes(call: ReadChanges) -> EventPage:
         async with outages_told():
             return await views.read_changes(call.stream, call.after_seq, call.limit)
@@ -88,5 +94,6 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
         ReadSessions: read_sessions,
         ReadGroups: read_groups,
         ReadAccess: read_access,
+        ReadRevocations: read_revocations,
         ReadChanges: read_changes,
     }

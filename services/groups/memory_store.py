@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from services.groups.store import Account, Claim, Membership, MemberState
 from shared.core.model import Channel, Group, Member, User
+from shared.core.revocation import Revocations
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -47,6 +48,7 @@ class MemoryGroups:
     def __init__(self) -> None:
         self._claims: dict[str, Claim] = {}
         self._accounts: dict[int, Account] = {}
+        self._revocations: _Projection[int, Revocations] = _Projection()
         self._users: _Projection[int, User] = _Projection()
         self._groups: _Projection[int, Group] = _Projection()
         self._channels: _Projection[int, Channel] = _Projection()
@@ -75,6 +77,30 @@ class MemoryGroups:
     async def read_account(self, user_id: int) -> Account | None:
         """Return an account."""
         return self._accounts.get(user_id)
+
+    async def issue(self, user_id: int, password_hash: str, now: int) -> int | None:
+        """Return the time to issue a token at; None if the hash is not the account's."""
+        account = self._accounts.get(user_id)
+        if account is None or account.password_hash != password_hash:
+            return None
+        issued = max(account.issued, now)
+        self._accounts[user_id] = Account(user_id, password_hash, issued)
+        return issued
+
+    async def replace_password(self, old: Account, password_hash: str) -> bool:
+        """Give the account another hash; False if it is no longer `old`."""
+        if self._accounts.get(old.user_id) != old:
+            return False
+        self._accounts[old.user_id] = Account(old.user_id, password_hash, old.issued + 1)
+        return True
+
+    async def put_revocations(self, user_id: int, revocations: Revocations, seq: int) -> None:
+        """Project which tokens of a user are void."""
+        self._revocations.put(user_id, revocations, seq)
+
+    async def read_revocations(self, user_ids: Sequence[int]) -> dict[int, Revocations]:
+        """Return which tokens of these users are void."""
+        return self._revocations.some(user_ids)
 
     async def put_user(self, user: User, seq: int) -> None:
         """Project a user's profile."""

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from services.groups.store import Account, Claim, Membership, MemberState
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, Group, Member, User
+from shared.core.revocation import Revocations
 from shared.mongo import Document, Mongo
 
 T = TypeVar("T")
@@ -66,6 +68,36 @@ class MongoGroups:
     async def read_account(self, user_id: int) -> Account | None:
         """Return an account."""
         return _value_of(await self._read("accounts", user_id), Account)
+
+    async def issue(self, user_id: int, password_hash: str, now: int) -> int | None:
+        """Return the time to issue a token at; None if the hash is not the account's."""
+        same = {"_id": user_id, "password_hash": password_hash}
+        async with self._mongo.asking():
+            after = await self._mongo["accounts"].find_one_and_update(
+                same, {"$max": {"issued": now}}, return_document=ReturnDocument.AFTER
+            )
+        return int(after["issued"]) if after is not None else None
+
+    async def replace_password(self, old: Account, password_hash: str) -> bool:
+        """Give the account another hash; False if it is no longer `old`."""
+        same = {"_id": old.user_id, "password_hash": old.password_hash, "issued": old.issued}
+        change = {"$set": {"password_hash": password_hash, "issued": old.issued + 1}}
+        async with self._mongo.asking():
+            result = await self._mongo["accounts"].update_one(same, change)
+        return result.matched_count == 1
+
+    async def put_revocations(self, user_id: int, revocations: Revocations, seq: int) -> None:
+        """Project which tokens of a user are void."""
+        await self._put("revocations", user_id, seq, revocations)
+
+    async def read_revocations(self, user_ids: Sequence[int]) -> dict[int, Revocations]:
+        """Return which tokens of these users are void."""
+        if not user_ids:
+            return {}
+        query = {"_id": {"$in": list(user_ids)}}
+        async with self._mongo.asking():
+            documents = await self._mongo["revocations"].find(query).to_list(len(user_ids))
+        return {int(document["_id"]): msgspec.convert(document, Revocations) for document in documents}
 
     async def put_user(self, user: User, seq: int) -> None:
         """Project a user's profile."""

@@ -16,8 +16,10 @@ from shared.core.events import (
     GroupLeft,
     MemberAdded,
     MemberRemoved,
+    TokensRevoked,
     UserRegistered,
 )
+from shared.core.revocation import NOTHING_REVOKED
 from shared.core.stream import Record, owner_of
 
 
@@ -47,5 +49,9 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_membership(Membership(owner, member.group_id, group_seq, present=True), seq)
         case GroupLeft(group_id, group_seq):
             await groups.put_membership(Membership(owner, group_id, group_seq, present=False), seq)
+        case TokensRevoked() as event:
+            # Complete to the event before: those of this stream are projected in order, or by who is further on.
+            known = (await groups.read_revocations((owner,))).get(owner, NOTHING_REVOKED)
+            await groups.put_revocations(owner, known.after(event), seq)
         case other:
             raise TypeError(f"{type(other).__name__} is no event of a group or user")

@@ -14,6 +14,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.groups.accounts import Accounts
 from services.groups.bodies import (
+    ChangedUser,
+    ChangedUserBody,
     ChannelBody,
     GuildBody,
     GuildSummaryBody,
@@ -34,12 +36,12 @@ from services.groups.directs import Directs
 from services.groups.memberships import Memberships
 from services.groups.snapshots import Snapshots
 from services.groups.views import Views
-from shared.auth import Caller
 from shared.core import wire
 from shared.core.calls import ChannelView
 from shared.core.errors import InvalidForm, RateLimited, Unauthorized, UnknownUser
 from shared.core.limits import Budgets
 from shared.core.model import Group, User
+from shared.door import Caller, CallerBearer, Door
 from shared.http import ErrorBody, Probe
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
@@ -55,6 +57,7 @@ class Groups:
     views: Views
     snapshots: Snapshots
     changes: Changes
+    door: Door
     now: Callable[[], int]
     budgets: Budgets | None
 
@@ -76,11 +79,12 @@ Service = Annotated[Groups, Depends(_groups_of)]
 
 
 def _spend_budget(request: Request, groups: Service) -> None:
-    """Refuse an address that registers or logs in too often; guessing passwords is slow."""
-    if groups.budgets is None:
-        return
-    origin = origin_of(request.client.host if request.client is not None else "")
-    if wait := groups.budgets.spend(origin, groups.now()):
+    """Refuse an address that registers, logs in or changes passwords too often; guessing passwords is slow."""
+    _spend(groups, origin_of(request.client.host if request.client is not None else ""))
+
+
+def _spend(groups: Groups, key: str) -> None:
+    if groups.budgets is not None and (wait := groups.budgets.spend(key, groups.now())):
         raise RateLimited(retry_after=wait)
 
 
@@ -101,6 +105,21 @@ async def register(groups: Service, body: Registration) -> Response:
 async def login(groups: Service, body: Login) -> Response:
     """Return a new token."""
     return JsonResponse(_token_of(*await groups.accounts.login(body.login, body.password)))
+
+
+@router.post("/auth/logout", status_code=204)
+async def logout(groups: Service, bearer: CallerBearer) -> Response:
+    """Revoke the token that this is called with, and no other."""
+    await groups.accounts.logout(bearer)
+    return Response(status_code=204)
+
+
+@router.patch("/users/@me", response_model=ChangedUserBody, dependencies=[Depends(_spend_budget)])
+async def change_password(groups: Service, caller: Caller, body: ChangedUser) -> Response:
+    """Change the password: all tokens so far are revoked; return the user with a new one."""
+    _spend(groups, f"user {caller}")
+    token, user = await groups.accounts.change_password(caller, body.password, body.new_password)
+    return JsonResponse(wire.own_user_of(user) | {"token": token})
 
 
 @router.get("/users/@me", response_model=OwnUserBody)

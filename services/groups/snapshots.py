@@ -21,6 +21,7 @@ from services.groups.views import MEMBERS_SHOWN
 from shared.cache import Cache
 from shared.core.calls import SESSION_DIRECTS, ChannelView, DirectView, GroupView, SessionView
 from shared.core.model import Channel, Group, Member, User
+from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Head, channel_stream, group_stream, user_stream
 from shared.streams import StreamStore
 
@@ -35,10 +36,11 @@ log = structlog.get_logger()
 
 
 class SessionBody(msgspec.Struct, frozen=True):
-    """A user with the user's groups: what the user's stream tells."""
+    """A user with the user's groups and revoked tokens: what the user's stream tells."""
 
     user: User
     memberships: tuple[Member, ...]
+    revocations: Revocations
 
 
 class GroupBody(msgspec.Struct, frozen=True):
@@ -173,6 +175,7 @@ class Snapshots:
                 seq,
                 body.memberships,
                 tuple(DirectView(*_view_of(channel, heads)) for channel in directs.get(one, ())),
+                body.revocations,
             )
             for one, (seq, body) in bodies.items()
         }
@@ -197,8 +200,10 @@ class Snapshots:
         return await self._streams.read_heads(names) if names else {}
 
     async def _read_users(self, ids: Sequence[int]) -> dict[int, SessionBody]:
-        users, groups = await asyncio.gather(
-            self._groups.read_users(ids), self._groups.list_memberships(ids, MAX_GROUPS)
+        users, groups, revoked = await asyncio.gather(
+            self._groups.read_users(ids),
+            self._groups.list_memberships(ids, MAX_GROUPS),
+            self._groups.read_revocations(ids),
         )
         members = await self._groups.read_members(
             [(group_id, one) for one, its_groups in groups.items() for group_id in its_groups]
@@ -207,6 +212,7 @@ class Snapshots:
             one: SessionBody(
                 user,
                 tuple(members[group_id, one] for group_id in groups.get(one, ()) if (group_id, one) in members),
+                revoked.get(one, NOTHING_REVOKED),
             )
             for one, user in users.items()
         }

@@ -13,13 +13,18 @@ from typing import Protocol
 import msgspec
 
 from shared.core.model import Channel, Group, Member, User
+from shared.core.revocation import Revocations
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What only the account's owner has: the argon2id hash of the password. `user_id` is the key."""
+    """What only the account's owner has: the argon2id hash of the password. `user_id` is the key.
+
+    No token of the account was issued later than `issued` (Unix ms): what is revoked up to there is all.
+    """
 
     user_id: int
     password_hash: str
+    issued: int = 0
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -67,6 +72,18 @@ class GroupStore(Protocol):
 
     async def read_account(self, user_id: int) -> Account | None:
         """Return an account."""
+
+    async def issue(self, user_id: int, password_hash: str, now: int) -> int | None:
+        """Return the time to issue a token at: `now`, or later if one was. None if the hash is not the account's."""
+
+    async def replace_password(self, old: Account, password_hash: str) -> bool:
+        """Give the account `old` another hash, and raise its `issued` by one; False if it is no longer `old`."""
+
+    async def put_revocations(self, user_id: int, revocations: Revocations, seq: int) -> None:
+        """Project which tokens of a user are void."""
+
+    async def read_revocations(self, user_ids: Sequence[int]) -> dict[int, Revocations]:
+        """Return which tokens of these users are void (at most 1,000); nothing for who never revoked one."""
 
     async def put_user(self, user: User, seq: int) -> None:
         """Project a user's profile."""

@@ -19,6 +19,7 @@ from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, UnknownChannel, UnknownGroup, UnknownMember
 from shared.core.events import ChannelOpened
 from shared.core.model import Channel, Group, Member, User
+from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event, Head, channel_stream, group_stream
 from shared.streams import StreamStore
 
@@ -107,6 +108,10 @@ class Views:
     async def read_user(self, user_id: int) -> User | None:
         """Return a user."""
         return (await self._groups.read_users((user_id,))).get(user_id)
+
+    async def read_revocations(self, user_id: int) -> Revocations:
+        """Return which tokens of a user are void."""
+        return (await self._groups.read_revocations((user_id,))).get(user_id, NOTHING_REVOKED)
 
     async def require_group(self, group_id: int, user_id: int) -> Group:
         """Return a group to its member. Raises `UnknownGroup` for all others, so that nobody can probe for groups."""

@@ -15,7 +15,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.history.bodies import EventsBody, MessageBody, NewMessage
 from services.history.pages import MAX_LIMIT, Pages
-from shared.auth import Caller
 from shared.command_log import CommandLog
 from shared.core import wire
 from shared.core.calls import Access, ReadAccess
@@ -33,6 +32,7 @@ from shared.core.ids import MAX_ID
 from shared.core.limits import Budgets
 from shared.core.model import Channel
 from shared.core.sending import command_of, draft_of, place_of_access
+from shared.door import Caller
 from shared.http import ErrorBody, Probe
 from shared.http_errors import JsonResponse
 from shared.rpc import Rpc

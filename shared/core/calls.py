@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from shared.core.model import Channel, Group, Member, User
+from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event
 
 
@@ -40,6 +41,7 @@ class SessionView(msgspec.Struct, frozen=True):
     user_seq: int
     memberships: tuple[Member, ...]
     directs: tuple[DirectView, ...]
+    revocations: Revocations = NOTHING_REVOKED
 
 
 class ChannelView(msgspec.Struct, frozen=True):
@@ -112,6 +114,14 @@ class ReadAccess(Call, frozen=True, tag="read_access"):
     user_id: int
 
 
+class ReadRevocations(Call, frozen=True, tag="read_revocations"):
+    """Which tokens of a user are void."""
+
+    service = "groups"
+    Reply = Revocations
+    user_id: int
+
+
 class EventPage(msgspec.Struct, frozen=True):
     """Events of one stream in seq order, without a gap from `after_seq` on."""
 
@@ -150,4 +160,4 @@ class ReadChanges(Call, frozen=True, tag="read_changes"):
     limit: int = 100
 
 
-AnyCall = ReadSessions | ReadGroups | ReadAccess | ReadChannelEvents | ReadHeads | ReadChanges
+AnyCall = ReadSessions | ReadGroups | ReadAccess | ReadRevocations | ReadChannelEvents | ReadHeads | ReadChanges

@@ -80,6 +80,17 @@ class GroupLeft(Body, frozen=True, tag="group_left"):
     group_seq: int
 
 
+class TokensRevoked(Body, frozen=True, tag="tokens_revoked"):
+    """To the user's own sessions: tokens issued before `before` (Unix ms) are void, and the one named.
+
+    `issued` and `fingerprint` are that one's, 0 and empty if none is named.
+    """
+
+    before: int = 0
+    issued: int = 0
+    fingerprint: str = ""
+
+
 AnyBody = (
     MessageCreated
     | ChannelOpened
@@ -90,4 +101,5 @@ AnyBody = (
     | UserRegistered
     | GroupJoined
     | GroupLeft
+    | TokensRevoked
 )

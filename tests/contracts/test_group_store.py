@@ -14,6 +14,7 @@ from services.groups.mongo_store import MongoGroups
 from services.groups.store import Account, Claim, GroupStore, Membership, MemberState
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.revocation import Named, Revocations
 from shared.mongo import open_database
 from shared.settings import MongoSettings
 
@@ -75,6 +76,41 @@ async def test_account_is_stored_once(store: GroupStore) -> None:
     await store.create_account(Account(ALICE.id, "$argon2id$one"))
     await store.create_account(Account(ALICE.id, "$argon2id$two"))
     assert await store.read_account(ALICE.id) == Account(ALICE.id, "$argon2id$one")
+
+
+async def test_a_token_is_issued_under_the_hash_that_was_seen(store: GroupStore) -> None:
+    """Times of issue never go back, whatever the clocks say; whose hash is another one gets none."""
+    assert await store.issue(ALICE.id, "$argon2id$one", NOW) is None
+    await store.create_account(Account(ALICE.id, "$argon2id$one", NOW))
+    assert await store.issue(ALICE.id, "$argon2id$one", NOW - 5) == NOW
+    assert await store.issue(ALICE.id, "$argon2id$one", NOW + 5) == NOW + 5
+    assert await store.issue(ALICE.id, "$argon2id$two", NOW + 9) is None
+    assert await store.read_account(ALICE.id) == Account(ALICE.id, "$argon2id$one", NOW + 5)
+
+
+async def test_a_password_is_replaced_only_as_it_was_seen(store: GroupStore) -> None:
+    """Another hash takes the place of the one that was seen, if no token was issued since; of two one succeeds."""
+    old = Account(ALICE.id, "$argon2id$one", NOW)
+    assert not await store.replace_password(old, "$argon2id$two")
+    await store.create_account(old)
+    assert not await store.replace_password(Account(ALICE.id, "$argon2id$no", NOW), "$argon2id$two")
+    assert not await store.replace_password(Account(ALICE.id, "$argon2id$one", NOW - 1), "$argon2id$two")
+    told = await asyncio.gather(*(store.replace_password(old, f"$argon2id${number}") for number in (2, 3)))
+    assert sorted(told) == [False, True]
+    new = f"$argon2id${2 + told.index(True)}"
+    assert await store.read_account(ALICE.id) == Account(ALICE.id, new, NOW + 1)
+    assert await store.issue(ALICE.id, new, NOW) == NOW + 1
+
+
+async def test_what_was_revoked(store: GroupStore) -> None:
+    """What is void comes back as it was put, of many users at once; an older projection changes nothing."""
+    named = Revocations(NOW, (Named(NOW, "one"), Named(NOW + 1, "two")))
+    assert await store.read_revocations((ALICE.id, BOB.id)) == {}
+    await store.put_revocations(ALICE.id, named, 3)
+    await store.put_revocations(ALICE.id, Revocations(), 2)
+    await store.put_revocations(BOB.id, Revocations(NOW), 2)
+    assert await store.read_revocations((ALICE.id, BOB.id, 5)) == {ALICE.id: named, BOB.id: Revocations(NOW)}
+    assert await store.read_revocations(()) == {}
 
 
 async def test_users_and_groups_by_id(store: GroupStore) -> None:

@@ -51,7 +51,9 @@ from shared.core.events import (
 )
 from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
+from shared.door import Door
 from shared.http import create_app
 from shared.lifecycle import Supervisor, bind_socket, open_server
 from shared.memory_bus import MemoryBus
@@ -77,6 +79,7 @@ class World:
         self.groups: dict[int, Group] = {}
         self.channels: dict[int, Channel] = {}
         self.members: dict[int, dict[int, Member]] = defaultdict(dict)
+        self.revocations: dict[int, Revocations] = {}
         self.commands: list[SendMessage] = []
         self.losing = 0
         """So many next publishes of events are lost."""
@@ -95,6 +98,10 @@ class World:
         self.users[user.id] = user
         self._append(user_stream(user.id), UserRegistered(user))
         return user
+
+    async def revocations_of(self, user_id: int) -> Revocations:
+        """Return which tokens of a user are void."""
+        return self.revocations.get(user_id, NOTHING_REVOKED)
 
     def token(self, user: User) -> str:
         """Return a token of a user."""
@@ -396,7 +403,7 @@ async def open_node(
             settings.http,
             metrics=metrics,
             routers=(router,),
-            state={"gateway": gateway, "tokens": world.tokens},
+            state={"gateway": gateway, "door": Door(world.tokens, world.revocations_of)},
             probes=gateway.readiness(),
         )
         async with open_server(app, settings.http, bound, ws=gateway.connection_factory):

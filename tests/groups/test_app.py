@@ -20,7 +20,7 @@ PASSWORD = "a long enough password"
 async def use_the_service(settings: Settings) -> None:
     """Register over HTTP, ask over the bus, and look at the metrics."""
     async with open_parts(settings, mongo=True) as parts, open_groups(settings, parts) as groups:
-        state = {"groups": groups, "tokens": parts.tokens}
+        state = {"groups": groups, "door": groups.door}
         app = create_app(settings.http, metrics=parts.metrics, routers=[router], state=state, probes=parts.probes())
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://starling") as http:
             body = {"username": "ann", "password": PASSWORD}

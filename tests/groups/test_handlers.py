@@ -15,11 +15,13 @@ from shared.core.calls import (
     ReadAccess,
     ReadChanges,
     ReadGroups,
+    ReadRevocations,
     ReadSessions,
     Sessions,
 )
 from shared.core.errors import Unavailable
 from shared.core.events import GroupCreated, GroupJoined, MemberAdded, UserRegistered
+from shared.core.revocation import Revocations
 from shared.core.stream import Event, group_stream, user_stream
 from shared.rpc import Rpc, serve_calls
 from tests.groups.world import FaultyStreams, Replica, World
@@ -48,6 +50,20 @@ async def test_session(rpc: Rpc, groups: Replica) -> None:
     assert session.user_seq == 2
     assert [member.group_id for member in session.memberships] == [group]
     assert [(view.channel, view.last_seq) for view in session.directs] == [(direct, 1)]
+
+
+async def test_revocations(rpc: Rpc, groups: Replica) -> None:
+    """What a user revoked is told to who asks for it alone, and with the session; nobody revoked nothing."""
+    token, ann_id = await groups.register("ann")
+    bearer = groups.tokens.verify(token)
+    assert await rpc.call(ReadRevocations(ann_id)) == Revocations()
+    await groups.groups.accounts.logout(bearer)
+    told = await rpc.call(ReadRevocations(ann_id))
+    assert told.void(bearer)
+    sessions: Sessions = await rpc.call(ReadSessions((ann_id,)))
+    (session,) = sessions.views
+    assert (session.user_seq, session.revocations) == (2, told)
+    assert await rpc.call(ReadRevocations(4242)) == Revocations()
 
 
 async def test_groups(rpc: Rpc, groups: Replica) -> None:

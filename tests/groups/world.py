@@ -168,7 +168,7 @@ class World:
                     now=self.clock,
                     budgets=Budgets(per_minute / 60, per_minute) if per_minute else None,
                 )
-                state = {"groups": groups, "tokens": tokens}
+                state = {"groups": groups, "door": groups.door}
                 app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state=state)
                 transport = httpx.ASGITransport(app)
                 async with httpx.AsyncClient(transport=transport, base_url="http://starling") as http:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from services.history.bodies import EventsBody, MessageBody
+from shared.core.events import TokensRevoked
 from shared.core.limits import Budgets
+from shared.core.revocation import NOTHING_REVOKED
 from tests.history.world import ADA, BEN, CHANNEL, EVE, GROUP, World, open_world
 
 
@@ -33,6 +35,14 @@ async def test_a_message_is_answered_as_it_is_paged(world: World) -> None:
     page = (await world.get("messages", BEN)).json()
     assert page == [message]
     assert (await world.get(f"messages/{message['id']}", BEN)).json() == message
+
+
+async def test_a_revoked_token(world: World) -> None:
+    """Whose token was revoked is nobody here either; where groups can't say so, nobody comes in."""
+    bearer = world.tokens.verify(world.token(ADA)["Authorization"])
+    world.revocations[ADA.id] = NOTHING_REVOKED.after(TokensRevoked(bearer.issued + 1))
+    assert (await world.get("messages", ADA)).status_code == 401
+    assert (await world.get("messages", BEN)).status_code == 200
 
 
 async def test_pages_by_cursor(world: World) -> None:

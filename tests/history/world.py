@@ -22,13 +22,15 @@ from services.history.rest import History, router
 from services.history.worker import ShardWorker
 from shared.auth import Tokens
 from shared.command_log import CommandLog, open_command_log
-from shared.core.calls import Access, ReadAccess
+from shared.core.calls import Access, ReadAccess, ReadRevocations
 from shared.core.commands import Events, decode_for_node
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.limits import Budgets
 from shared.core.model import Channel, ChannelType, User
+from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event, Write
+from shared.door import Door
 from shared.http import create_app
 from shared.memory_bus import MemoryBus
 from shared.memory_streams import MemoryStreams
@@ -94,6 +96,7 @@ class World:
     members: dict[int, User]
     now: int = NOW
     group_seq: int = 5
+    revocations: dict[int, Revocations] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
     def token(self, user: User) -> dict[str, str]:
@@ -140,10 +143,9 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
         asyncio.TaskGroup() as tasks,
     ):
         tokens = Tokens("s" * 32)
+        door = Door(tokens, lambda user_id: rpc.call(ReadRevocations(user_id)))
         history = History(pages, commands, rpc, lambda: NOW, budgets, 2000, send_timeout_s)
-        app = create_app(
-            HttpSettings(), metrics=Metrics(), routers=[router], state={"history": history, "tokens": tokens}
-        )
+        app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state={"history": history, "door": door})
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             pulse = Pulse()
@@ -155,6 +157,9 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
                     return Access(None, ADA, 0, can_view=False, can_send=False)
                 is_member = call.user_id in world.members
                 return Access(CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, is_member, is_member)
+
+            async def read_revocations(call: ReadRevocations) -> Revocations:
+                return world.revocations.get(call.user_id, NOTHING_REVOKED)
 
             async def listen() -> None:
                 while True:
@@ -169,7 +174,7 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
                 tasks.create_task(work)
                 for work in (
                     worker.run(),
-                    serve_calls(bus, TOPOLOGY, "groups", {ReadAccess: read_access}),
+                    serve_calls(bus, TOPOLOGY, "groups", {ReadAccess: read_access, ReadRevocations: read_revocations}),
                     serve_calls(bus, TOPOLOGY, "history", handlers_of(pages)),
                     hear_invalidations(
                         bus,

@@ -99,11 +99,11 @@ def require_channel_name(name: str) -> str:
     return _require_title("name", name, CHANNEL_NAME_LENGTH)
 
 
-def require_password(password: str) -> str:
-    """Return the password unchanged. Raises `InvalidForm`."""
-    _require_length("password", password, PASSWORD_LENGTH)
+def require_password(password: str, field: str = "password") -> str:
+    """Return the password unchanged. Raises `InvalidForm` for this field."""
+    _require_length(field, password, PASSWORD_LENGTH)
     if any("\ud800" <= letter <= "\udfff" for letter in password):
-        raise _invalid("password", "BASE_TYPE_INVALID", "Must be valid Unicode.")
+        raise _invalid(field, "BASE_TYPE_INVALID", "Must be valid Unicode.")
     return password
 
 
@@ -121,3 +121,8 @@ def invalid_login() -> InvalidForm:
     """Return the one refusal of a login, whatever was wrong; Discord puts it on both fields."""
     reason = ("INVALID_LOGIN", "Login or password is invalid.")
     return InvalidForm({"login": [reason], "password": [reason]})
+
+
+def wrong_password() -> InvalidForm:
+    """Return the refusal of a change whose caller does not know the password."""
+    return _invalid("password", "PASSWORD_DOES_NOT_MATCH", "Password does not match.")
