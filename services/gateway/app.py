@@ -196,7 +196,9 @@ def assemble(
     commands = CommandLog(bus, topology, name)
     bindings = Bindings(topology.events)
     fresh = Fresh()
-    following = Following(hub, fanout, bindings, fresh, rpc, topology, supervisor, clock)
+    registrar = Registrar(registry, incarnation, ttl_s=kept_s)
+    sessions = Sessions(hub, registrar, most_detached=ours.max_connections, clock=clock)
+    following = Following(hub, fanout, sessions.expel, bindings, fresh, rpc, topology, supervisor, clock)
     checkpointing = Checkpointing(
         moves,
         trails,
@@ -208,8 +210,6 @@ def assemble(
         restored=lambda: registrar.renew(),
         clock=clock,
     )
-    registrar = Registrar(registry, incarnation, ttl_s=kept_s)
-    sessions = Sessions(hub, registrar, most_detached=ours.max_connections, clock=clock)
     peers = Peers(bus, topology, incarnation, supervisor, keep_s=window_s, clock=clock)
     taking_over = TakingOver(
         incarnation,
@@ -228,6 +228,7 @@ def assemble(
         fanout=fanout,
         sessions=sessions,
         taking_over=taking_over,
+        follow=following.follow,
         tokens=tokens,
         supervisor=supervisor,
         metrics=metrics,

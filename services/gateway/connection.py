@@ -240,6 +240,10 @@ class Connection(asyncio.Protocol):
         self._say_close(int(action.code), action.reason)
         self._end(action.code)
 
+    def revoked(self) -> None:
+        """Close, since the token that the session began with is void: the session ends."""
+        self.close(CloseCode.AUTHENTICATION_FAILED)
+
     def replaced(self) -> None:
         """Close, since the session goes on elsewhere or is over."""
         self.live = None

@@ -8,7 +8,7 @@ held back alone; after a loss of the queue every unit is, each until it was comp
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -16,7 +16,7 @@ import structlog
 from services.gateway.bindings import Bindings
 from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
-from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
+from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.fanout import Fanout
 from services.gateway.gathering import Gathering
 from services.gateway.sessions import LiveSession
@@ -36,6 +36,7 @@ from shared.core.calls import (
     SessionView,
 )
 from shared.core.errors import StarlingError, UnknownUser
+from shared.core.revocation import Revocations
 from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
 from shared.lifecycle import Supervisor
 from shared.rpc import Rpc
@@ -52,12 +53,16 @@ log = structlog.get_logger()
 
 
 class Following:
-    """Keeps the hub's users and groups followed. `clock` is seconds that never go back."""
+    """Keeps the hub's users and groups followed. `clock` is seconds that never go back.
+
+    `expel` ends those of some sessions whose token is void.
+    """
 
     def __init__(
         self,
         hub: Hub[LiveSession],
         fanout: Fanout,
+        expel: Callable[[Collection[LiveSession], Revocations], None],
         bindings: Bindings,
         fresh: Fresh,
         rpc: Rpc,
@@ -67,6 +72,7 @@ class Following:
     ) -> None:
         self._hub = hub
         self._fanout = fanout
+        self._expel = expel
         self._bindings = bindings
         self._fresh = fresh
         self._rpc = rpc
@@ -80,7 +86,7 @@ class Following:
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
 
     def perform(self, outs: Iterable[Out[LiveSession]]) -> None:
-        """Do what the hub says, at once: send dispatches, start jobs."""
+        """Do what the hub says, at once: send dispatches, start jobs, end sessions."""
         for out in outs:
             match out:
                 case Dispatch(t, d, sessions, stream, seq):
@@ -89,6 +95,8 @@ class Following:
                     self._begin((group_stream(group_id),), self._follow_until_done(group_id))
                 case Repair(unit):
                     self.repair(unit)
+                case Expel(sessions, revocations):
+                    self._expel(sessions, revocations)
 
     async def follow(self, user_id: int) -> None:
         """Follow a user and all groups of the user, as they are at the moment of return. Raises as the two below."""

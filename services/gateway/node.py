@@ -29,6 +29,7 @@ from services.gateway.sending import Sending
 from services.gateway.sessions import LiveSession, Sessions
 from shared.auth import Tokens
 from shared.core.errors import RateLimited, StarlingError, Unauthorized, UnknownUser
+from shared.core.revocation import Bearer
 from shared.core.wire import id_of
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
@@ -175,12 +176,14 @@ class Node:
         outcome = "opened"
         try:
             async with asyncio.timeout(_OPENING_S):
-                user_id = self._tokens.verify(identify.token).user_id
-                self.admission.require_turn(user_id, self.clock())
+                bearer = self._tokens.verify(identify.token)
+                self._require_good(bearer)  # before it spends a turn of its user
+                self.admission.require_turn(bearer.user_id, self.clock())
                 async with self._openings:
-                    await self._following.follow(user_id)
+                    await self._following.follow(bearer.user_id)
+                self._require_good(bearer)
                 self.admission.require_room(
-                    sum(one.link is not None for one in self._hub.roster.users[user_id].sessions)
+                    sum(one.link is not None for one in self._hub.roster.users[bearer.user_id].sessions)
                 )
         except (Unauthorized, UnknownUser):
             outcome = "unauthorized"
@@ -197,14 +200,20 @@ class Node:
             if self.is_draining or not connection.session.opened():
                 outcome = "gone"
             else:
-                self._attach(connection, user_id, identify)
+                self._attach(connection, bearer, identify)
         self._opened.labels(outcome).inc()
 
-    def _attach(self, connection: Connection, user_id: int, identify: frames.Identify) -> None:
+    def _require_good(self, bearer: Bearer) -> None:
+        """Raise `Unauthorized` if the token is void as far as is known here: all, once its user is followed."""
+        if self._hub.roster.voids(bearer):
+            raise Unauthorized
+
+    def _attach(self, connection: Connection, bearer: Bearer, identify: frames.Identify) -> None:
+        user_id = bearer.user_id
         if self.fanout.is_worn_out:
             self._begin_clock_anew()
         session_id = f"{self.incarnation}.{secrets.token_hex(8)}"
-        session = LiveSession(session_id, user_id, self.fanout.s)
+        session = LiveSession(session_id, bearer, self.fanout.s)
         connection.user_id = user_id
         connection.live = session
         session.link = connection

@@ -7,7 +7,7 @@ first (`taking_over`). What can't be exact is INVALID_SESSION, never a silent ho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -24,7 +24,8 @@ from services.gateway.peers import Gift
 from services.gateway.sessions import LiveSession, Sessions
 from services.gateway.taking_over import TakingOver
 from shared.auth import Tokens
-from shared.core.errors import StarlingError, Unauthorized
+from shared.core.errors import StarlingError, Unauthorized, UnknownUser
+from shared.core.revocation import Bearer
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
 
@@ -47,6 +48,7 @@ class Resuming:
         fanout: Fanout,
         sessions: Sessions,
         taking_over: TakingOver,
+        follow: Callable[[int], Awaitable[None]],
         tokens: Tokens,
         supervisor: Supervisor,
         metrics: Metrics,
@@ -56,6 +58,7 @@ class Resuming:
         self._fanout = fanout
         self._sessions = sessions
         self._taking_over = taking_over
+        self._follow = follow
         self._tokens = tokens
         self._supervisor = supervisor
         self._clock = clock
@@ -66,18 +69,17 @@ class Resuming:
     def resume(self, connection: Connection, resume: frames.Resume) -> None:
         """Answer a RESUME, now or soon."""
         try:
-            user_id = self._tokens.verify(resume.token).user_id
+            bearer = self._tokens.verify(resume.token)
         except Unauthorized:
-            self._resumes.labels("unauthorized").inc()
-            connection.close(CloseCode.AUTHENTICATION_FAILED)
+            self._keep_out(connection)
             return
         session = self._sessions.get(resume.session_id)
         if session is not None:
-            self._go_on(connection, session, user_id, resume, "here")
+            self._go_on(connection, session, bearer, resume, "here")
         elif resume.seq is None or not 0 < len(resume.session_id) <= _LONGEST_ID:
             self._refuse(connection)
         else:
-            self._supervisor.start("resume", self._take(connection, user_id, resume.seq, resume))
+            self._supervisor.start("resume", self._take(connection, bearer, resume.seq, resume))
 
     async def give(self, session_id: str, told_s: int) -> Gift | None:
         """Take a session out of this node for another one; None if it is not here, or can't be given whole."""
@@ -97,41 +99,63 @@ class Resuming:
         entries = [Missed(entry.t, entry.d, entry.stream, entry.seq) for entry in missed]
         return Gift(session.user_id, self._fanout.s, positions, entries)
 
-    async def _take(self, connection: Connection, user_id: int, told_s: int, resume: frames.Resume) -> None:
+    async def _take(self, connection: Connection, bearer: Bearer, told_s: int, resume: frames.Resume) -> None:
         """Take a session over and go on with it; who asks twice at once waits for the same."""
         session_id = resume.session_id
-        taking = self._taking.get(session_id)
-        if taking is None:
-            told = frames.positions_of(resume)
-            taking = asyncio.ensure_future(self._taken(session_id, user_id, told_s, told))
-            self._taking[session_id] = taking
-            taking.add_done_callback(lambda _: self._taking.pop(session_id))
         try:
-            session = await asyncio.shield(taking)
+            # First, so that who has a void token moves no session.
+            async with asyncio.timeout(_TAKING_S), self._turns:
+                await self._follow(bearer.user_id)
+            session = self._sessions.get(session_id)  # it may have come meanwhile
+            if session is None and not self._hub.roster.voids(bearer):
+                session = await asyncio.shield(self._begin_taking(session_id, bearer, told_s, resume))
+        except UnknownUser:
+            self._keep_out(connection)
+            return
         except (StarlingError, TimeoutError) as error:
             log.warning("session_not_resumed", reason=repr(error))
             self._resumes.labels("unavailable").inc()
             connection.close(CloseCode.UNKNOWN_ERROR, "the session could not be resumed, try again")
             return
-        if session is None or self._sessions.get(session_id) is not session:
+        if self._hub.roster.voids(bearer):
+            self._keep_out(connection)
+        elif session is None or self._sessions.get(session_id) is not session:
             self._refuse(connection)
         else:
-            self._go_on(connection, session, user_id, resume, "moved")
+            self._go_on(connection, session, bearer, resume, "moved")
 
-    async def _taken(self, session_id: str, user_id: int, told_s: int, told: dict[str, int]) -> LiveSession | None:
+    def _begin_taking(
+        self, session_id: str, bearer: Bearer, told_s: int, resume: frames.Resume
+    ) -> asyncio.Task[LiveSession | None]:
+        taking = self._taking.get(session_id)
+        if taking is None:
+            told = frames.positions_of(resume)
+            taking = asyncio.ensure_future(self._taken(session_id, bearer, told_s, told))
+            self._taking[session_id] = taking
+            taking.add_done_callback(lambda _: self._taking.pop(session_id))
+        return taking
+
+    async def _taken(self, session_id: str, bearer: Bearer, told_s: int, told: dict[str, int]) -> LiveSession | None:
         async with asyncio.timeout(_TAKING_S), self._turns:
-            taken = await self._taking_over.take(session_id, user_id, told_s, told)
+            taken = await self._taking_over.take(session_id, bearer, told_s, told)
         if taken is None:
             return None
-        self._sessions.adopt(*taken)
-        return taken[0]
+        session, entry = taken
+        self._sessions.adopt(session, entry)
+        if self._hub.roster.voids(session.bearer):
+            self._sessions.end(session)
+            return None
+        return session
 
     def _go_on(
-        self, connection: Connection, session: LiveSession, user_id: int, resume: frames.Resume, outcome: str
+        self, connection: Connection, session: LiveSession, bearer: Bearer, resume: frames.Resume, outcome: str
     ) -> None:
         """Send what was missed and RESUMED, in one step with giving the session its connection."""
-        if session.user_id != user_id or resume.seq is None:
+        if session.user_id != bearer.user_id or resume.seq is None:
             self._refuse(connection)
+            return
+        if self._hub.roster.voids(bearer):
+            self._keep_out(connection)
             return
         missed = self._missed_by(session, resume.seq)
         if missed is None:
@@ -140,8 +164,9 @@ class Resuming:
             return
         if not connection.session.opened():
             return  # closed meanwhile
-        connection.user_id = user_id
+        connection.user_id = bearer.user_id
         connection.live = session
+        session.bearer = bearer
         self._sessions.attach(session, connection)
         for entry in not_had(missed, frames.positions_of(resume)):
             self._fanout.tell_again(connection, entry.t, entry.d, entry.s)
@@ -158,6 +183,10 @@ class Resuming:
         if told_s != session.told_s or here is None:
             return None
         return [*session.backfill, *here]
+
+    def _keep_out(self, connection: Connection) -> None:
+        self._resumes.labels("unauthorized").inc()
+        connection.close(CloseCode.AUTHENTICATION_FAILED)
 
     def _refuse(self, connection: Connection) -> None:
         self._resumes.labels("invalid").inc()

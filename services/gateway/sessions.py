@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from services.gateway.core.hub import Hub
 from services.gateway.core.replay import Entry
 from services.gateway.registrar import Registrar
 from services.gateway.registry import NOT_LIFTED, Lifted, SessionEntry
+from shared.core.revocation import Bearer, Revocations
 
 PER_USER: Final = 20
 """Detached sessions of one user; one more ends the one that was detached longest ago."""
@@ -28,6 +29,9 @@ class Link(Protocol):
     def push(self, frame: bytes) -> None:
         """Send a whole WebSocket text frame at the end of this turn of the loop."""
 
+    def revoked(self) -> None:
+        """Take in that the session's token is void: close, and let the session end."""
+
     def replaced(self) -> None:
         """Take in that the session goes on elsewhere: close, and touch the session no more."""
 
@@ -35,15 +39,28 @@ class Link(Protocol):
 class LiveSession:
     """One session. What it was sent here has an `s` above `begins_s`; the last of it has `last_s`.
 
+    `bearer`: the token that it began with, or was last resumed with; if that is revoked the session ends.
     `backfill`: what it lacked when it came here from another node, for a client that has seen `told_s` there.
     `lifted`: a client that tells the first has all up to the second: it was sent nothing between.
     """
 
-    __slots__ = ("backfill", "begins_s", "detached_at", "last_s", "lifted", "link", "session_id", "told_s", "user_id")
+    __slots__ = (
+        "backfill",
+        "bearer",
+        "begins_s",
+        "detached_at",
+        "last_s",
+        "lifted",
+        "link",
+        "session_id",
+        "told_s",
+        "user_id",
+    )
 
-    def __init__(self, session_id: str, user_id: int, begins_s: int) -> None:
+    def __init__(self, session_id: str, bearer: Bearer, begins_s: int) -> None:
         self.session_id = session_id
-        self.user_id = user_id
+        self.bearer = bearer
+        self.user_id = bearer.user_id
         self.begins_s = begins_s
         self.link: Link | None = None
         self.detached_at = 0.0
@@ -133,6 +150,16 @@ class Sessions:
         """End a session for good."""
         self._forget(session)
         self._registrar.remove(session.session_id)
+
+    def expel(self, sessions: Iterable[LiveSession], revocations: Revocations) -> None:
+        """End those of these sessions whose token is void. One that is just being taken over ends when it is here."""
+        for session in sessions:
+            if not revocations.void(session.bearer) or self._sessions.get(session.session_id) is not session:
+                continue
+            if session.link is not None:
+                session.link.revoked()
+            else:
+                self.end(session)
 
     def give_up(self, session: LiveSession) -> None:
         """Let go of a session that goes on at another node."""

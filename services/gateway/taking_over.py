@@ -32,6 +32,7 @@ from services.gateway.peers import Peers
 from services.gateway.registry import RegistryUnavailable, SessionEntry, SessionRegistry
 from services.gateway.sessions import LiveSession
 from services.gateway.trails import Trails, TrailsUnavailable
+from shared.core.revocation import Bearer
 from shared.core.stream import Event, user_stream
 
 _LAG_S: Final = 3.0
@@ -124,24 +125,25 @@ class TakingOver:
         self._read: dict[str, tuple[float, asyncio.Task[Trail | None]]] = {}
 
     async def take(
-        self, session_id: str, user_id: int, told_s: int, told: Mapping[str, int]
+        self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
     ) -> tuple[LiveSession, SessionEntry] | None:
         """Return the session, attached here without a connection, and its entry; None if it can't be placed exactly.
 
         `told_s` and `told`: the last `s` and seqs that the client says it has. Raises `Unavailable`.
         """
         try:
-            return await self._take(session_id, user_id, told_s, told)
+            return await self._take(session_id, bearer, told_s, told)
         except (RegistryUnavailable, TrailsUnavailable) as error:
             reason = str(error)
         except _NotPlaced as error:
             reason = error.reason
-        log.info("session_not_taken_over", user_id=user_id, reason=reason)
+        log.info("session_not_taken_over", user_id=bearer.user_id, reason=reason)
         return None
 
     async def _take(
-        self, session_id: str, user_id: int, told_s: int, told: Mapping[str, int]
+        self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
     ) -> tuple[LiveSession, SessionEntry]:
+        user_id = bearer.user_id
         entry = await _patiently(lambda: self._registry.read(session_id))
         if entry is None or entry.user_id != user_id:
             raise _NotPlaced("nobody has it")
@@ -153,7 +155,7 @@ class TakingOver:
         plan = plan_of(self._hub.roster, user_id, source.origin, changes, told)
         if plan is None:
             raise _NotPlaced("it stood at a place that is not known")
-        session = self._attach(entry, source.floor)
+        session = self._attach(entry, bearer, source.floor)
         try:
             claimed = entry.moved_to(self._incarnation, session.begins_s)
             await self._claim(claimed)
@@ -239,9 +241,9 @@ class TakingOver:
             await self._follow(user_id)
         return [event for event in events if event.record.seq <= position]
 
-    def _attach(self, entry: SessionEntry, floor: int) -> LiveSession:
+    def _attach(self, entry: SessionEntry, bearer: Bearer, floor: int) -> LiveSession:
         self._fanout.raise_to(floor + 1)
-        session = LiveSession(entry.session_id, entry.user_id, self._fanout.s)
+        session = LiveSession(entry.session_id, bearer, self._fanout.s)
         self._hub.roster.attach(session, entry.user_id)
         return session
 

@@ -109,14 +109,14 @@ async def login(groups: Service, body: Login) -> Response:
 
 @router.post("/auth/logout", status_code=204)
 async def logout(groups: Service, bearer: CallerBearer) -> Response:
-    """Revoke the token that this is called with, and no other."""
+    """Revoke the token that this is called with, and no other. Its sessions are closed with 4004."""
     await groups.accounts.logout(bearer)
     return Response(status_code=204)
 
 
 @router.patch("/users/@me", response_model=ChangedUserBody, dependencies=[Depends(_spend_budget)])
 async def change_password(groups: Service, caller: Caller, body: ChangedUser) -> Response:
-    """Change the password: all tokens so far are revoked; return the user with a new one."""
+    """Change the password: all tokens so far are revoked, their sessions closed with 4004; return a new one."""
     _spend(groups, f"user {caller}")
     token, user = await groups.accounts.change_password(caller, body.password, body.new_password)
     return JsonResponse(wire.own_user_of(user) | {"token": token})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.gateway.core.hub import Hub
-from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
+from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.core.snapshot import guild_create
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
 from shared.core.events import (
@@ -23,8 +23,10 @@ from shared.core.events import (
     MemberAdded,
     MemberRemoved,
     MessageCreated,
+    TokensRevoked,
 )
 from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.revocation import Bearer, Named, Revocations
 from shared.core.stream import Event, Record
 from tests.gateway.hub_model import NodeModel
 
@@ -272,6 +274,29 @@ def test_a_removal_counts_before_the_hole_in_front_of_it_is_filled() -> None:
     hub = hub_of(MEMBER)
     hub.hold("u:1")
     assert names(hub.apply(to_user(3, GroupLeft(5, 5)), 0.0)) == ["GUILD_DELETE"]
+
+
+def test_a_revocation_counts_before_the_hole_in_front_of_it_is_filled() -> None:
+    """Whoever hears that tokens are void acts on it at once, and once more in its turn; so does who begins later."""
+    hub = hub_of(MEMBER)
+    phone, tablet = Bearer(1, 50, "phone"), Bearer(1, 60, "tablet")
+    assert not hub.roster.voids(phone)
+    assert hub.apply(to_user(3, TokensRevoked(0, 50, "phone")), 0.0) == [
+        Expel(("phone",), Revocations(0, (Named(50, "phone"),))),
+        Repair("u:1"),
+    ]
+    assert (hub.roster.voids(phone), hub.roster.voids(tablet)) == (True, False)
+    (expel,) = hub.fill(to_user(2, TokensRevoked(60)), 0.0)
+    assert expel == Expel(("phone",), Revocations(60))
+    hub.roster.detach("phone", 1, 0.0)
+    assert hub.release("u:1", 0.0) == []
+    assert (hub.roster.voids(phone), hub.roster.voids(tablet)) == (True, False)
+    assert hub.roster.position("u:1") == 3
+    body = SessionView(ANN, 3, (), (), Revocations(70))
+    anew: Hub[str] = Hub()
+    anew.roster.put_user(body, 0.0)
+    assert anew.roster.voids(tablet)
+    assert not anew.roster.voids(Bearer(2, 1, "somebody else's"))
 
 
 def test_a_group_read_anew_waits_for_users_who_are_not_whole() -> None:

@@ -47,11 +47,12 @@ from shared.core.events import (
     MemberAdded,
     MemberRemoved,
     MessageCreated,
+    TokensRevoked,
     UserRegistered,
 )
 from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType, Group, Member, User
-from shared.core.revocation import NOTHING_REVOKED, Revocations
+from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
 from shared.door import Door
 from shared.http import create_app
@@ -148,6 +149,13 @@ class World:
         await self.publish(removed)
         await self._tell(user, GroupLeft(group.id, removed.record.seq))
 
+    async def revoke(self, user: User, token: str = "", *, before: int = 0) -> None:
+        """Revoke one token of a user, or all that were issued before a time."""
+        bearer = self.tokens.verify(token) if token else Bearer(user.id, 0, "")
+        revoked = TokensRevoked(before, bearer.issued, bearer.fingerprint)
+        self.revocations[user.id] = self.revocations.get(user.id, NOTHING_REVOKED).after(revoked)
+        await self._tell(user, revoked)
+
     async def open_direct(self, one: User, other: User) -> Channel:
         """Open a direct channel."""
         channel = Channel(self.ids.next_id(now_ms()), ChannelType.DIRECT, recipients=(one, other))
@@ -242,7 +250,8 @@ class World:
         directs = tuple(
             calls.DirectView(*self._head(channel)) for channel in self.channels.values() if user in channel.recipients
         )
-        return calls.SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs)
+        revoked = self.revocations.get(user.id, NOTHING_REVOKED)
+        return calls.SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs, revoked)
 
     def read_groups(self, call: calls.ReadGroups) -> calls.Groups:
         """Answer `ReadGroups`."""

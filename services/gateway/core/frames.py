@@ -64,7 +64,7 @@ class CloseCode(IntEnum):
     UNKNOWN_OPCODE = 4001, "resume", "No such opcode."
     DECODE_ERROR = 4002, "resume", "The frame is malformed or too large."
     NOT_AUTHENTICATED = 4003, "identify", "Identify first."
-    AUTHENTICATION_FAILED = 4004, "never", "The token is not valid."
+    AUTHENTICATION_FAILED = 4004, "never", "The token is not valid, or was revoked."
     ALREADY_AUTHENTICATED = 4005, "resume", "This connection has identified already."
     INVALID_SEQ = 4007, "identify", "The sequence of the RESUME is not valid."
     RATE_LIMITED = 4008, "resume", "Too many frames, or too many sessions of one user."

@@ -23,6 +23,7 @@ from shared.core.events import (
     MemberAdded,
     MemberRemoved,
     MessageCreated,
+    TokensRevoked,
 )
 from shared.core.stream import Event, owner_of, user_stream
 
@@ -154,11 +155,13 @@ class Hub(Generic[S]):
                 return self.roster.join(member.group_id, member, group_seq, user_seq=user.seq)
             case GroupLeft(group_id=group_id, group_seq=group_seq):
                 return self.roster.leave(group_id, user.user.id, group_seq, now)
+            case TokensRevoked() as revoked:
+                return self.roster.revoke(user.user.id, revoked)
             case _:
                 return []
 
     def _leave_early(self, event: Event, now: float) -> list[Out[S]]:
-        """Act on a removal also while its unit is held back: nobody may see what comes after it."""
+        """Act on what takes something away also while its unit is held back: nobody may see what comes after it."""
         position = self.roster.position(event.stream)
         if position is None or event.record.seq <= position:
             return []
@@ -167,6 +170,8 @@ class Hub(Generic[S]):
                 return self.roster.leave(group_id, owner_of(event.stream), group_seq, now)
             case MemberRemoved(user):
                 return self.roster.leave(event.group_id, user.id, event.record.seq, now)
+            case TokensRevoked() as revoked:
+                return self.roster.revoke(owner_of(event.stream), revoked)
             case _:
                 return []
 

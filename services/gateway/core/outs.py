@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from services.gateway.core.state import S
+from shared.core.revocation import Revocations
 from shared.core.wire import Json
 
 
@@ -38,4 +39,12 @@ class Repair:
     unit: str
 
 
-Out = Dispatch[S] | FollowGroup | Repair
+@dataclass(frozen=True, slots=True)
+class Expel(Generic[S]):
+    """End those of these sessions whose token is void."""
+
+    sessions: Collection[S]
+    revocations: Revocations
+
+
+Out = Dispatch[S] | FollowGroup | Repair | Expel[S]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Generic
 
-from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
+from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import (
     MEMBER_SAMPLE,
@@ -23,7 +23,9 @@ from services.gateway.core.state import (
 )
 from shared.core import wire
 from shared.core.calls import DirectView, GroupView, SessionView
+from shared.core.events import TokensRevoked
 from shared.core.model import Channel, ChannelType, Member
+from shared.core.revocation import Bearer
 from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
 
 WHOLE_DIRECT: Final = 50
@@ -155,7 +157,7 @@ class Roster(Generic[S]):
         user_id = view.user.id
         if user_id in self.users:
             return []
-        user: LocalUser[S] = LocalUser(view.user, view.user_seq, now)
+        user: LocalUser[S] = LocalUser(view.user, view.user_seq, now, view.revocations)
         self.users[user_id] = user
         self._tracking.begin(user_stream(user_id), view.user_seq)
         for member in view.memberships:
@@ -254,6 +256,19 @@ class Roster(Generic[S]):
     def is_whole(self, user_id: int) -> bool:
         """Whether a user is followed and nothing of the user's stream is missing, so that a session may begin."""
         return user_id in self.users and user_stream(user_id) not in self._held
+
+    def voids(self, bearer: Bearer) -> bool:
+        """Whether a token is void, as far as its user's stream is known here."""
+        user = self.users.get(bearer.user_id)
+        return user is not None and user.revocations.void(bearer)
+
+    def revoke(self, user_id: int, event: TokensRevoked) -> list[Out[S]]:
+        """Take in that tokens of a local user were revoked: in any order, and also more than once."""
+        user = self.users.get(user_id)
+        if user is None:
+            return []
+        user.revocations = user.revocations.after(event)
+        return [Expel(tuple(user.sessions), user.revocations)] if user.sessions else []
 
     def attach(self, session: S, user_id: int) -> None:
         """Let a session of a followed user take part from now on; its snapshot is made in the same step."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 from shared.core.model import Channel, Group, Member, User
+from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event, group_stream
 from shared.core.wire import encode_members
 
@@ -48,6 +49,7 @@ class LocalUser(Generic[S]):
     user: User
     seq: int
     idle_since: float
+    revocations: Revocations = NOTHING_REVOKED
     groups: dict[int, Joined] = field(default_factory=dict)
     sessions: set[S] = field(default_factory=set)
 
