@@ -21,7 +21,7 @@ RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart replay bench-gateway bench-failover test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart replay bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -46,6 +46,9 @@ bench-gateway: $(RUN)/.installed cluster-servers ## Measure the gateway beside s
 
 bench-failover: $(RUN)/.installed cluster-servers ## Kill a gateway with 5000 sessions, see who is back when: BENCH_ARGS="--sessions 5000"
 	@exec $(RUN)/bin/python -m tests.bench.failover $(BENCH_ARGS)
+
+bench-bindings: $(RUN)/.installed cluster-servers ## Compare user slots and exchange partitions on a RabbitMQ: BENCH_ARGS="--users 5000"
+	@exec $(RUN)/bin/python -m tests.bench.bindings $(BENCH_ARGS)
 
 test: check servers ## Run the checks and all tests, on real RabbitMQ, Redis and MongoDB wire
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)

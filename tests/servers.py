@@ -127,7 +127,11 @@ def _start_redis(folder: Path, stack: ExitStack) -> str:
     return f"redis://127.0.0.1:{port}/0"
 
 
-def _start_rabbitmq(folder: Path, stack: ExitStack) -> str:
+def start_rabbitmq(folder: Path, stack: ExitStack) -> tuple[str, int]:
+    """Start a RabbitMQ that ends with the stack; return its URL and process id.
+
+    Raises `NotInstalled`, `StartFailed`.
+    """
     port, dist_port, epmd_port = free_port(), free_port(), free_port()
     epmd, broker = rabbitmq_programs(folder, port=port, dist_port=dist_port, epmd_port=epmd_port)
     names = start_child("epmd", [str(part) for part in epmd.command], log=folder / "epmd.log", env=dict(epmd.env))
@@ -138,13 +142,13 @@ def _start_rabbitmq(folder: Path, stack: ExitStack) -> str:
     child = start_child("rabbitmq", limited, log=folder / "rabbitmq.log", env=dict(broker.env))
     stack.callback(child.terminate, 15)
     child.wait_ready(broker.answers, 90)
-    return broker.address
+    return broker.address, child.process.pid
 
 
 _STARTERS: dict[str, Callable[[Path, ExitStack], str]] = {
     "mongo": _start_mongo,
     "redis": _start_redis,
-    "rabbitmq": _start_rabbitmq,
+    "rabbitmq": lambda folder, stack: start_rabbitmq(folder, stack)[0],
 }
 
 
