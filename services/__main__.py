@@ -29,7 +29,7 @@ from services.page import page
 from shared.core.calls import ReadRevocations
 from shared.door import Door
 from shared.http import create_app
-from shared.lifecycle import bind_socket, caught_signals, open_server
+from shared.lifecycle import bind_socket, caught_signals, open_server, spare_program
 from shared.logs import configure_logs
 from shared.metrics import Metrics
 from shared.parts import node_name, open_parts
@@ -119,6 +119,7 @@ async def _serve(names: Sequence[str], settings: Settings, node: str, bound: soc
             # Groups is where front doors send /docs and /openapi.json.
             app.openapi = whole_document  # type: ignore[method-assign]  # FastAPI's own way to replace it
         async with open_server(app, settings.http, bound, ws=ws):
+            spare_program()
             log.info("node_started", services=names, url=settings.http.front_door)
             await stop.wait()
             # Whatever hangs from here on ends the process, with the places of all threads on standard error.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -145,6 +146,16 @@ async def open_server(
         finally:
             server.should_exit = True
             await asyncio.wait({serving})
+
+
+def spare_program() -> None:
+    """Take what the program is made of out of all later collections of garbage. Call it once, when all has started.
+
+    Modules, classes and routes are some 100,000 objects that live as long as the process; looking through them held up
+    the loop for 70 ms at each full collection.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from typing import Any, Final, cast
 import uvloop
 
 from shared.core.model import Channel, Group, Member, User
+from shared.lifecycle import spare_program
 from shared.logs import configure_logs
 from tests.gateway.raw import TEXT, frame_of, upgrade_of
 from tests.gateway.world import AT, ServedNode, World, open_node, open_world, settings_of
@@ -171,6 +172,7 @@ async def _serve(count: int, group_size: int, *, trace: bool) -> None:
     loop = asyncio.get_running_loop()
     async with open_world() as world, open_node(world, settings_of(heartbeat_interval=_SILENCE)) as node:
         tokens, speaker, channel = _people(world, count, group_size)
+        spare_program()
         if trace:
             tracemalloc.start(8)
         print(json.dumps({"port": node.port, "tokens": tokens}), flush=True)
