@@ -30,6 +30,7 @@ from shared.clock import now_ms
 from tests.bench.crowd import CrowdFailed
 from tests.bench.devices import Device, Devices, Phase
 from tests.bench.gateway import raise_file_limit, say
+from tests.bench.process import cpu_s
 from tests.bench.seeding import Seeded, seed
 from tests.bench.starling import Cluster, open_cluster
 
@@ -38,6 +39,7 @@ AIM_S: Final = 6.0
 _COME_S: Final = 300.0
 _BACK_S: Final = 180.0
 _SETTLE_S: Final = 30.0
+_LITTLE_S: Final = 0.1
 _LAST_S: Final = 3.0
 """How long what comes last is waited for."""
 _DYING: Final = "gateway-1"
@@ -183,7 +185,9 @@ def run(cluster: Cluster, plan: Plan) -> dict[str, Any]:
         say(f"killing {_DYING}")
         os.kill(cluster.pid(_DYING), signal.SIGKILL)
         killed = time.perf_counter()
+        cpu = _cpu_s(cluster)
         _wait_back(people, killed)
+        cpu = {name: seconds - cpu[name] for name, seconds in _cpu_s(cluster).items()}
         back = max(one.back_at for one in people.listeners)
         say(f"all are back after {back - killed:.2f} s")
         bound = _bound(cluster, plan) - bound
@@ -198,6 +202,7 @@ def run(cluster: Cluster, plan: Plan) -> dict[str, Any]:
             "identified": sum(not one.resumed for one in people.listeners),
             "refusals": people.devices.refusals - refusals,
             "invalid": people.devices.invalid,
+            "cpu_s": cpu,
             "bound": bound,
             "binds_per_s": bound / (back - killed),
             "lost": sum(one.lost for one in everyone) + people.behind(),
@@ -234,6 +239,12 @@ def _survivors(plan: Plan) -> list[str]:
     return [f"gateway-{number}" for number in range(2, plan.gateways + 1)]
 
 
+def _cpu_s(cluster: Cluster) -> dict[str, float]:
+    """Return the processor time that each living process has used, and this one."""
+    pids = {name: one["pid"] for name, one in cluster.processes().items() if one["pid"] and name != _DYING}
+    return {name: cpu_s(pid) for name, pid in pids.items()} | {"devices": time.process_time()}
+
+
 def _bound(cluster: Cluster, plan: Plan) -> float:
     return sum(cluster.metric(name, _BOUND) for name in _survivors(plan))
 
@@ -254,6 +265,8 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 def told_of(result: Mapping[str, Any], plan: Plan) -> str:
     """Return what came of it as text."""
     seconds, each, unread = result["seconds"], result["each_s"], result["to_read_by_rest"]
+    busiest = sorted(result["cpu_s"].items(), key=lambda item: -item[1])
+    spent = ", ".join(f"{name} {cpu:.1f}" for name, cpu in busiest if cpu >= _LITTLE_S)
     words = ("met" if seconds < MUST_S else "NOT MET", "met" if seconds < AIM_S else "NOT MET")
     nothing = "met" if not result["lost"] and not unread else "NOT MET"
     lines = [
@@ -263,6 +276,7 @@ def told_of(result: Mapping[str, Any], plan: Plan) -> str:
         f"  each                 p50 {each['p50']:.2f} s, p99 {each['p99']:.2f} s",
         f"  resumed / identified {result['resumed']:,} / {result['identified']:,}",
         f"  refused and retried  {result['refusals']:,}; RESUMEs answered INVALID_SESSION {result['invalid']:,}",
+        f"  CPU s of that time   {spent}",
         f"  bindings made        {result['bound']:,.0f}, {result['binds_per_s']:,.0f}/s",
         f"  events lost          {result['lost']:,}, to be read by REST {unread:,}   must 0: {nothing}",
         f"  events doubled       {result['doubled']:,}   must 0: {'NOT MET' if result['doubled'] else 'met'}"
