@@ -17,6 +17,7 @@ from services.gateway.rest import router as gateway_router
 from services.gateway.sending import IN_FLIGHT
 from services.groups.core.decisions import MAX_CHANNELS, MAX_GROUPS, MAX_OWNED_GROUPS
 from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
+from services.groups.core.revoking import MAX_NAMED
 from services.groups.rest import router as groups_router
 from services.history.pages import MAX_LIMIT
 from services.history.rest import router as history_router
@@ -163,7 +164,12 @@ def limits() -> str:
         ("a message waits to be stored", f"{COMMAND_LIFETIME_MS // 1000} s at most, then never", "", "503"),
         ("messages of one user", f"{budgets.sends_per_second:g}/s, burst of 2 s", "LIMITS__SENDS_PER_SECOND", "429"),
         ("messages of one session without an answer", IN_FLIGHT, "", "429"),
-        ("registrations and logins of one address", f"{budgets.auth_per_minute}/min", "LIMITS__AUTH_PER_MINUTE", "429"),
+        (
+            "registrations, logins, new passwords of one address",
+            f"{budgets.auth_per_minute}/min",
+            "LIMITS__AUTH_PER_MINUTE",
+            "429",
+        ),
         ("frame, but for op 100", f"{MAX_FRAME_BYTES:,} bytes", "", "close 4002"),
         ("op 100", f"{send_bytes_limit(budgets.content_characters):,} bytes", "", "close 4002"),
         ("frames but for op 100", f"{budgets.frames_per_minute}/min", "LIMITS__FRAMES_PER_MINUTE", "close 4008"),
@@ -197,6 +203,7 @@ def limits() -> str:
         ("channels of a group", MAX_CHANNELS, "", "30013"),
         ("members in a GUILD_CREATE", f"{MEMBER_SAMPLE} and the user's own", "", ""),
         ("direct channels in READY", f"the {SESSION_DIRECTS} newest", "", ""),
+        ("logouts of one user remembered one by one", MAX_NAMED, "", "older tokens of the user go, too"),
         ("username", _length(USERNAME_LENGTH), "", "50035"),
         ("password", _length(PASSWORD_LENGTH), "", "50035"),
         ("name of a group", _length(GROUP_NAME_LENGTH), "", "50035"),

@@ -113,11 +113,12 @@ async def test_who_has_a_void_token_moves_no_session(scene: Scene) -> None:
         assert (one.sessions, two.sessions) == (1, 0)
 
 
-async def test_a_session_is_of_the_token_that_resumed_it(scene: Scene) -> None:
-    """A session that was taken over with another token ends with that one, and not with its first."""
+@pytest.mark.parametrize("place", ["here", "elsewhere"])
+async def test_a_session_is_of_the_token_that_resumed_it(scene: Scene, place: str) -> None:
+    """A session that was resumed with another token ends with that one, and not with its first."""
     world, one, two, ann = scene
     first, second = world.token(ann), world.token(ann)
-    async with open_client(one, first) as client, open_client(two) as again:
+    async with open_client(one, first) as client, open_client(one if place == "here" else two) as again:
         await again.resume(client, second)
         await world.revoke(ann, first)
         await world.create_group(ann, "later")

@@ -97,6 +97,7 @@ async def test_a_malformed_field_is_named(groups: Replica, path: str, body: dict
     ("method", "path"),
     [
         ("GET", "/users/@me"),
+        ("PATCH", "/users/@me"),
         ("POST", "/auth/logout"),
         ("GET", "/users/1"),
         ("GET", "/users/@me/channels"),

@@ -42,6 +42,9 @@ async def test_a_revoked_token(world: World) -> None:
     bearer = world.tokens.verify(world.token(ADA)["Authorization"])
     world.revocations[ADA.id] = NOTHING_REVOKED.after(TokensRevoked(bearer.issued + 1))
     assert (await world.get("messages", ADA)).status_code == 401
+    world.groups_away = True
+    assert (await world.get("messages", BEN)).status_code == 503
+    world.groups_away = False
     assert (await world.get("messages", BEN)).status_code == 200
 
 

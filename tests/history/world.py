@@ -24,6 +24,7 @@ from shared.auth import Tokens
 from shared.command_log import CommandLog, open_command_log
 from shared.core.calls import Access, ReadAccess, ReadRevocations
 from shared.core.commands import Events, decode_for_node
+from shared.core.errors import Unavailable
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.limits import Budgets
@@ -96,6 +97,7 @@ class World:
     members: dict[int, User]
     now: int = NOW
     group_seq: int = 5
+    groups_away: bool = False
     revocations: dict[int, Revocations] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
@@ -159,6 +161,8 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
                 return Access(CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, is_member, is_member)
 
             async def read_revocations(call: ReadRevocations) -> Revocations:
+                if world.groups_away:
+                    raise Unavailable
                 return world.revocations.get(call.user_id, NOTHING_REVOKED)
 
             async def listen() -> None:

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosedError
 
 DEADLINE_S = 15.0
 Json = dict[str, Any]
@@ -35,21 +36,44 @@ class Device:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self._may_close = False
+        self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.dispatches: list[Json] = []
         self._answers: dict[str, Json] = {}
         self._news = asyncio.Condition()
         self.ready: Json = {}
 
     async def receive(self) -> None:
-        """Take in frames until the connection ends."""
-        async for text in self._connection:
-            frame = json.loads(text)
-            async with self._news:
-                if frame["op"] == 0:
-                    self.dispatches.append(frame)
-                elif frame["op"] in {101, 102}:
-                    self._answers[frame["d"]["nonce"]] = frame
-                self._news.notify_all()
+        """Take in frames until the connection ends, which must have been said to be right."""
+        try:
+            async for text in self._connection:
+                frame = json.loads(text)
+                async with self._news:
+                    if frame["op"] == 0:
+                        self.dispatches.append(frame)
+                    elif frame["op"] in {101, 102}:
+                        self._answers[frame["d"]["nonce"]] = frame
+                    self._news.notify_all()
+        except ConnectionClosedError as error:
+            if not self._may_close:
+                raise
+            self.closed.set_result(error.rcvd.code if error.rcvd is not None else 1006)
+
+    def may_close(self) -> asyncio.Future[int]:
+        """Take in that the server may close; return what will be the code that it closes with."""
+        self._may_close = True
+        return self.closed
+
+    def cut(self) -> None:
+        """Lose the connection without a word."""
+        self._may_close = True
+        self._connection.transport.abort()
+
+    @property
+    def resume(self) -> Json:
+        """What goes on with this session, but for the token."""
+        seen = max(frame["s"] for frame in self.dispatches)
+        return {"session_id": self.ready["session_id"], "seq": seen}
 
     async def wait_for(self, t: str, **fields: str) -> Json:
         """Return `d` of the first dispatch of this name with these fields."""
@@ -165,6 +189,30 @@ async def open_people(door: Door, *names: str) -> AsyncIterator[list[Person]]:
             assert answer.status_code == 201, answer.text
             people.append(Person(door, client, answer.json()["user"]["id"], answer.json()["token"]))
         yield people
+
+
+@asynccontextmanager
+async def open_resumed(gateway: str, token: str, of: Device) -> AsyncIterator[Device]:
+    """Go on with a device's session on a gateway; what was missed is there when this yields."""
+    url = gateway.replace("http", "ws", 1)
+    async with connect(f"{url}/gateway?v=10&encoding=json") as connection, asyncio.TaskGroup() as tasks:
+        device = Device(connection)
+        receiving = tasks.create_task(device.receive())
+        await connection.send(json.dumps({"op": 6, "d": {"token": token, **of.resume}}))
+        await device.wait_for("RESUMED")
+        try:
+            yield device
+        finally:
+            receiving.cancel()
+
+
+async def first_words(gateway: str, op: int, d: Json) -> int:
+    """Say something as the first frame to a gateway; return the code that it closes with."""
+    url = gateway.replace("http", "ws", 1)
+    async with connect(f"{url}/gateway?v=10&encoding=json") as connection, asyncio.timeout(DEADLINE_S):
+        await connection.send(json.dumps({"op": op, "d": d}))
+        await connection.wait_closed()
+        return connection.close_code or 0
 
 
 @asynccontextmanager
