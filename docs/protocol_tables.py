@@ -13,6 +13,7 @@ from typing import Any, Final
 from docs.markdown import code, first_line, table
 from services.gateway.core.frames import MAX_FRAME_BYTES, CloseCode, Op, send_bytes_limit
 from services.gateway.core.state import MEMBER_SAMPLE
+from services.gateway.listening import MOST_WAIT_S, POLL_BYTES, POLL_FRAMES
 from services.gateway.rest import router as gateway_router
 from services.gateway.sending import IN_FLIGHT
 from services.groups.core.decisions import MAX_CHANNELS, MAX_GROUPS, MAX_OWNED_GROUPS
@@ -74,6 +75,7 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "list_events": (errors.UnknownChannel, errors.MissingAccess),
     "get_gateway": (),
     "get_gateway_bot": (),
+    "get_gateway_events": (errors.MissingAccess, errors.RateLimited),
 }
 
 
@@ -196,6 +198,10 @@ def limits() -> str:
             "429 at the upgrade",
         ),
         ("connections of a node", f"{ours.max_connections:,}", "GATEWAY__MAX_CONNECTIONS", "503 at the upgrade"),
+        ("event streams and polls of a node", f"{ours.max_streams:,}", "GATEWAY__MAX_STREAMS", "503"),
+        ("event streams and polls of one user", f"{budgets.polls_per_minute}/min", "LIMITS__POLLS_PER_MINUTE", "429"),
+        ("how long a poll waits", f"{MOST_WAIT_S} s", "", "50035"),
+        ("frames of an answer to a poll", f"{POLL_FRAMES:,}, or {POLL_BYTES:,} bytes", "", "`has_more`"),
         ("request body", f"{http.max_body_bytes:,} bytes", "HTTP__MAX_BODY_BYTES", "413"),
         ("messages or events of one page", MAX_LIMIT, "", "50035"),
         ("groups of one user", MAX_GROUPS, "", "30001"),

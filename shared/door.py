@@ -119,7 +119,11 @@ _scheme = APIKeyHeader(
 )
 
 
-async def require_bearer(request: Request, token: Annotated[str | None, Security(_scheme)]) -> Bearer:
+Token = Annotated[str | None, Security(_scheme)]
+"""A route's parameter: the token that it is called with, judged by nobody yet."""
+
+
+async def require_bearer(request: Request, token: Token) -> Bearer:
     """Return what the caller's token says. A dependency. Raises `Unauthorized`, `Unavailable`."""
     door: Door = request.app.state.door
     return await door.admit(token or "")

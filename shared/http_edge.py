@@ -28,6 +28,13 @@ log = structlog.stdlib.get_logger(__name__)
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _CLIENT_GONE = 499  # nginx's number, in logs and metrics only
 _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+_TURN = "starling.turn"
+
+
+def leave_turn(scope: Scope) -> None:
+    """Let a request last: it has no deadline any more and is none of those at work. Whoever calls it bounds it."""
+    turn: _Turn = scope[_TURN]
+    turn.leave()
 
 
 class Edge:
@@ -50,7 +57,9 @@ class Edge:
         self._clock = clock
         self._in_flight = 0
         self._seconds = metrics.histogram(
-            "starling_http_request_seconds", "Time from head to end of answer", ["method", "route", "status"]
+            "starling_http_request_seconds",
+            "Time from head to end of answer, or to where it may last",
+            ["method", "route", "status"],
         )
         metrics.watch("starling_http", "HTTP requests at work", lambda: {"requests_in_flight": self._in_flight})
 
@@ -62,16 +71,21 @@ class Edge:
         structlog.contextvars.clear_contextvars()
         begun = self._clock()
         answer = _Answer(send)
+        deadline = asyncio.timeout(self._deadline_s)
+        turn = scope[_TURN] = _Turn(deadline, self._end_turn)
         self._in_flight += 1
         try:
-            await self._serve(scope, receive, answer)
+            await self._serve(scope, receive, answer, deadline)
         finally:
-            self._in_flight -= 1
-            self._tell(scope, answer, self._clock() - begun)
+            self._tell(scope, answer, self._clock() - begun, turn.end() - begun)
 
-    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    def _end_turn(self) -> float:
+        self._in_flight -= 1
+        return self._clock()
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer, deadline: asyncio.Timeout) -> None:
         try:
-            async with asyncio.timeout(self._deadline_s) as deadline:
+            async with deadline:
                 await self._run(scope, receive, answer.send)
                 return
         except StarlingError as refusal:
@@ -124,12 +138,32 @@ class Edge:
             require_json_text(bytes(body))
         return _Replayed(bytes(body), receive).receive
 
-    def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+    def _tell(self, scope: Scope, answer: _Answer, seconds: float, at_work: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._seconds.labels(method, route, str(answer.status)).observe(seconds)
+        self._seconds.labels(method, route, str(answer.status)).observe(at_work)
         tell = log.debug if scope["path"] in _QUIET_PATHS else log.info
         tell("request_served", method=method, route=route, status=answer.status, ms=round(seconds * 1000, 2))
+
+
+class _Turn:
+    """One request's place among those at work, and its deadline. `end` gives the place up and returns the time."""
+
+    def __init__(self, deadline: asyncio.Timeout, end: Callable[[], float]) -> None:
+        self._deadline = deadline
+        self._end = end
+        self._ended_at: float | None = None
+
+    def end(self) -> float:
+        """Give up the place, once; return when that was."""
+        if self._ended_at is None:
+            self._ended_at = self._end()
+        return self._ended_at
+
+    def leave(self) -> None:
+        """Give up place and deadline."""
+        self.end()
+        self._deadline.reschedule(None)
 
 
 class _Answer:

@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol with the bounds it lacks: how many connections, how long and how large a request's head.
+"""uvicorn's HTTP protocol with the bounds it lacks: connections, a request's head, how long an answer stays unread.
 
 Ring 4 (shell). uvicorn times idle kept-alive connections only, so one that never sends, or sends a header
-for ever, would stay and grow. Bodies and answers are bounded by `shared.http_edge`.
+for ever, would stay and grow, and one that does not read would keep its answer. Bodies and the time that answers take
+are bounded by `shared.http_edge`.
 """
 
 from __future__ import annotations
@@ -22,23 +23,32 @@ class BoundedHttp(HttpToolsProtocol):
 
     head_timeout_s: ClassVar[float]
     max_connections: ClassVar[int]
+    unread_timeout_s: ClassVar[float]
     _in_head = True
     _refused = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def within(cls, head_timeout_s: float, max_connections: int) -> type[BoundedHttp]:
+    def within(cls, head_timeout_s: float, max_connections: int, unread_timeout_s: float) -> type[BoundedHttp]:
         """Return the class with these bounds.
 
         `head_timeout_s` runs from connect, or from a further request's first byte, to the head's end.
+        `unread_timeout_s` runs from the first byte that the peer's side won't take until it has taken all.
         """
-        return type(cls.__name__, (cls,), {"head_timeout_s": head_timeout_s, "max_connections": max_connections})
+        bounds = {
+            "head_timeout_s": head_timeout_s,
+            "max_connections": max_connections,
+            "unread_timeout_s": unread_timeout_s,
+        }
+        return type(cls.__name__, (cls,), bounds)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head, if there is room."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self.max_connections:
             self._refuse(503)
             transport.close()
@@ -50,7 +60,19 @@ class BoundedHttp(HttpToolsProtocol):
         self._end_head()
         if self._linger_timer is not None:
             self._linger_timer.cancel()
+        self._end_unread()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Take in that the peer leaves something unread: whoever writes waits, but not for ever."""
+        super().pause_writing()
+        self._end_unread()
+        self._unread_timer = self.loop.call_later(self.unread_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Take in that the peer has read all of it."""
+        self._end_unread()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse, as long as the head is not too large."""
@@ -68,6 +90,11 @@ class BoundedHttp(HttpToolsProtocol):
         """Stop the clock: the head is here."""
         self._end_head()
         super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the socket over, with nothing of ours left to fall due."""
+        self._end_unread()
+        super().handle_websocket_upgrade()
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
@@ -99,6 +126,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _end_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _head_overran(self) -> None:
         self._head_timer = None

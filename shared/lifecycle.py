@@ -126,7 +126,11 @@ async def open_server(
     server = _Server(
         uvicorn.Config(
             app,
-            http=BoundedHttp.within(settings.head_timeout.total_seconds(), settings.max_connections),
+            http=BoundedHttp.within(
+                settings.head_timeout.total_seconds(),
+                settings.max_connections,
+                settings.unread_timeout.total_seconds(),
+            ),
             ws=ws,
             lifespan="off",
             log_config=None,

@@ -31,6 +31,9 @@ class HttpSettings(BaseModel, frozen=True):
     request_timeout: timedelta = Field(timedelta(seconds=15), description="deadline of a request, else 503")
     probe_timeout: timedelta = Field(timedelta(seconds=2), description="deadline of each part's answer to /readyz")
     head_timeout: timedelta = Field(timedelta(seconds=10), description="from connect to the end of a request's head")
+    unread_timeout: timedelta = Field(
+        timedelta(seconds=30), description="how long a client may leave what was written to it unread"
+    )
     keep_alive: timedelta = Field(
         timedelta(seconds=75), description="how long an idle connection is kept; above the proxy's own"
     )
@@ -93,6 +96,7 @@ class LimitSettings(BaseModel, frozen=True):
         50, ge=1, description="sessions per node and user; those that are there stay, one more is refused"
     )
     identifies_per_minute: int = Field(30, ge=1, description="IDENTIFYs per minute, node and user")
+    polls_per_minute: int = Field(600, ge=1, description="streams and polls begun per minute, node and user")
     auth_per_minute: int = Field(30, ge=1, description="registrations and logins per minute and address")
 
 
@@ -118,6 +122,10 @@ class GatewaySettings(BaseModel, frozen=True):
     replay_log_bytes: int = Field(64 * 1024 * 1024, ge=1, description="what a node keeps for sessions that resume")
     origins: tuple[str, ...] = Field((), description="allowed Origin headers; empty: any")
     max_connections: int = Field(20_000, ge=1, description="open connections on this node")
+    max_streams: int = Field(
+        5_000, ge=1, description="event streams and long polls among them; keep it below STARLING_HTTP__MAX_CONNECTIONS"
+    )
+    stream_heartbeat: timedelta = Field(timedelta(seconds=15), description="how often a quiet event stream gets a sign")
     openings_at_once: int = Field(256, ge=1, description="sessions that are opened at once; others wait in order")
 
 

@@ -136,7 +136,7 @@ class Gateway:
         supervisor.start("gateway.loop_lag", self._lag.run())
         supervisor.start("gateway.reporting", self._reporting.run())
         rules = self.node.rules
-        shortest = min(rules.identify_timeout_s, rules.silence_s)
+        shortest = min(rules.identify_timeout_s, rules.silence_s, self.node.stream_heartbeat_s)
         supervisor.start("gateway.sweep", self.node.sweep(min(_LONGEST_SWEEP_S, shortest / _SWEEPS_PER_TIMEOUT)))
 
     async def drain(self) -> None:
@@ -176,6 +176,7 @@ def assemble(
         connections_per_address=limits.connections_per_address if limits.enabled else UNLIMITED,
         sessions_per_user=limits.sessions_per_user if limits.enabled else UNLIMITED,
         identifies_per_minute=limits.identifies_per_minute if limits.enabled else UNLIMITED,
+        polls_per_minute=limits.polls_per_minute if limits.enabled else UNLIMITED,
     )
 
     def url_of(user_id: int) -> str:
@@ -232,7 +233,6 @@ def assemble(
         tokens=tokens,
         supervisor=supervisor,
         metrics=metrics,
-        clock=clock,
     )
     peers.giver = resuming.give
     delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, peers, metrics, clock)

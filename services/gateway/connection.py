@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 from services.gateway import compressing
 from services.gateway.compressing import Compressor
 from services.gateway.core.admission import Admission, Proxies
-from services.gateway.core.frames import MAX_FRAME_BYTES, CloseCode, hello
+from services.gateway.core.frames import INVALID_SESSION, MAX_FRAME_BYTES, CloseCode, hello
 from services.gateway.core.limits import Unread
 from services.gateway.core.session import Action, Close, Session, SessionRules
 from services.gateway.core.steering import is_gateway
@@ -35,7 +35,7 @@ from services.gateway.core.websocket import (
     text_frame,
 )
 from services.gateway.fanout import Fanout
-from services.gateway.sessions import LiveSession
+from services.gateway.sessions import WEBSOCKET, LiveSession
 
 VERSIONS: Final = ("10", "9", "8")
 
@@ -90,6 +90,9 @@ class _Stage(IntEnum):
 
 class Connection(asyncio.Protocol):
     """One socket and its session."""
+
+    kind = WEBSOCKET
+    hears_resumed = True
 
     __slots__ = (
         "_closing",
@@ -235,6 +238,19 @@ class Connection(asyncio.Protocol):
         if (action := self.session.close(code, reason)) is not None:
             self.end(action)
 
+    def begin(self, session: LiveSession) -> bool:
+        """Take in that this is the session from now on; False if the connection was closed meanwhile."""
+        if not self.session.opened():
+            return False
+        self.user_id = session.user_id
+        self.live = session
+        return True
+
+    def not_resumed(self) -> None:
+        """Tell the client INVALID_SESSION, so that it may IDENTIFY here; nothing happens once it is closed."""
+        if self.session.not_resumed(self._host.clock()):
+            self.answer(INVALID_SESSION)
+
     def end(self, action: Close) -> None:
         """Do what the session's machine says at its end."""
         self._say_close(int(action.code), action.reason)
@@ -253,6 +269,13 @@ class Connection(asyncio.Protocol):
         """Drop the socket without a word."""
         if self._transport is not None:
             self._transport.abort()
+
+    def look(self, now: float) -> None:
+        """Close a client that was silent for too long, or has left something unread. Call every few seconds."""
+        if (close := self.session.tick(now)) is not None:
+            self.end(close)
+        elif self.is_stuck(now):
+            self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
 
     def is_stuck(self, now: float) -> bool:
         """Whether the peer has left bytes unread for too long, however few they are. Call every few seconds."""

@@ -26,7 +26,7 @@ from services.gateway.fanout import Fanout
 from services.gateway.following import Following
 from services.gateway.resuming import Resuming
 from services.gateway.sending import Sending
-from services.gateway.sessions import LiveSession, Sessions
+from services.gateway.sessions import POLL, WEBSOCKET, AnyConnection, LiveSession, Sessions
 from shared.auth import Tokens
 from shared.core.errors import RateLimited, StarlingError, Unauthorized, UnknownUser
 from shared.core.revocation import Bearer
@@ -88,9 +88,11 @@ class Node:
         self.proxies = proxies
         self.send_buffer_bytes = settings.send_buffer_bytes
         self.send_buffer_s = settings.send_buffer_time.total_seconds()
+        self.stream_heartbeat_s = settings.stream_heartbeat.total_seconds()
         self.clock = clock
         self.is_draining = False
         self._max_connections = settings.max_connections if limits_connections else 0
+        self._max_streams = settings.max_streams if limits_connections else 0
         self._openings = asyncio.Semaphore(settings.openings_at_once)
         self._linger_s = settings.unbind_linger.total_seconds()
         self._hub = hub
@@ -104,7 +106,8 @@ class Node:
         self._url_of = url_of
         self._has_peers = has_peers
         self._drain_s = settings.drain_time.total_seconds()
-        self._connections: set[Connection] = set()
+        self._connections: set[AnyConnection] = set()
+        self._streams = 0
         self._all_gone = asyncio.Event()
         self._all_gone.set()
         self._closed = metrics.counter(
@@ -116,14 +119,22 @@ class Node:
 
     # What connections call.
 
-    def admit(self, connection: Connection) -> bool:
+    def admit(self, connection: AnyConnection) -> bool:
         """Take in a new connection, unless there are too many or the node goes down."""
         if self.is_draining or (self._max_connections and len(self._connections) >= self._max_connections):
             return False
+        if connection.kind != WEBSOCKET:
+            if self._max_streams and self._streams >= self._max_streams:
+                return False
+            self._streams += 1
         self._connections.add(connection)
         self._all_gone.clear()
-        log.info("connection_opened", peer=connection.peer)
+        _tell_of(connection)("connection_opened", kind=connection.kind, peer=connection.peer)
         return True
+
+    def require_poll(self, token: str) -> None:
+        """Count a request for events. Raises `Unauthorized` without a token of ours, `RateLimited`."""
+        self.admission.require_poll(self._tokens.verify(token).user_id, self.clock())
 
     def act(self, connection: Connection, action: Action) -> None:
         """Do what a client's frame asks for."""
@@ -138,13 +149,21 @@ class Node:
                 if not self._sending.post(connection, message) and (close := connection.session.refused(self.clock())):
                     connection.end(close)
             case Open(identify):
-                self._supervisor.start("open", self._open(connection, identify))
+                self.open(connection, identify)
             case Continue(resume):
-                self._resuming.resume(connection, resume)
+                self.resume(connection, resume)
             case FindMembers(request):
                 self._find_members(connection, request)
 
-    def leave(self, connection: Connection) -> None:
+    def open(self, connection: AnyConnection, identify: frames.Identify) -> None:
+        """Open a session soon, or close the connection."""
+        self._supervisor.start("open", self._open(connection, identify))
+
+    def resume(self, connection: AnyConnection, resume: frames.Resume) -> None:
+        """Go on with a session, now or soon; or say INVALID_SESSION, or close the connection."""
+        self._resuming.resume(connection, resume)
+
+    def leave(self, connection: AnyConnection) -> None:
         """Take in that a conversation ended; its session waits to be resumed, unless the code says otherwise."""
         session, connection.live = connection.live, None
         if session is None:
@@ -154,16 +173,19 @@ class Node:
         else:
             self._sessions.detach(session)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: AnyConnection) -> None:
         """Take in that a connection's socket is closed."""
         if connection not in self._connections:
             return
         self._connections.discard(connection)
+        if connection.kind != WEBSOCKET:
+            self._streams -= 1
         if not self._connections:
             self._all_gone.set()
         self._closed.labels(_code_label(connection.close_code)).inc()
-        log.info(
+        _tell_of(connection)(
             "connection_closed",
+            kind=connection.kind,
             code=connection.close_code,
             user_id=connection.user_id or None,
             seconds=round(self.clock() - connection.opened_at, 3),
@@ -171,7 +193,7 @@ class Node:
 
     # Sessions.
 
-    async def _open(self, connection: Connection, identify: frames.Identify) -> None:
+    async def _open(self, connection: AnyConnection, identify: frames.Identify) -> None:
         """Open a session: follow what its user may see, then, in one step, tell all of it and attach."""
         outcome = "opened"
         try:
@@ -197,10 +219,8 @@ class Node:
             connection.close(CloseCode.UNKNOWN_ERROR, "the session could not be opened, try again")
         else:
             # Nothing is awaited from the last look at what is followed to here, nor below.
-            if self.is_draining or not connection.session.opened():
+            if self.is_draining or not self._attach(connection, bearer, identify):
                 outcome = "gone"
-            else:
-                self._attach(connection, bearer, identify)
         self._opened.labels(outcome).inc()
 
     def _require_good(self, bearer: Bearer) -> None:
@@ -208,14 +228,15 @@ class Node:
         if self._hub.roster.voids(bearer):
             raise Unauthorized
 
-    def _attach(self, connection: Connection, bearer: Bearer, identify: frames.Identify) -> None:
+    def _attach(self, connection: AnyConnection, bearer: Bearer, identify: frames.Identify) -> bool:
+        """Begin the session and tell all that it begins with; False if the connection was closed meanwhile."""
         user_id = bearer.user_id
         if self.fanout.is_worn_out:
             self._begin_clock_anew()
         session_id = f"{self.incarnation}.{secrets.token_hex(8)}"
         session = LiveSession(session_id, bearer, self.fanout.s)
-        connection.user_id = user_id
-        connection.live = session
+        if not connection.begin(session):
+            return False
         session.link = connection
         self._hub.roster.attach(session, user_id)
         hub = self._hub
@@ -231,6 +252,7 @@ class Node:
             self.fanout.tell(connection, t, d)
         session.begins_s = session.last_s = session.told_s = self.fanout.s
         self._sessions.begin(session)
+        return True
 
     def _begin_clock_anew(self) -> None:
         """Let all sessions identify anew, since `s` has no room left."""
@@ -262,11 +284,7 @@ class Node:
     async def sweep_once(self) -> None:
         """Close the silent, drop the stuck, stop following what was unused for long."""
         for index, connection in enumerate(tuple(self._connections), 1):
-            now = self.clock()
-            if (close := connection.session.tick(now)) is not None:
-                connection.end(close)
-            elif connection.is_stuck(now):
-                connection.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
+            connection.look(self.clock())
             if index % _PER_TURN == 0:
                 await asyncio.sleep(0)
         self._sessions.end_expired(self._resume_window_s)
@@ -298,7 +316,13 @@ class Node:
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""
-        return {"connections": len(self._connections), "units_at_work": self._following.busy}
+        return {"connections": len(self._connections), "streams": self._streams, "units_at_work": self._following.busy}
+
+
+def _tell_of(connection: AnyConnection) -> Callable[..., None]:
+    """Return how connections of this kind are logged: a long poll has its line as a request."""
+    tell: Callable[..., None] = log.debug if connection.kind == POLL else log.info
+    return tell
 
 
 def _code_label(code: int) -> str:

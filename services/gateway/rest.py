@@ -1,16 +1,22 @@
-"""REST of the gateway: where clients find the WebSocket.
+"""REST of the gateway: where clients find the WebSocket, and how they listen without one.
 
-Ring 4 (shell). The shapes are Discord's (`GET /gateway`, `GET /gateway/bot`); sends by REST are history's.
+Ring 4 (shell). The shapes of `GET /gateway` and `GET /gateway/bot` are Discord's, `GET /gateway/events` is our own
+(`services.gateway.listening`); sends by REST are history's.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 
-from shared.door import Caller, MaybeCaller
+from services.gateway.core.frames import LAST_S, Identify, Resume
+from services.gateway.core.sse import decode_place
+from services.gateway.listening import MOST_WAIT_S, Ask, Host, Listening
+from shared.core.errors import InvalidForm
+from shared.door import Caller, MaybeCaller, Token
 
 _DAY_MS = 24 * 3600 * 1000
 _STARTS = 1000
@@ -18,6 +24,10 @@ _STARTS = 1000
 
 class Where(Protocol):
     """What the routes need of the service."""
+
+    @property
+    def node(self) -> Host:
+        """The node, which has the sessions."""
 
     def url_of(self, user_id: int, /) -> str:
         """Return the WebSocket's URL for a user, 0 for anyone."""
@@ -53,6 +63,17 @@ class BotGateway(GatewayUrl):
     session_start_limit: SessionStartLimit
 
 
+class Events(BaseModel):
+    """What a poll is answered."""
+
+    session_id: str | None = Field(description="to be told in the next poll; null: begin anew, without it")
+    s: int | None = Field(description="to be told as `seq` in the next poll")
+    has_more: bool = Field(description="whether there is more already")
+    events: list[dict[str, Any]] = Field(description="frames `{op, d, s, t}`, in order")
+
+
+_POSITIONS = r"^[0-9]{1,20}:[0-9]{1,18}(,[0-9]{1,20}:[0-9]{1,18})*$"
+
 router = APIRouter(prefix="/api/v10", tags=["gateway"])
 
 
@@ -72,3 +93,46 @@ async def get_gateway_bot(where: Found, user_id: Caller) -> BotGateway:
             total=_STARTS, remaining=_STARTS, reset_after=_DAY_MS, max_concurrency=_STARTS
         ),
     )
+
+
+@router.get(
+    "/gateway/events",
+    summary="Listen without a WebSocket",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Without `wait` a stream of events whose data are frames; with it those that have come.",
+            "model": Events,
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def get_gateway_events(
+    where: Found,
+    token: Token,
+    wait: Annotated[
+        float | None, Query(ge=0, le=MOST_WAIT_S, allow_inf_nan=False, description="seconds; answers as a long poll")
+    ] = None,
+    session_id: Annotated[str | None, Query(max_length=128, description="the session to go on with")] = None,
+    seq: Annotated[int | None, Query(ge=0, le=LAST_S, description="the last `s` seen of it")] = None,
+    positions: Annotated[
+        str | None, Query(max_length=4096, pattern=_POSITIONS, description="`{channel_id}:{seq},…` that are there")
+    ] = None,
+    intents: Annotated[int | None, Query(ge=0, description="accepted, without effect")] = None,
+    last_event_id: Annotated[str | None, Header(max_length=256, description="a stream's way to go on")] = None,
+    origin: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """Begin a session, or go on with one: as a stream of server-sent events, or with `wait` as a long poll."""
+    ask: Ask
+    told = dict(one.split(":") for one in positions.split(",")) if positions else {}
+    known = {channel_id: int(at) for channel_id, at in told.items()}
+    if last_event_id:
+        place = decode_place(last_event_id)
+        ask = Resume(token or "", place.session_id, place.s, known)
+    elif session_id:
+        if seq is None:
+            raise InvalidForm({"seq": [("BASE_TYPE_REQUIRED", "This field is required")]})
+        ask = Resume(token or "", session_id, seq, known)
+    else:
+        ask = Identify(token or "", intents)
+    return Listening(where.node, ask, wait_s=wait, origin=origin)

@@ -12,7 +12,6 @@ from typing import Final
 
 import structlog
 
-from services.gateway.connection import Connection
 from services.gateway.core import frames
 from services.gateway.core.frames import CloseCode
 from services.gateway.core.handover import Missed
@@ -21,7 +20,7 @@ from services.gateway.core.replay import Entry, not_had
 from services.gateway.core.takeover import streams_of
 from services.gateway.fanout import Fanout
 from services.gateway.peers import Gift
-from services.gateway.sessions import LiveSession, Sessions
+from services.gateway.sessions import AnyConnection, LiveSession, Sessions
 from services.gateway.taking_over import TakingOver
 from shared.auth import Tokens
 from shared.core.errors import StarlingError, Unauthorized, UnknownUser
@@ -39,7 +38,7 @@ log = structlog.get_logger()
 
 
 class Resuming:
-    """Answers RESUME, and gives sessions away. `clock` is seconds that never go back."""
+    """Answers RESUME, and gives sessions away."""
 
     def __init__(
         self,
@@ -52,7 +51,6 @@ class Resuming:
         tokens: Tokens,
         supervisor: Supervisor,
         metrics: Metrics,
-        clock: Callable[[], float],
     ) -> None:
         self._hub = hub
         self._fanout = fanout
@@ -61,12 +59,11 @@ class Resuming:
         self._follow = follow
         self._tokens = tokens
         self._supervisor = supervisor
-        self._clock = clock
         self._taking: dict[str, asyncio.Task[LiveSession | None]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._resumes = metrics.counter("starling_gateway_resumes_total", "RESUMEs by what came of them", ("outcome",))
 
-    def resume(self, connection: Connection, resume: frames.Resume) -> None:
+    def resume(self, connection: AnyConnection, resume: frames.Resume) -> None:
         """Answer a RESUME, now or soon."""
         try:
             bearer = self._tokens.verify(resume.token)
@@ -99,7 +96,7 @@ class Resuming:
         entries = [Missed(entry.t, entry.d, entry.stream, entry.seq) for entry in missed]
         return Gift(session.user_id, self._fanout.s, positions, entries)
 
-    async def _take(self, connection: Connection, bearer: Bearer, told_s: int, resume: frames.Resume) -> None:
+    async def _take(self, connection: AnyConnection, bearer: Bearer, told_s: int, resume: frames.Resume) -> None:
         """Take a session over and go on with it; who asks twice at once waits for the same."""
         session_id = resume.session_id
         try:
@@ -148,7 +145,7 @@ class Resuming:
         return session
 
     def _go_on(
-        self, connection: Connection, session: LiveSession, bearer: Bearer, resume: frames.Resume, outcome: str
+        self, connection: AnyConnection, session: LiveSession, bearer: Bearer, resume: frames.Resume, outcome: str
     ) -> None:
         """Send what was missed and RESUMED, in one step with giving the session its connection."""
         if session.user_id != bearer.user_id or resume.seq is None:
@@ -162,15 +159,15 @@ class Resuming:
             self._sessions.end(session)
             self._refuse(connection)
             return
-        if not connection.session.opened():
+        if not connection.begin(session):
             return  # closed meanwhile
-        connection.user_id = bearer.user_id
-        connection.live = session
         session.bearer = bearer
         self._sessions.attach(session, connection)
+        self._sessions.seen(session, resume.seq, self._fanout.s)
         for entry in not_had(missed, frames.positions_of(resume)):
             self._fanout.tell_again(connection, entry.t, entry.d, entry.s)
-        self._fanout.tell_again(connection, "RESUMED", _RESUMED, self._fanout.s)
+        if connection.hears_resumed:
+            self._fanout.tell_again(connection, "RESUMED", _RESUMED, self._fanout.s)
         self._resumes.labels(outcome).inc()
 
     def _missed_by(self, session: LiveSession, told_s: int) -> list[Entry[LiveSession]] | None:
@@ -184,11 +181,10 @@ class Resuming:
             return None
         return [*session.backfill, *here]
 
-    def _keep_out(self, connection: Connection) -> None:
+    def _keep_out(self, connection: AnyConnection) -> None:
         self._resumes.labels("unauthorized").inc()
         connection.close(CloseCode.AUTHENTICATION_FAILED)
 
-    def _refuse(self, connection: Connection) -> None:
+    def _refuse(self, connection: AnyConnection) -> None:
         self._resumes.labels("invalid").inc()
-        if connection.session.not_resumed(self._clock()):
-            connection.answer(frames.INVALID_SESSION)
+        connection.not_resumed()

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
+from services.gateway.core.frames import CloseCode
 from services.gateway.core.hub import Hub
 from services.gateway.core.replay import Entry
 from services.gateway.registrar import Registrar
@@ -21,6 +22,12 @@ from shared.core.revocation import Bearer, Revocations
 
 PER_USER: Final = 20
 """Detached sessions of one user; one more ends the one that was detached longest ago."""
+
+
+WEBSOCKET: Final = "websocket"
+STREAM: Final = "stream"
+POLL: Final = "poll"
+"""The kinds of connections, as logs have them."""
 
 
 class Link(Protocol):
@@ -85,6 +92,38 @@ class LiveSession:
         if s >= self.last_s:
             return max(s, node_s)
         return self.lifted[1] if s == self.lifted[0] else s
+
+
+class AnyConnection(Link, Protocol):
+    """A connection of any kind, as those know it who open, resume and end sessions."""
+
+    kind: str
+    """`WEBSOCKET`, `STREAM` or `POLL`."""
+    peer: str
+    opened_at: float
+    user_id: int
+    live: LiveSession | None
+    close_code: int
+    hears_resumed: bool
+    """Whether RESUMED tells the client anything."""
+
+    def begin(self, session: LiveSession) -> bool:
+        """Take in that this is the session from now on; False if the connection was closed meanwhile."""
+
+    def not_resumed(self) -> None:
+        """Tell the client INVALID_SESSION, unless the connection was closed meanwhile."""
+
+    def answer(self, payload: bytes) -> None:
+        """Send a frame to this connection alone; nothing happens once it is closed."""
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Close with a code; what was pushed before still goes out, if the peer reads it in time."""
+
+    def abort(self) -> None:
+        """End at once, whatever was pushed."""
+
+    def look(self, now: float) -> None:
+        """Look after silence and what stays unread. Called every few seconds."""
 
 
 class Sessions:

@@ -13,11 +13,13 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel, Field
+from starlette.responses import Response
 from structlog.testing import capture_logs
 
 from shared.bus import BusUnavailable
 from shared.core.errors import RateLimited, Unauthorized, UnknownChannel
 from shared.http import Probe, create_app
+from shared.http_edge import leave_turn
 from shared.lifecycle import bind_socket, open_server
 from shared.metrics import Metrics
 from shared.settings import HttpSettings
@@ -63,6 +65,16 @@ def routes() -> APIRouter:
     @router.get("/hang")
     async def hang() -> None:
         await asyncio.Event().wait()
+
+    @router.get("/lasting")
+    async def last(request: Request) -> str:
+        leave_turn(request.scope)
+        await asyncio.sleep(0.2)
+        return "whole"
+
+    @router.get("/large")
+    async def fill() -> Response:
+        return Response(b"x" * 20_000_000)
 
     @router.post("/bytes")
     async def count(request: Request) -> int:
@@ -303,6 +315,18 @@ async def test_more_requests_than_allowed_are_answered_503() -> None:
     assert refused.status_code == 503
 
 
+async def test_a_request_that_lasts_is_in_nobodys_way() -> None:
+    """Who left its turn has no deadline, and others are served while it lasts."""
+    app = app_of(max_requests=1, request_timeout=timedelta(milliseconds=100))
+    async with client_of(app) as client, asyncio.TaskGroup() as group:
+        lasting = group.create_task(client.get("/lasting"))
+        await asyncio.sleep(0)  # lets the first one in
+        assert (await client.get("/channels/1")).status_code == 200
+        assert not lasting.done()
+    answer = lasting.result()
+    assert (answer.status_code, answer.json()) == (200, "whole")
+
+
 async def test_our_faults_are_logged_with_their_place_and_not_told() -> None:
     """A 500 says nothing about its cause; the log has it, beside one canonical line for the request."""
     with capture_logs() as logs:
@@ -426,6 +450,20 @@ async def test_a_connection_too_many_is_refused_and_there_is_room_again() -> Non
     assert json.loads(refused.partition(b"\r\n\r\n")[2])["code"] == 0
     assert served_first.startswith(b"HTTP/1.1 200 ")
     assert later
+
+
+async def test_who_does_not_read_is_cut_off() -> None:
+    """An answer that its client leaves unread for too long ends with its connection; who reads gets all of it."""
+    settings = HttpSettings(port=0, max_connections=1, unread_timeout=timedelta(milliseconds=300))
+    request = b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with served(create_app(settings, metrics=Metrics(), routers=[routes()]), settings) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)  # beyond it nothing is read
+        writer.write(request)
+        async with asyncio.timeout(10):
+            while not (later := await _exchange(port, request)).startswith(b"HTTP/1.1 200 "):
+                await asyncio.sleep(0.01)
+        writer.close()
+    assert later.count(b"x" * 1000) == 20_000
 
 
 async def test_a_connection_serves_many_requests_and_names_no_server() -> None:

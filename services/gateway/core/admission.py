@@ -1,4 +1,4 @@
-"""Bounds for strangers: connections per address, sessions per user, IDENTIFYs per user.
+"""Bounds for strangers: connections per address, sessions, IDENTIFYs and polls per user.
 
 Ring 1 (core). One per node; every table holds only who is here, or is bounded. Loopback addresses have no bound of
 connections: behind them are the machine's own programs, or a proxy whose address nobody told us to look behind.
@@ -61,10 +61,12 @@ class Admission:
         connections_per_address: int = UNLIMITED,
         sessions_per_user: int = UNLIMITED,
         identifies_per_minute: int = UNLIMITED,
+        polls_per_minute: int = UNLIMITED,
     ) -> None:
         self._per_address = connections_per_address
         self._per_user = sessions_per_user
         self._identifies = Budgets(identifies_per_minute / 60, identifies_per_minute) if identifies_per_minute else None
+        self._polls = Budgets(polls_per_minute / 60, polls_per_minute) if polls_per_minute else None
         self._connections: dict[str, int] = {}
 
     def enter(self, address: str) -> str | None:
@@ -89,6 +91,11 @@ class Admission:
         """Count an IDENTIFY of a user. Raises `RateLimited` if there were too many in the last minute."""
         if self._identifies is not None and self._identifies.spend(user_id, int(now * 1000)):
             raise RateLimited
+
+    def require_poll(self, user_id: int, now: float) -> None:
+        """Count a request for events of a user. Raises `RateLimited` if there were too many in the last minute."""
+        if self._polls is not None and (wait_s := self._polls.spend(user_id, int(now * 1000))):
+            raise RateLimited(retry_after=wait_s)
 
     def require_room(self, sessions: int) -> None:
         """Raise `RateLimited` if a user with so many sessions may not begin another.

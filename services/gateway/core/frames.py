@@ -7,6 +7,7 @@ are `shared.core.wire`'s. Read `session` next: what is done about a frame.
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from typing import Any, Final, Literal
 
@@ -21,6 +22,7 @@ MAX_FRAME_BYTES: Final = 4096
 LAST_S: Final = (1 << 31) - 1
 """Several client libraries hold `s` in 32 bits."""
 _S_DIGITS: Final = len(str(LAST_S))
+_DISPATCH: Final = re.compile(rb'\{"t":"\w+","s":(\d+),"op":0,')
 
 
 class Op(IntEnum):
@@ -208,6 +210,12 @@ def encode_frame(op: Op, d: Any = None) -> bytes:
 def encode_dispatch(t: str, payload: bytes, s: int) -> bytes:
     """Encode a dispatch around its encoded payload; the same bytes go to every session that may see it."""
     return b'{"t":"%b","s":%d,"op":0,"d":%b}' % (t.encode(), s, payload)
+
+
+def s_of(frame: bytes | memoryview) -> int | None:
+    """Return the `s` of a frame that was encoded here; None if it is no dispatch."""
+    found = _DISPATCH.match(frame)
+    return int(found[1]) if found else None
 
 
 HEARTBEAT_ACK: Final = encode_frame(Op.HEARTBEAT_ACK)
