@@ -164,21 +164,21 @@ def _resolver(address: str) -> Iterator[str]:
 
 def _upstreams(door: FrontDoor) -> Iterator[str]:
     resolve = " resolve" if door.resolver else ""
-    steered = {(route.service, route.by) for route in ROUTES if route.by}
-    long = {route.service for route in ROUTES if route.long}
+    steered = dict.fromkeys((route.service, route.by) for route in ROUTES if route.by)
+    lasting = {route.service for route in ROUTES if route.quiet_s}
     for service in SERVICES:
         addresses = door.upstreams[service]
         # nginx takes a process that failed for sound when a request to it has ended well. A WebSocket does not end, so
         # one that came back would be given a connection each 2 s and no more; when the others die, nobody gets in.
-        checks = "max_fails=0" if service in long else "max_fails=3 fail_timeout=2s"
+        checks = "max_fails=0" if service in lasting else "max_fails=3 fail_timeout=2s"
         servers = [f"server {address} {checks}{resolve};" for address in addresses]
-        own = [f"zone {service} 256k;", "least_conn;", *servers, "keepalive 64;", "keepalive_timeout 60s;"]
-        yield from _block(f"upstream {service}", own)
+        kept = ["keepalive 64;", "keepalive_timeout 60s;"]
+        yield from _block(f"upstream {service}", [f"zone {service} 256k;", "least_conn;", *servers, *kept])
         for by in (by for its, by in steered if its == service):
             # Consistent hashing takes all addresses of one name for one server, and gives them turns.
             method = f"hash ${by} consistent;" if len(addresses) > 1 else f"hash ${by};"
             name = _upstream_of(service, by)
-            yield from _block(f"upstream {name}", [f"zone {name} 256k;", method, *servers])
+            yield from _block(f"upstream {name}", [f"zone {name} 256k;", method, *servers, *kept])
 
 
 def _upstream_of(service: str, by: str) -> str:
@@ -210,7 +210,7 @@ def _readiness() -> Iterator[str]:
 
 def _route(route: Route) -> Iterator[str]:
     lines = [f"proxy_pass http://{_upstream_of(route.service, route.by)};"]
-    if route.long:
+    if route.quiet_s:
         lines += [
             "proxy_set_header Upgrade $http_upgrade;",
             "proxy_set_header Connection $connection_upgrade;",
@@ -218,9 +218,8 @@ def _route(route: Route) -> Iterator[str]:
             "proxy_set_header X-Forwarded-For $remote_addr;",
             "proxy_buffering off;",
             "proxy_socket_keepalive on;",
-            "# The gateway itself closes who sends no heartbeat.",
-            "proxy_read_timeout 1h;",
-            "proxy_send_timeout 1h;",
+            f"proxy_read_timeout {route.quiet_s}s;",
+            f"proxy_send_timeout {route.quiet_s}s;",
         ]
     yield from _block(f'location ~ "{route.pattern}"', lines)
 

@@ -27,15 +27,19 @@ class Route(NamedTuple):
 
     pattern: str
     service: str
-    long: bool = False
-    """Connections stay open for hours (WebSocket)."""
+    quiet_s: int = 0
+    """For how long nothing may come while a connection, or an answer, lasts for hours; 0: none does."""
     by: str = ""
-    """A named group of the pattern: paths with the same there go to the same process while it lives."""
+    """What is the same goes to the same process while it lives: a named group of the pattern, or `http_{header}`."""
 
 
 ROUTES: Final = (
-    Route(r"^/gateway/?$", "gateway", long=True),
-    Route(r"^/gateway/s/(?P<slot>[0-9]{1,5})/?$", "gateway", long=True, by="slot"),
+    # The gateway itself closes WebSockets that send no heartbeat.
+    Route(r"^/gateway/?$", "gateway", quiet_s=3600),
+    Route(r"^/gateway/s/(?P<slot>[0-9]{1,5})/?$", "gateway", quiet_s=3600, by="slot"),
+    # A poll waits for 50 s at most, behind a session that opens in 20 s at most. Each goes where the last one went: a
+    # session that moves with each poll costs its nodes much.
+    Route(r"^/api/v10/gateway/events$", "gateway", quiet_s=75, by="http_authorization"),
     Route(r"^/api/v10/gateway(/|$)", "gateway"),
     Route(r"^/api/v10/channels/[^/]+/typing$", "gateway"),
     Route(r"^/api/v10/channels/[^/]+/(messages|events|pins)(/|$)", "history"),

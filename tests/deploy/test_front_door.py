@@ -145,6 +145,25 @@ async def test_a_slot_meets_one_gateway_while_that_lives(tmp_path: Path) -> None
                 await asyncio.sleep(0.2)
 
 
+async def test_events_arrive_at_once_and_those_of_a_token_from_one_gateway(tmp_path: Path) -> None:
+    """An event stream is not held back for more to come; all requests of a token meet the same gateway."""
+    path = "/api/v10/gateway/events"
+    async with open_world(tmp_path, replicas=3) as world:
+        async with asyncio.timeout(DEADLINE_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n".encode())
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            assert b"data: 1\n\n" in await reader.readuntil(b"\n\n")
+            writer.close()
+        owners = set()
+        for user in range(12):
+            headers = {"Authorization": f"token of {user}"}
+            met = {(await world.ask(f"{path}?seq={seq}", headers=headers)).json["port"] for seq in range(3)}
+            assert len(met) == 1
+            owners |= met
+        assert owners == {one.port for one in world.services["gateway"]}
+
+
 async def test_a_gateway_that_came_back_takes_connections_at_once(tmp_path: Path) -> None:
     """However many failed at it: it takes its share of WebSockets, which don't end, and all when the other dies."""
     async with open_world(tmp_path, replicas=2) as world, AsyncExitStack() as stack:

@@ -48,7 +48,10 @@ class Answer:
 
 @dataclass
 class Service:
-    """Answers each request with what it saw of it; an upgrade with 101, and then each byte with itself."""
+    """Answers each request with what it saw of it; an upgrade with 101, and then each byte with itself.
+
+    Who accepts an event stream gets one event, and no end.
+    """
 
     name: str
     port: int = 0
@@ -78,6 +81,10 @@ class Service:
             writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
             while data := await reader.read(4096):
                 writer.write(data)
+            return False
+        if headers.get("accept") == "text/event-stream":
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n")
+            await reader.read()
             return False
         status = 503 if target == READY and not self.ready else 200
         body = json.dumps({"service": self.name, "port": self.port, "target": target, "headers": headers}).encode()
