@@ -10,10 +10,11 @@ import asyncio
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from fastapi import APIRouter
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -385,8 +386,9 @@ async def open_node(
     name: str = "node",
     registry: SessionRegistry | None = None,
     trails: Trails | None = None,
+    routers: Sequence[APIRouter] = (),
 ) -> AsyncIterator[ServedNode]:
-    """Open a node of the world behind uvicorn."""
+    """Open a node of the world behind uvicorn, with further routes."""
     settings = settings or settings_of()
     metrics = Metrics()
     bound = bind_socket(settings.http)
@@ -411,7 +413,7 @@ async def open_node(
         app = create_app(
             settings.http,
             metrics=metrics,
-            routers=(router,),
+            routers=(router, *routers),
             state={"gateway": gateway, "door": Door(world.tokens, world.revocations_of)},
             probes=gateway.readiness(),
         )
