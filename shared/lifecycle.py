@@ -53,10 +53,20 @@ class Supervisor:
                 raise
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` in the background under a name for logs. It may also end by itself."""
-        task = self._group.create_task(self._watched(name, work), name=f"{self.name}.{name}")
+        """Run `work` in the background under a name for logs. It may also end by itself.
+
+        Raises `RuntimeError` once the context ends.
+        """
+        watched = self._watched(name, work)
+        try:
+            task = self._group.create_task(watched, name=f"{self.name}.{name}")
+        except RuntimeError:
+            watched.close()
+            work.close()
+            raise
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before it began never met it
         return task
 
     async def stop(self) -> None:

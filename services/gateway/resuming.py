@@ -59,7 +59,7 @@ class Resuming:
         self._follow = follow
         self._tokens = tokens
         self._supervisor = supervisor
-        self._taking: dict[str, asyncio.Task[LiveSession | None]] = {}
+        self._taking: dict[str, asyncio.Future[LiveSession | None]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._resumes = metrics.counter("starling_gateway_resumes_total", "RESUMEs by what came of them", ("outcome",))
 
@@ -123,14 +123,29 @@ class Resuming:
 
     def _begin_taking(
         self, session_id: str, bearer: Bearer, told_s: int, resume: frames.Resume
-    ) -> asyncio.Task[LiveSession | None]:
+    ) -> asyncio.Future[LiveSession | None]:
         taking = self._taking.get(session_id)
         if taking is None:
             told = frames.positions_of(resume)
-            taking = asyncio.ensure_future(self._taken(session_id, bearer, told_s, told))
-            self._taking[session_id] = taking
-            taking.add_done_callback(lambda _: self._taking.pop(session_id))
+            taking = self._taking[session_id] = asyncio.get_running_loop().create_future()
+            self._supervisor.start("take_over", self._finish_taking(taking, session_id, bearer, told_s, told))
         return taking
+
+    async def _finish_taking(
+        self,
+        taking: asyncio.Future[LiveSession | None],
+        session_id: str,
+        bearer: Bearer,
+        told_s: int,
+        told: dict[str, int],
+    ) -> None:
+        try:
+            taking.set_result(await self._taken(session_id, bearer, told_s, told))
+        except (StarlingError, TimeoutError) as error:
+            taking.set_exception(error)
+        finally:
+            del self._taking[session_id]
+            taking.cancel()  # nothing if it is done; else the node ends
 
     async def _taken(self, session_id: str, bearer: Bearer, told_s: int, told: dict[str, int]) -> LiveSession | None:
         async with asyncio.timeout(_TAKING_S), self._turns:

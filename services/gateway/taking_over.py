@@ -122,7 +122,8 @@ class TakingOver:
         self._follow = follow
         self._ttl_s = ttl_s
         self._clock = clock
-        self._read: dict[str, tuple[float, asyncio.Task[Trail | None]]] = {}
+        self._read: dict[str, tuple[float, Trail | None]] = {}
+        self._reading: dict[str, asyncio.Lock] = {}
 
     async def take(
         self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
@@ -199,19 +200,15 @@ class TakingOver:
 
     async def _trail(self, node: str) -> Trail | None:
         """Read a dead node's trail, once for all sessions that come at about the same time."""
-        now = self._clock()
-        known = self._read.get(node)
-        if known is None or now - known[0] > _TRAIL_S:
-            task = asyncio.ensure_future(self._trails.read(node))
-            while len(self._read) >= _TRAILS:
-                del self._read[next(iter(self._read))]
-            known = self._read[node] = now, task
-        try:
-            return await asyncio.shield(known[1])
-        except TrailsUnavailable:
-            if self._read.get(node) is known:
-                del self._read[node]
-            raise
+        async with self._reading.setdefault(node, asyncio.Lock()):
+            at, trail = self._read.get(node, (float("-inf"), None))
+            if self._clock() - at > _TRAIL_S:
+                trail = await self._trails.read(node)
+                while len(self._read) >= _TRAILS:
+                    oldest = next(iter(self._read))
+                    del self._read[oldest], self._reading[oldest]
+                self._read[node] = self._clock(), trail
+            return trail
 
     # Attaching it here.
 

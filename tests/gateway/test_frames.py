@@ -107,7 +107,8 @@ class Conversation(RuleBasedStateMachine):
         self.heard = 0.0
         self.rules_of = SessionRules(10.0, 5.0, 20, 100)
         self.session = Session(self.rules_of, 0.0)
-        self.opens = 0
+        self.began = 0.0
+        self.is_asking: Open | Continue | None = None
         self.is_open = False
         self.is_closed = False
         self.counted: list[float] = []
@@ -117,13 +118,12 @@ class Conversation(RuleBasedStateMachine):
         if self.is_closed:
             assert action is None
         match action:
-            case Open():
-                self.opens += 1
-                assert self.opens == 1
+            case Open() | Continue():
+                assert self.is_asking is None
+                assert not self.is_open, "one session for each connection"
+                self.is_asking = action
             case Post() | FindMembers():
                 assert self.is_open
-            case Continue():
-                assert self.opens == 0
             case Close():
                 self.is_closed = True
 
@@ -167,12 +167,37 @@ class Conversation(RuleBasedStateMachine):
         """Say anything else."""
         self.say(op, d)
 
-    @precondition(lambda self: self.opens and not self.is_open)
+    @precondition(lambda self: self.is_asking)
     @rule()
     def opened(self) -> None:
-        """Tell that the session is open, unless it ended meanwhile."""
+        """Tell that the session is open or goes on, unless the connection ended meanwhile."""
         self.is_open = self.session.opened()
+        self.is_asking = None
         assert self.is_open is not self.is_closed
+
+    @precondition(lambda self: isinstance(self.is_asking, Continue))
+    @rule()
+    def not_resumed(self) -> None:
+        """Tell that the session can't go on: the client may identify on the same connection, as a new one."""
+        may_identify = self.session.not_resumed(self.now)
+        self.is_asking = None
+        assert may_identify is not self.is_closed
+        if may_identify:
+            self.began = self.now
+            assert self.session.phase is Phase.NEW
+
+    @rule(code=st.sampled_from(CloseCode))
+    def close(self, code: CloseCode) -> None:
+        """Close from our side, for whatever reason: once."""
+        action = self.session.close(code)
+        assert (action is None) is self.is_closed
+        self.is_closed = True
+
+    @rule()
+    def lose(self) -> None:
+        """Lose the connection: nothing comes of it any more."""
+        self.session.ended()
+        self.is_closed = True
 
     @rule()
     def look(self) -> None:
@@ -182,7 +207,7 @@ class Conversation(RuleBasedStateMachine):
         self.told(action)
         if not was_closed:
             is_silent = self.now - self.heard >= self.rules_of.silence_s
-            is_late = was_new and self.now >= self.rules_of.identify_timeout_s
+            is_late = was_new and self.now - self.began >= self.rules_of.identify_timeout_s
             assert (action is not None) is (is_silent or is_late)
 
     @invariant()
@@ -191,5 +216,5 @@ class Conversation(RuleBasedStateMachine):
         assert (self.session.phase is Phase.CLOSED) is self.is_closed
 
 
-Conversation.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Conversation.TestCase.settings = settings(max_examples=1_000, stateful_step_count=25, deadline=None)
 TestConversation = Conversation.TestCase

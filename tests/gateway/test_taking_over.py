@@ -11,61 +11,10 @@ from typing import Any
 import pytest
 
 from services.gateway.memory_registry import MemoryRegistry
-from services.gateway.memory_trails import MemoryTrails
 from services.gateway.registry import RegistryUnavailable, SessionEntry
 from shared.core.model import Channel, User
-from tests.gateway.world import Client, ServedNode, World, open_client, open_node, open_world, settings_of
-
-
-class Cluster:
-    """A world and nodes that share a registry and trails; any of them can be killed."""
-
-    def __init__(self, world: World, stack: AsyncExitStack) -> None:
-        self.world = world
-        self.registry = MemoryRegistry()
-        self.trails = MemoryTrails()
-        self._stack = stack
-        self._nodes: dict[str, tuple[ServedNode, asyncio.Task[None]]] = {}
-
-    async def start(self, name: str, **settings: Any) -> ServedNode:
-        """Start a node."""
-        up: asyncio.Future[ServedNode] = asyncio.get_running_loop().create_future()
-
-        async def live() -> None:
-            own = settings_of(**({"checkpoint_interval": timedelta(milliseconds=20)} | settings))
-            async with open_node(self.world, own, name=name, registry=self.registry, trails=self.trails) as node:
-                up.set_result(node)
-                await asyncio.Event().wait()
-
-        task = asyncio.create_task(live())
-        self._stack.push_async_callback(self._stop, task)
-        node = await up
-        self._nodes[name] = node, task
-        return node
-
-    async def kill(self, name: str) -> None:
-        """Let a node die without a word, as `kill -9` does."""
-        node, task = self._nodes[name]
-        for connection in tuple(node.gateway.node._connections):
-            connection.abort()
-        await self._stop(task)
-
-    @staticmethod
-    async def _stop(task: asyncio.Task[None]) -> None:
-        task.cancel()
-        await asyncio.wait({task})
-
-    async def known(self, name: str) -> None:
-        """Wait until the registry knows of all sessions of a node."""
-        node = self._nodes[name][0]
-        async with asyncio.timeout(5):
-            while node.metrics.registry.get_sample_value("starling_gateway_registry_waiting"):
-                await asyncio.sleep(0.01)
-
-    async def checkpoint(self, name: str) -> None:
-        """Wait until a node has told all that it did so far."""
-        await self._nodes[name][0].gateway.checkpointing.write_now()
-        await self.known(name)
+from tests.gateway.nodes import Cluster
+from tests.gateway.world import Client, ServedNode, World, open_client, open_world
 
 
 @pytest.fixture
@@ -252,7 +201,7 @@ async def test_a_successor_that_dies_before_it_could_say_so_is_succeeded(cluster
     await one.wait_detached(1)
     await say_all(world, ann, channel, "missed")
     await cluster.start("two")
-    two = cluster._nodes["two"][0]
+    two = cluster["two"]
     async with open_client(two) as lost:
         await lost.resume(client, world.token(ben))  # and nothing of it reaches the client
         await cluster.kill("two")
