@@ -13,6 +13,10 @@ URL ?= http://127.0.0.1:$(PORT)
 SPEED ?= max
 IN_FLIGHT ?= 1
 GATEWAYS ?=
+POSITIONS ?= yes
+FAULTS ?= gateways,restart,cuts
+EVERY ?= 10
+SEED ?= 0
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 BENCH_ARGS ?=
@@ -21,7 +25,7 @@ RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart replay bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -38,8 +42,10 @@ cluster-restart: $(RUN)/.installed ## Restart one process of the cluster on DATA
 	@exec $(RUN)/bin/python -m deploy.local.control --data "$(DATA)" --restart "$(NAME)"
 
 replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
-	@exec $(RUN)/bin/python -m deploy.replay --url "$(URL)" --speed "$(SPEED)" --in-flight "$(IN_FLIGHT)" \
-	  --gateways "$(GATEWAYS)" $(LOG)
+	@exec $(replay) $(LOG)
+
+replay-chaos: $(RUN)/.installed ## The same while gateways of the cluster on DATA die: FAULTS=gateways,restart,cuts EVERY=10
+	@exec $(replay) --data "$(DATA)" --faults "$(FAULTS)" --every "$(EVERY)" --seed "$(SEED)" $(LOG)
 
 bench-gateway: $(RUN)/.installed cluster-servers ## Measure the gateway beside send(), ws, Socket.IO, FastAPI: BENCH_ARGS="--most 10000"
 	@exec $(RUN)/bin/python -m tests.bench.gateway $(BENCH_ARGS)
@@ -86,6 +92,9 @@ $(DEV)/.installed: requirements-dev.lock
 
 $(TOOLS)/.installed:
 	$(call install,$(TOOLS),uv)
+
+replay = $(RUN)/bin/python -m deploy.replay --url "$(URL)" --speed "$(SPEED)" --in-flight "$(IN_FLIGHT)" \
+  --gateways "$(GATEWAYS)" --positions "$(POSITIONS)"
 
 define install
 @"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -61,7 +61,7 @@ class _Stay(msgspec.Struct):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What came of it. All but `messages`, `deliveries`, `owed`, `early` and `pages` must be 0."""
+    """What came of it. All but `messages`, `deliveries`, `owed`, `repeated`, `early` and `pages` must be 0."""
 
     messages: int = 0
     """acknowledged"""
@@ -75,6 +75,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """owed and never received"""
     doubled: int = 0
     """received again"""
+    repeated: int = 0
+    """received again where that is allowed: see `Account.repeated`"""
     unordered: int = 0
     """received after one with a higher seq"""
     uninvited: int = 0
@@ -109,6 +111,7 @@ class Account:
         self._lines: dict[str, Line] = {}
         self._stays: dict[int, list[_Stay]] = {}
         self._received: dict[int, tuple[array[int], array[int], array[int]]] = {}
+        self._repeated = 0
         self._pages: list[Sequence[Paged]] = []
         self._wrong = 0
         self.examples: list[str] = []
@@ -170,6 +173,13 @@ class Account:
         elif live_s:
             self.deliveries_s.append(live_s - line.sent_s)
 
+    def repeated(self, member: int, message_id: int, seq: int) -> bool:
+        """Take in that a member was told a message when it may have been told it before; False if it was not."""
+        seqs, ids, _ = self._received.get(member, ((), (), ()))
+        is_again = any(one == seq and its_id == message_id for one, its_id in zip(seqs, ids, strict=True))
+        self._repeated += is_again
+        return is_again
+
     def _show(self, example: str) -> None:
         if len(self.examples) < _MAX_EXAMPLES:
             self.examples.append(example)
@@ -188,6 +198,7 @@ class Account:
         return sum(per_member, Verdict()) + Verdict(
             messages=len(lines),
             deliveries=self.deliveries,
+            repeated=self._repeated,
             unsent=self._expected - len(lines),
             uninvited=strangers,
             wrong=self._wrong + len(lines) - len(by_seq),

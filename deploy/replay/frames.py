@@ -11,6 +11,9 @@ import msgspec
 
 HEARTBEAT: Final = 1
 IDENTIFY: Final = 2
+RESUME: Final = 6
+RECONNECT: Final = 7
+INVALID_SESSION: Final = 9
 MESSAGE_SEND: Final = 100
 SEND_ACK: Final = 101
 SEND_REJECT: Final = 102
@@ -22,6 +25,7 @@ class Frame(msgspec.Struct):
     op: int
     d: msgspec.Raw
     t: str | None = None
+    s: int | None = None
 
 
 class Author(msgspec.Struct):
@@ -49,10 +53,18 @@ class Channel(msgspec.Struct):
 
 
 class GuildCreate(msgspec.Struct):
-    """The body of a group."""
+    """The body of a group. `seq`: of the join in the group's stream, 0 behind READY."""
 
     id: str
     channels: list[Channel]
+    seq: int = 0
+
+
+class GuildDelete(msgspec.Struct):
+    """A group that one is out of, since `seq` of its stream."""
+
+    id: str
+    seq: int
 
 
 class Ref(msgspec.Struct):
@@ -62,8 +74,10 @@ class Ref(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """The groups that a new session is in."""
+    """A new session, and the groups that it is in."""
 
+    session_id: str
+    resume_gateway_url: str
     guilds: list[Ref]
 
 
@@ -90,7 +104,7 @@ decode_guild = msgspec.json.Decoder(GuildCreate).decode
 decode_ready = msgspec.json.Decoder(Ready).decode
 decode_ack = msgspec.json.Decoder(Ack).decode
 decode_reject = msgspec.json.Decoder(Reject).decode
-decode_ref = msgspec.json.Decoder(Ref).decode
+decode_guild_delete = msgspec.json.Decoder(GuildDelete).decode
 
 
 def encode_frame(op: int, d: object) -> bytes:

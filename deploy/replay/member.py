@@ -1,57 +1,50 @@
-"""A member: one user of the log with a WebSocket of its own, which comes back whenever it is cut.
+"""A member: one user of the log, which sees what its session is told, and says what the log lets it say.
 
-A client's shell. One task per member reads its socket; everything that a message meets on its way into the
-`Account` happens there, one after the other, so what is counted is the order in which a person would have seen it.
-There is no RESUME: a new session tells heads, and what lies between the last seq seen and the head is read from
-`GET /channels/{id}/events`, while the socket holds back what comes live.
+A client's shell. Everything that a message meets on its way into the `Account` happens in the one task that reads the
+session (`session`), one after the other, so what is counted is the order in which a person would have seen it.
+A session that resumes must tell all of it by itself; one that begins anew tells heads, and what lies between the last
+seq seen and the head is read from `GET /channels/{id}/events`, while the socket holds back what comes live.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
 
 from deploy.replay.account import Account
 from deploy.replay.frames import (
-    HEARTBEAT,
-    IDENTIFY,
     MESSAGE_SEND,
     SEND_ACK,
     SEND_REJECT,
     Ack,
     Author,
+    Frame,
     GuildCreate,
+    GuildDelete,
     Message,
     Reject,
     decode_ack,
-    decode_frame,
     decode_guild,
+    decode_guild_delete,
     decode_message,
-    decode_ready,
-    decode_ref,
     decode_reject,
-    encode_frame,
 )
 from deploy.replay.rest import Counts, GaveUp, Group, Refused, Rest, User
+from deploy.replay.session import Session, Ways
 
-BEAT_S: Final = 15
-"""How often a heartbeat is sent; if nothing was heard between one and the next, the connection is dead."""
-_OPEN_S: Final = 25.0
-"""From connect to READY; the gateway gives itself 20 s."""
+REPEATS_S: Final = 0.5
+"""A client that tells no positions may be told again what came so shortly before it lost a node: what the node sent
+in its last 250 ms, and some more for the way here."""
+_HEARD: Final = 1024
+"""How many messages a member knows the time of; more do not come in `REPEATS_S`."""
 _ANSWER_S: Final = 15.0
 """How long an answer to op 100 may take; the gateway answers within 10 s if it lives."""
-_FIRST_WAIT_S: Final = 0.1
-_LAST_WAIT_S: Final = 3.0
-_MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
-_CLOSE_S: Final = 2.0
+_AGAIN_S: Final = 0.1
 
 
 class Room:
@@ -69,46 +62,49 @@ class Room:
             raise RuntimeError(f"the group of {self.name} is not created yet")
         return self.group
 
+    def is_of(self, group_id: str) -> bool:
+        """Return whether this is the id of the group."""
+        return self.group is not None and group_id == str(self.group.id)
+
     def number_of(self, author: Author) -> int:
         """Return the person's number, -1 for somebody who is not in the log."""
         return self.numbers.get(author.id, -1)
 
 
 class Member:
-    """One user. `gate` bounds how many connect at the same time; `line_s` is the deadline of one message."""
+    """One user. `home` chooses the gateway to begin at; `line_s` is the deadline of one message."""
 
     def __init__(
         self,
         number: int,
         user: User,
         room: Room,
-        gateway: str,
         rest: Rest,
         counts: Counts,
+        *,
+        home: int,
+        ways: Ways,
         gate: asyncio.Semaphore,
         line_s: float,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.number = number
         self.user = user
+        self.session = Session(user.token, home, ways, self, counts, gate, clock)
         self.is_inside = False
         self._room = room
-        self._url = f"{gateway.replace('http', 'ws', 1)}/gateway?v=10&encoding=json"
         self._rest = rest
         self._counts = counts
-        self._gate = gate
+        self._tells_positions = ways.tells_positions
         self._line_s = line_s
         self._clock = clock
-        self._connection: ClientConnection | None = None
-        self._ready = asyncio.Event()
         self._answers: dict[str, asyncio.Future[Ack | Reject]] = {}
-        self._heard_at = 0.0
-        self._beat_at = 0.0
-        self._is_done = False
         # Where it stands in the channel.
         self._sees = asyncio.Event()
         self._sees_not = asyncio.Event()
         self._sees_not.set()
+        self._told_in_group = 0
+        """The group's seq that the session told last of: of a join or of a leave."""
         self._position: int | None = None
         self._has_received = False
         self._is_leaving = False
@@ -116,108 +112,54 @@ class Member:
         """The seq that the session told last of: its snapshot's head, or a live message's."""
         self._base = 0
         """Up to this seq the member had seen everything when its session began behind that."""
+        # What may be told again.
+        self._heard: deque[tuple[float, int]] = deque(maxlen=_HEARD)
+        self._lost_at = 0.0
+        self._repeats_above: int | None = None
+        """From the loss of a connection until RESUMED, if positions are not told: messages above it may come again."""
 
     @property
     def position(self) -> int:
         """The seq up to which it has seen the channel."""
         return self._position or 0
 
-    # The socket.
+    # What its session tells.
 
-    async def run(self) -> None:
-        """Be connected until `hang_up`; come back whenever the connection ends otherwise."""
-        wait_s = _FIRST_WAIT_S
-        is_first = True
-        while not self._is_done:
-            try:
-                async with self._gate, asyncio.timeout(_OPEN_S):
-                    connection = await self._open()
-            except (OSError, TimeoutError, WebSocketException, msgspec.MsgspecError):
-                wait_s = min(2 * wait_s, _LAST_WAIT_S)
-            else:
-                wait_s = _FIRST_WAIT_S
-                self._counts.reconnects += not is_first
-                is_first = False
-                await self._use(connection)
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311 (spreads clients, no secret)
-
-    async def hang_up(self) -> None:
-        """Close the connection and stay away."""
-        self._is_done = True
-        if (connection := self._connection) is not None:
-            await connection.close()
-
-    async def wait_ready(self) -> None:
-        """Wait until it is connected and identified. Raises `GaveUp`."""
-        try:
-            async with asyncio.timeout(self._line_s):
-                await self._ready.wait()
-        except TimeoutError:
-            raise GaveUp(f"user {self.user.id} could not connect to {self._url} in {self._line_s:g} s") from None
-
-    async def _open(self) -> ClientConnection:
-        connection = await connect(
-            self._url,
-            compression=None,
-            ping_interval=None,
-            max_size=_MAX_FRAME_BYTES,
-            close_timeout=_CLOSE_S,
-            proxy=None,
-            open_timeout=None,
-        )
-        try:
-            await connection.send(encode_frame(IDENTIFY, {"token": self.user.token, "properties": {}}), text=True)
-            while (frame := decode_frame(await connection.recv(decode=False))).t != "READY":
-                pass
-            guilds = {one.id for one in decode_ready(frame.d).guilds}
-        except BaseException:
-            connection.transport.abort()
-            raise
-        if self._room.group is None or str(self._room.group.id) not in guilds:
+    def begin(self, group_ids: Collection[str]) -> None:
+        """Take in that a new session begins."""
+        self._repeats_above = None
+        self._told_in_group = 0
+        if not any(map(self._room.is_of, group_ids)):
             self._be_outside()
-        return connection
 
-    async def _use(self, connection: ClientConnection) -> None:
-        """Take in frames until the connection ends."""
-        self._connection = connection
-        self._heard_at = self._clock()
-        self._beat_at = 0.0
-        self._ready.set()
-        try:
-            while True:
-                await self._take(await connection.recv(decode=False))
-        except (WebSocketException, OSError):
-            return
-        finally:
-            self._ready.clear()
-            self._connection = None
-            for answer in self._answers.values():
-                answer.cancel()
-            self._answers.clear()
-            connection.transport.abort()
+    def positions(self) -> Mapping[str, int]:
+        """Return how far it is in its channel."""
+        group = self._room.group
+        return {str(group.channel_id): self.position} if group is not None and self.position else {}
 
-    async def beat(self) -> None:
-        """Send a heartbeat, or cut the connection if nothing was heard since the last one."""
-        if (connection := self._connection) is None:
+    def lost(self) -> None:
+        """Take in that the connection is gone: what was not answered has to be asked again."""
+        for answer in self._answers.values():
+            answer.cancel()
+        self._answers.clear()
+        if self._tells_positions or self._repeats_above is not None:
             return
-        if self._heard_at < self._beat_at:
-            connection.transport.abort()
-            return
-        self._beat_at = self._clock()
-        with suppress(WebSocketException, OSError, TimeoutError):
-            async with asyncio.timeout(1):
-                await connection.send(encode_frame(HEARTBEAT, None), text=True)
+        self._lost_at = self._clock()
+        recent = [seq for at, seq in self._heard if at >= self._lost_at - REPEATS_S]
+        self._repeats_above = min(recent, default=self.position + 1) - 1
 
-    async def _take(self, data: bytes) -> None:
-        frame = decode_frame(data)
-        self._heard_at = self._clock()
+    def resumed(self) -> None:
+        """Take in that all that was missed has come."""
+        self._repeats_above = None
+
+    async def take(self, frame: Frame) -> None:
+        """Take in a frame."""
         if frame.t == "MESSAGE_CREATE":
             self._hear(decode_message(frame.d), is_live=True)
         elif frame.t == "GUILD_CREATE":
             await self._see(decode_guild(frame.d))
         elif frame.t == "GUILD_DELETE":
-            if self._room.group is not None and decode_ref(frame.d).id == str(self._room.group.id):
-                self._be_outside(is_told=True)
+            self._see_no_more(decode_guild_delete(frame.d))
         elif frame.op == SEND_ACK:
             ack = decode_ack(frame.d)
             self._settle(ack.nonce, ack)
@@ -233,20 +175,31 @@ class Member:
 
     async def _see(self, guild: GuildCreate) -> None:
         """Take in the group's body: its head says from where on messages come live."""
-        group = self._room.require_group()
-        if guild.id != str(group.id):
+        if not self._room.is_of(guild.id):
             return
-        (head,) = (one.last_seq for one in guild.channels if one.id == str(group.channel_id))
+        is_join = guild.seq > 0
+        if is_join and (guild.seq < self._told_in_group or (guild.seq == self._told_in_group and self._sees.is_set())):
+            return  # told again
+        self._told_in_group = guild.seq
+        channel_id = self._room.require_group().channel_id
+        (head,) = (one.last_seq for one in guild.channels if one.id == str(channel_id))
         self._told_to = head
         self._base = 0
         if self._position is None or (head < self._position and not self._has_received):
             self._position = head
+        elif is_join and self._has_received:
+            pass  # it is the same stay: a session that goes on owes what lies between
         elif head < self._position:
             self._base = self._position  # another node, which is a little behind: it tells again what we saw
         else:
             await self._catch_up(head)
         self._sees_not.clear()
         self._sees.set()
+
+    def _see_no_more(self, guild: GuildDelete) -> None:
+        if self._room.is_of(guild.id) and guild.seq > self._told_in_group:
+            self._told_in_group = guild.seq
+            self._be_outside(is_told=True)
 
     def _be_outside(self, *, is_told: bool = False) -> None:
         """Take in that the session is not (any more) in the group."""
@@ -290,6 +243,9 @@ class Member:
                 self._told_to = seq
                 return
             self._told_to = max(self._told_to, seq)
+            if self._is_repeat(int(message.id), seq):
+                return
+            self._heard.append((self._clock(), seq))
         self._has_received = True
         self._position = max(self.position, seq)
         author = self._room.number_of(message.author)
@@ -297,6 +253,16 @@ class Member:
         self._room.account.received(
             self.number, int(message.id), seq, str(message.nonce), author, message.content, live_s
         )
+
+    def _is_repeat(self, message_id: int, seq: int) -> bool:
+        """Return whether this was told before, and may be told again now."""
+        if self._repeats_above is None or not self._repeats_above < seq <= self.position:
+            return False
+        if not self._room.account.repeated(self.number, message_id, seq):
+            return False
+        ages = (self._lost_at - at for at, one in self._heard if one == seq)
+        self._counts.oldest_repeat_s = max((self._counts.oldest_repeat_s, *ages))
+        return True
 
     # What it does.
 
@@ -339,6 +305,15 @@ class Member:
         except TimeoutError:
             raise GaveUp(f"no {what} came to user {self.user.id} within {self._line_s:g} s") from None
 
+    async def wait_ready(self) -> None:
+        """Wait until its session is open. Raises `GaveUp`."""
+        try:
+            async with asyncio.timeout(self._line_s):
+                await self.session.wait_ready()
+        except TimeoutError:
+            address = self.session.address
+            raise GaveUp(f"user {self.user.id} could not connect to {address} in {self._line_s:g} s") from None
+
     async def say(self, nonce: str, content: str) -> None:
         """Send a message until it is acknowledged. Raises `GaveUp`."""
         account = self._room.account
@@ -347,7 +322,7 @@ class Member:
         try:
             async with asyncio.timeout(self._line_s):
                 while True:
-                    await self._ready.wait()
+                    await self.session.wait_ready()
                     answer = await self._ask(nonce, content)
                     if isinstance(answer, Ack):
                         account.acked(nonce, int(answer.id), answer.seq, self._clock())
@@ -356,26 +331,21 @@ class Member:
                     if answer is not None and answer.retry_after is None:
                         raise GaveUp(f"message {nonce} was refused: {answer.code} {answer.message}")
                     self._counts.retries += 1
-                    await asyncio.sleep(_FIRST_WAIT_S if answer is None else answer.retry_after or _FIRST_WAIT_S)
+                    await asyncio.sleep(_AGAIN_S if answer is None else answer.retry_after or _AGAIN_S)
         except TimeoutError:
             raise GaveUp(f"message {nonce} was not acknowledged within {self._line_s:g} s; last: {last}") from None
 
     async def _ask(self, nonce: str, content: str) -> Ack | Reject | None:
         """Send a message once; None if there was no answer."""
-        connection = self._connection
-        if connection is None:
-            return None
         answer: asyncio.Future[Ack | Reject] = asyncio.get_running_loop().create_future()
         self._answers[nonce] = answer
         payload = {"channel_id": str(self._room.require_group().channel_id), "content": content, "nonce": nonce}
         try:
             async with asyncio.timeout(_ANSWER_S):
-                await connection.send(encode_frame(MESSAGE_SEND, payload), text=True)
-                await asyncio.wait((answer,))
+                if await self.session.send(MESSAGE_SEND, payload):
+                    await asyncio.wait((answer,))
         except TimeoutError:
-            connection.transport.abort()
-        except (WebSocketException, OSError):
-            return None
+            self.session.cut()
         finally:
             self._answers.pop(nonce, None)
         return answer.result() if answer.done() and not answer.cancelled() else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,12 +19,15 @@ import msgspec
 
 from deploy.replay.account import Account, Paged, Verdict
 from deploy.replay.frames import Message
-from deploy.replay.member import BEAT_S, Member, Room
+from deploy.replay.member import Member, Room
 from deploy.replay.rest import Addresses, Counts, GaveUp, Rest, new_http_client
 from deploy.replay.script import OWNER, Join, Leave, Say, Script, username_of
+from deploy.replay.session import BEAT_S, Ways
 
 _REGISTERING: Final = 8
 _CONNECTING: Final = 32
+_COMING_BACK: Final = 256
+"""How many connect at the same time when a node that had them all is gone."""
 _READERS: Final = ((100, True), (50, False), (37, True))
 """Who reads all pages at the end: page size, and whether from the newest back."""
 _QUIET_S: Final = 30.0
@@ -40,6 +43,7 @@ class Options:
     """How to replay. `lines_per_s` is per log, 0 as fast as acks come."""
 
     at: Addresses
+    ways: Ways
     lines_per_s: float = 0.0
     in_flight: int = 1
     line_s: float = 120.0
@@ -54,6 +58,7 @@ class Report:
     skipped: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
+    faults: Mapping[str, int] = field(default_factory=dict)
     users: int = 0
     joins: int = 0
     leaves: int = 0
@@ -85,12 +90,20 @@ class _Part:
 
 
 class Replay:
-    """One run. `phase`, `done`, `wanted` and `deliveries` may be looked at while it runs."""
+    """One run. `phase`, `done`, `wanted` and `deliveries` may be looked at while it runs.
+
+    `meanwhile` goes on while lines are said, and is cancelled when the last one is acknowledged.
+    """
 
     def __init__(
-        self, scripts: Sequence[Script], options: Options, clock: Callable[[], float] = time.perf_counter
+        self,
+        scripts: Sequence[Script],
+        options: Options,
+        meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._options = options
+        self._meanwhile = meanwhile
         self._clock = clock
         self._run = secrets.token_hex(3)
         self._report = Report()
@@ -116,7 +129,7 @@ class Replay:
                 await self._register(rest)
                 members = [member for part in self._parts for member in part.members]
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
-                living = [tasks.create_task(member.run()) for member in members]
+                living = [tasks.create_task(member.session.run()) for member in members]
                 living.append(tasks.create_task(_beat(members)))
                 try:
                     await self._play(rest, members)
@@ -132,18 +145,17 @@ class Replay:
 
     async def _register(self, rest: Rest) -> None:
         password = secrets.token_urlsafe(12)
-        gate = asyncio.Semaphore(_CONNECTING)
-        gateways = self._options.at.gateways
+        gate = asyncio.Semaphore(_COMING_BACK)
         wanted = [(part, number) for part in self._parts for number in range(len(part.script.nicks))]
         members: dict[tuple[int, int], Member] = {}
 
         async def register(unique: int, part: _Part, number: int) -> None:
             user = await rest.register(username_of(part.script.nicks[number], self._run, unique), password)
-            gateway = gateways[unique % len(gateways)]
             part.room.numbers[str(user.id)] = number
             members[part.index, number] = Member(
-                number, user, part.room, gateway, rest, self._report.counts, gate, self._options.line_s, self._clock
-            )
+                number, user, part.room, rest, self._report.counts,
+                home=unique, ways=self._options.ways, gate=gate, line_s=self._options.line_s, clock=self._clock,
+            )  # fmt: skip
 
         works = (register(unique, part, number) for unique, (part, number) in enumerate(wanted))
         await self._each("registering", _REGISTERING, works, len(wanted))
@@ -160,8 +172,11 @@ class Replay:
         self.phase, self.done, self.wanted = "playing", 0, sum(part.script.messages for part in self._parts)
         began = self._clock()
         async with asyncio.TaskGroup() as tasks:
-            for part in self._parts:
-                tasks.create_task(self._play_part(part))
+            beside = tasks.create_task(self._meanwhile()) if self._meanwhile is not None else None
+            playing = [tasks.create_task(self._play_part(part)) for part in self._parts]
+            await asyncio.wait(playing)
+            if beside is not None:
+                beside.cancel()
         self._report.seconds = self._clock() - began
         await self._settle(began)
         played = [part for part in self._parts if part.is_played]
@@ -169,7 +184,7 @@ class Replay:
         async with asyncio.TaskGroup() as tasks:
             for part in played:
                 tasks.create_task(self._read_pages(rest, part))
-        await self._each("hanging up", _CONNECTING, (member.hang_up() for member in members), len(members))
+        await self._each("hanging up", _CONNECTING, (member.session.hang_up() for member in members), len(members))
 
     async def _play_part(self, part: _Part) -> None:
         pending: dict[int, asyncio.Task[None]] = {}
@@ -279,7 +294,7 @@ async def _beat(members: Sequence[Member]) -> None:
         for some in range(BEAT_S):
             await asyncio.sleep(1)
             for member in members[some::BEAT_S]:
-                await member.beat()
+                await member.session.beat()
 
 
 def _leaves_of(failures: BaseExceptionGroup[Any]) -> Iterable[BaseException]:

@@ -36,6 +36,12 @@ async def show_progress(replay: Replay, out: TextIO) -> None:
             out.flush()
 
 
+def tell(text: str, out: TextIO) -> None:
+    """Write a line of its own, over the bar if there is one."""
+    out.write(f"\r\x1b[K{text}\n" if out.isatty() else f"{text}\n")
+    out.flush()
+
+
 def progress_of(phase: str, done: int, wanted: int, deliveries: int) -> str:
     """Return one line that says how far it is."""
     full = _BAR * done // wanted if wanted else 0
@@ -50,15 +56,15 @@ def percentile(values: Sequence[float], share: float) -> float:
 def table_of(report: Report) -> str:
     """Return the table: a row for each log and one for all, then how fast it was and what else happened."""
     head = (
-        "log", "messages", "deliveries", "owed", "lost", "doubled", "unordered", "uninvited", "wrong", "unsent",
-        "unlike log", "pages", "unlike pages",
+        "log", "messages", "deliveries", "owed", "lost", "doubled", "repeated", "unordered", "uninvited", "wrong",
+        "unsent", "unlike log", "pages", "unlike pages",
     )  # fmt: skip
     rows: list[tuple[str, ...]] = [head]
     named = [*report.verdicts.items(), *([("all", report.total)] if len(report.verdicts) > 1 else [])]
     for name, one in named:
         figures = (
-            one.messages, one.deliveries, one.owed, one.lost, one.doubled, one.unordered, one.uninvited, one.wrong,
-            one.unsent, one.unlike_log, one.pages, one.unlike_pages,
+            one.messages, one.deliveries, one.owed, one.lost, one.doubled, one.repeated, one.unordered,
+            one.uninvited, one.wrong, one.unsent, one.unlike_log, one.pages, one.unlike_pages,
         )  # fmt: skip
         rows.append((name, *map(str, figures)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -87,11 +93,19 @@ def _rest_of(report: Report) -> list[str]:
     counts = report.counts
     lines = [
         f"{'users':<18}{report.users}, {report.joins} joins, {report.leaves} leaves",
-        f"{'faults met':<18}{counts.reconnects} reconnects, {counts.retries} retries, {counts.refetched} refetched, "
-        f"{counts.seen_again} seen again, {counts.excused} cut while leaving",
+        f"{'faults met':<18}{counts.reconnects} reconnects ({counts.told_to_reconnect} when told to), "
+        f"{counts.retries} retries, {counts.excused} cut while leaving",
+        f"{'sessions':<18}{counts.resumes} resumed, {counts.begun_anew} begun anew after INVALID_SESSION: "
+        f"{counts.refetched} refetched, {counts.seen_again} seen again",
         f"{'behind':<18}{report.total.early} deliveries of what was acknowledged before the join",
         f"{'after a join':<18}{counts.caught_up} read from the channel's events",
     ]
+    if report.total.repeated:
+        age_ms = 1000 * counts.oldest_repeat_s
+        lines.append(f"{'repeated':<18}{report.total.repeated}, first heard up to {age_ms:.0f} ms before the loss")
+    if report.faults:
+        made = ", ".join(f"{count} {kind}" for kind, count in sorted(report.faults.items()))
+        lines.append(f"{'faults made':<18}{made}")
     if report.skipped:
         skipped = ", ".join(f"{count} {why}" for why, count in sorted(report.skipped.items()))
         lines.append(f"{'lines skipped':<18}{skipped}")

@@ -42,7 +42,6 @@ class Addresses:
 
     groups: str
     history: str
-    gateways: tuple[str, ...]
 
 
 @dataclass
@@ -51,6 +50,10 @@ class Counts:
 
     retries: int = 0
     reconnects: int = 0
+    told_to_reconnect: int = 0
+    resumes: int = 0
+    begun_anew: int = 0
+    oldest_repeat_s: float = 0.0
     refetched: int = 0
     caught_up: int = 0
     seen_again: int = 0
@@ -168,7 +171,8 @@ class Rest:
                         answer = await self._client.request(
                             method, f"{base}/api/v10{path}", headers=headers, json=json, params=params
                         )
-                    except httpx.TransportError as error:
+                    except (httpx.TransportError, AttributeError) as error:
+                        # AttributeError: anyio asks a socket that was reset in the moment it was opened for its peer.
                         last = repr(error)
                     else:
                         if answer.is_success:

@@ -18,6 +18,7 @@ from deploy.replay.play import Options, Replay, Report
 from deploy.replay.report import percentile, progress_of, table_of
 from deploy.replay.rest import Addresses
 from deploy.replay.script import Script, script_of
+from deploy.replay.session import Ways
 from tests.local.test_run import ROOT, running
 from tests.proxy import Proxy, open_proxy
 from tests.waiting import wait_until
@@ -73,15 +74,18 @@ def test_logs_are_replayed_and_proved_from_the_command_line(url: str, tmp_path: 
 @pytest.mark.xdist_group("replay")
 @pytest.mark.parametrize("in_flight", [1, 4])
 async def test_cut_connections_cost_nothing(url: str, in_flight: int) -> None:
-    """All sockets are cut again and again: users identify anew, read what they missed, and the zeros stay."""
+    """All sockets are cut again and again: sessions resume, nobody reads what was missed, and the zeros stay."""
     script = script_of("garden", log_of(60).encode())
     async with AsyncExitStack() as stack:
         proxies = [await stack.enter_async_context(open_proxy(int(url.rpartition(":")[2]))) for _ in range(2)]
         gateways = tuple(f"http://127.0.0.1:{proxy.port}" for proxy in proxies)
-        replay = Replay([script], Options(Addresses(url, url, gateways), in_flight=in_flight, line_s=60, run_s=80))
+        replay = Replay(
+            [script], Options(Addresses(url, url), Ways(gateways), in_flight=in_flight, line_s=60, run_s=80)
+        )
         report = await cut_while(replay, script, proxies)
     assert report.is_good, table_of(report)
-    assert report.counts.reconnects >= 5
+    assert report.counts.resumes == report.counts.reconnects >= 5
+    assert (report.counts.begun_anew, report.counts.refetched) == (0, 0)
     assert report.total.messages == script.messages
 
 
@@ -106,7 +110,7 @@ async def test_a_server_that_is_not_there_is_told() -> None:
     """Nothing is proved without a server: the table says what was not answered."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     script = script_of("garden", log_of(3).encode())
-    report = await Replay([script], Options(Addresses(nowhere, nowhere, (nowhere,)), line_s=0.5)).run()
+    report = await Replay([script], Options(Addresses(nowhere, nowhere), Ways((nowhere,)), line_s=0.5)).run()
     assert not report.is_good
     assert "POST /auth/register was not answered within 0.5 s" in table_of(report)
     assert table_of(report).endswith("NOT proved")
@@ -119,7 +123,7 @@ async def test_a_gateway_that_is_not_there_is_told(url: str) -> None:
     """Who cannot connect in time ends the run with the address that did not answer."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     script = script_of("garden", log_of(1).encode())
-    report = await Replay([script], Options(Addresses(url, url, (nowhere,)), line_s=5)).run()
+    report = await Replay([script], Options(Addresses(url, url), Ways((nowhere,)), line_s=5)).run()
     assert not report.is_good
     assert f"could not connect to {nowhere.replace('http', 'ws')}/gateway" in table_of(report)
 
