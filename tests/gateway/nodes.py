@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.memory_trails import MemoryTrails
-from tests.gateway.world import ServedNode, World, open_node, settings_of
+from shared.core.model import Channel, User
+from tests.gateway.world import Client, ServedNode, World, open_node, open_world, settings_of
 
 
 class Cluster:
@@ -76,3 +80,21 @@ class Cluster:
         """Wait until a node has told all that it did so far."""
         await self[name].gateway.checkpointing.write_now()
         await self.known(name)
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    """Yield a cluster without nodes."""
+    async with open_world() as world, AsyncExitStack() as stack:
+        yield Cluster(world, stack)
+
+
+def contents(client: Client) -> list[str]:
+    """Return what a client was told of messages, in order."""
+    return [d["content"] for d in client.got("MESSAGE_CREATE")]
+
+
+async def say_all(world: World, author: User, channel: Channel, *contents: str) -> None:
+    """Store and publish messages."""
+    for content in contents:
+        await world.say(author, channel, content)

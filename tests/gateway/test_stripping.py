@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.gateway.test_taking_over import Cluster, cluster, contents, say_all
+from tests.gateway.nodes import Cluster, cluster, contents, say_all
 from tests.gateway.world import Client, open_client
 
 __all__ = ["cluster"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,21 +12,10 @@ import pytest
 
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registry import RegistryUnavailable, SessionEntry
-from shared.core.model import Channel, User
-from tests.gateway.nodes import Cluster
-from tests.gateway.world import Client, ServedNode, World, open_client, open_world
+from tests.gateway.nodes import Cluster, cluster, contents, say_all
+from tests.gateway.world import Client, ServedNode, open_client
 
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    """Yield a cluster without nodes."""
-    async with open_world() as world, AsyncExitStack() as stack:
-        yield Cluster(world, stack)
-
-
-def contents(client: Client) -> list[str]:
-    """Return what a client was told of messages, in order."""
-    return [d["content"] for d in client.got("MESSAGE_CREATE")]
+__all__ = ["cluster"]
 
 
 def last_s(client: Client) -> int:
@@ -44,12 +33,6 @@ def positions(client: Client) -> dict[str, int]:
         if frame["t"] == "MESSAGE_CREATE":
             found[d["channel_id"]] = d["seq"]
     return found
-
-
-async def say_all(world: World, author: User, channel: Channel, *contents: str) -> None:
-    """Store and publish messages."""
-    for content in contents:
-        await world.say(author, channel, content)
 
 
 @asynccontextmanager
