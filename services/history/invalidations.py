@@ -40,6 +40,8 @@ async def hear_invalidations(
 ) -> None:
     """Tell the shards what is heard, for ever. `now` is Unix ms, `clock_ms` never goes back. A supervised task."""
     queue = topology.invalidation_queue(name)
+    for shard in shards:
+        _doubt(shard, now())  # of what changed before we heard anything
     while True:
         try:
             async with bus.subscribe(queue, (Binding(topology.invalidate),)) as subscription:
@@ -58,14 +60,19 @@ async def hear_invalidations(
             await asyncio.sleep(_RETRY_S)
 
 
+def _doubt(shard: Shard, now: int) -> None:
+    """Have all permissions looked up that were given before now: what has changed since is not known."""
+    shard.doubt_until = now + COMMAND_LIFETIME_MS
+
+
 def _tell(shard: Shard, batch: Batch, now: int) -> None:
     """Tell a shard; after a gap, or what can't be read, all that was permitted before is looked at again."""
     if batch.gap:
-        shard.doubt_until = now + COMMAND_LIFETIME_MS
+        _doubt(shard, now)
     for delivery in batch.deliveries:
         invalidation = decode_invalidation(delivery.body)
         if invalidation is None:
-            shard.doubt_until = now + COMMAND_LIFETIME_MS
+            _doubt(shard, now)
         elif invalidation != SIGN_OF_LIFE:
             shard.note_group_seq(invalidation.group_id, invalidation.seq)
     if batch.deliveries:

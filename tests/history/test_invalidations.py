@@ -146,7 +146,7 @@ async def test_a_cut_while_acking_is_a_gap_and_no_new_beginning() -> None:
 
 
 async def test_a_process_that_begins_is_heard_at_once() -> None:
-    """With nobody else there, signs are given; the shard is in doubt until it hears the first."""
+    """With nobody else there, signs are given; what was permitted before is looked up, what is from then on is not."""
     bus, shard, pulse = MemoryBus(), Shard(), Pulse()
     clock = asyncio.get_running_loop().time
 
@@ -160,7 +160,10 @@ async def test_a_process_that_begins_is_heard_at_once() -> None:
         )
         await asyncio.sleep(0)
         giving = tasks.create_task(keep_pulse(bus, TOPOLOGY, pulse, clock_ms))
-        while shard.is_in_doubt(NOW):
+        while shard.heard_at != NOW:
             await asyncio.sleep(0)
+        assert shard.doubt_until == NOW + COMMAND_LIFETIME_MS, "a change before the first sign was not heard"
+        shard.heard_at = NOW + COMMAND_LIFETIME_MS
+        assert not shard.is_in_doubt(NOW + COMMAND_LIFETIME_MS)
         giving.cancel()
         hearing.cancel()

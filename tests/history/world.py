@@ -195,6 +195,7 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
             try:
                 await asyncio.sleep(0)  # now all listen
                 await world.invalidate()
+                worker.shard.doubt_until = 0  # as a minute after the start
                 yield world
             finally:
                 for task in running:
