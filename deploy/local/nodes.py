@@ -37,7 +37,7 @@ def node_programs(backends: Backends, ports: Mapping[str, Sequence[int]]) -> lis
             lambda port=port: is_ready(port),  # type: ignore[misc]
             _environment(backends, f"{service}-{number}", port),
             needs=("rabbitmq",) if service == "gateway" else ("rabbitmq", "mongo"),
-            grace_s=10,
+            grace_s=30,  # a gateway that goes down gives its sessions away first
         )
         for service, some in ports.items()
         for number, port in enumerate(some, 1)

@@ -101,6 +101,17 @@ class Peers:
             if part >= min(answer.parts, _MOST_PARTS):
                 return Gift(answer.user_id, answer.s, positions, missed)
 
+    def given(self, session_id: str, told_s: int) -> Gift | None:
+        """Return a session that this node gave away lately to a client with this `told_s`, None if it did not.
+
+        The node that asked for it may have died before it had claimed it.
+        """
+        given = self._given.get(session_id)
+        if given is None or given.told_s != told_s:
+            return None
+        first, missed = given.parts[0], [one for part in given.parts for one in part.missed]
+        return Gift(first.user_id, first.s, first.positions, missed)
+
     async def _ask(self, node: str, request: HandOver) -> Handed | Gone | None:
         try:
             body = await self._bus.call(

@@ -8,6 +8,7 @@ all. Rules 5 and 6 of docs/rules.md; what is missing is decided in `core.takeove
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
@@ -38,6 +39,8 @@ from shared.core.stream import Event, user_stream
 _LAG_S: Final = 3.0
 """How long we wait for our own queue to come to where the session stood."""
 _LOOK_S: Final = 0.02
+_TRIES: Final = 3
+"""How often a session is looked for, when its client came to several nodes and another one was faster."""
 _PAUSES_S: Final = (0.1, 0.6, 0.6, 0.6)
 """A registry or a trail that is away is asked again after these: longer than Redis is not asked once it was away."""
 _TRAIL_S: Final = 5.0
@@ -67,6 +70,10 @@ class _NotPlaced(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class _Outrun(_NotPlaced):
+    """Another node claimed the session meanwhile: it has it now."""
 
 
 class _Dead:
@@ -133,6 +140,9 @@ class TakingOver:
         `told_s` and `told`: the last `s` and seqs that the client says it has. Raises `Unavailable`.
         """
         try:
+            for _ in range(_TRIES - 1):
+                with contextlib.suppress(_Outrun):
+                    return await self._take(session_id, bearer, told_s, told)
             return await self._take(session_id, bearer, told_s, told)
         except (RegistryUnavailable, TrailsUnavailable) as error:
             reason = str(error)
@@ -186,6 +196,8 @@ class TakingOver:
                 if told_s >= link.s0:
                     is_newest = link is entry.links[-1]
                     return await self._place(link.node, told_s, entry.lift(told_s) if is_newest else told_s)
+            elif (gift := self._peers.given(entry.session_id, told_s)) is not None:
+                return _Source(Given(gift.positions), gift.missed, max(gift.s, told_s))
             elif told_s >= link.s0:
                 break
         raise _NotPlaced("it has ended here")
@@ -246,7 +258,7 @@ class TakingOver:
 
     async def _claim(self, entry: SessionEntry) -> None:
         if not await _patiently(lambda: self._registry.claim(entry, ttl_s=self._ttl_s)):
-            raise _NotPlaced("another node has it")
+            raise _Outrun("another node has it")
 
     async def _events_of(self, plan: Plan) -> list[Event]:
         """Read what the plan names, in its order."""

@@ -267,6 +267,82 @@ async def test_a_registry_that_is_away_for_a_moment_costs_no_session(cluster: Cl
         assert (registry.misses, one.sessions, two.sessions) == ([], 0, 1)
 
 
+class SlowRegistry(MemoryRegistry):
+    """A registry that takes claims in while its gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claims = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
+        """Store the entry, once the gate is open."""
+        self.claims += 1
+        await self.gate.wait()
+        return await super().claim(entry, ttl_s=ttl_s)
+
+    async def wait_claims(self, count: int) -> None:
+        """Wait until so many claims have come."""
+        async with asyncio.timeout(10):
+            while self.claims < count:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_session_whose_successor_died_on_the_way_goes_on_where_it_was(cluster: Cluster) -> None:
+    """What was given away to a node that died before it claimed it is still there when the client comes back."""
+    world = cluster.world
+    cluster.registry = registry = SlowRegistry()
+    ann = world.register("ann")
+    _, channel = await world.create_group(ann)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ann)) as client:
+        await cluster.checkpoint("one")
+    await one.wait_detached(1)
+    await say_all(world, ann, channel, "missed 1")
+    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+    registry.gate.clear()
+    async with open_client(two) as again:
+        await again.send(6, told)
+        await registry.wait_claims(2)
+        await cluster.kill("two")
+    registry.gate.set()
+    assert one.sessions == 0
+    await say_all(world, ann, channel, "missed 2")
+    async with open_client(one) as back:
+        await back.resume(client, world.token(ann))
+        await say_all(world, ann, channel, "live")
+        await back.until_content("live")
+        assert contents(back) == ["missed 1", "missed 2", "live"]
+
+
+async def test_of_nodes_that_take_one_session_over_at_once_the_slower_asks_the_faster(cluster: Cluster) -> None:
+    """A client that lost a node which was taking its session over goes on at the next, whichever claims it first."""
+    world = cluster.world
+    cluster.registry = registry = SlowRegistry()
+    ann = world.register("ann")
+    _, channel = await world.create_group(ann)
+    one, two, three = [await cluster.start(name) for name in ("one", "two", "three")]
+    async with cut_client(one, world.token(ann)) as client:
+        await cluster.checkpoint("one")
+    await one.wait_detached(1)
+    await say_all(world, ann, channel, "missed")
+    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+    registry.gate.clear()
+    async with open_client(two) as first, open_client(three) as second:
+        await first.send(6, told)
+        await registry.wait_claims(2)
+        first.socket.transport.abort()
+        await second.send(6, told)
+        await registry.wait_claims(3)
+        registry.gate.set()
+        await second.until("RESUMED")
+        await say_all(world, ann, channel, "live")
+        await second.until_content("live")
+        assert contents(second) == ["missed", "live"]
+        assert (two.sessions, three.sessions) == (0, 1)
+
+
 async def test_a_node_takes_over_from_the_one_that_had_its_name(cluster: Cluster) -> None:
     """A node that was started anew asks nobody for its own old sessions, least of all itself: it keeps them."""
     world = cluster.world
