@@ -111,7 +111,9 @@ class Node:
         self._all_gone = asyncio.Event()
         self._all_gone.set()
         self._closed = metrics.counter(
-            "starling_gateway_connections_closed_total", "connections by the code they were closed with", ("code",)
+            "starling_gateway_connections_closed_total",
+            "connections by the code they were closed with",
+            ("kind", "code"),
         )
         self._opened = metrics.counter(
             "starling_gateway_sessions_total", "IDENTIFYs by what came of them", ("outcome",)
@@ -182,7 +184,7 @@ class Node:
             self._streams -= 1
         if not self._connections:
             self._all_gone.set()
-        self._closed.labels(_code_label(connection.close_code)).inc()
+        self._closed.labels(connection.kind, _code_label(connection.close_code)).inc()
         _tell_of(connection)(
             "connection_closed",
             kind=connection.kind,

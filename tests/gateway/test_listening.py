@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -158,39 +158,60 @@ async def test_a_long_backlog_comes_in_parts(world: World, node: ServedNode) -> 
     assert client.contents == told
 
 
-@pytest.mark.parametrize("way", ["stream", "poll"])
-async def test_a_session_goes_on_at_another_node(world: World, way: str) -> None:
+@asynccontextmanager
+async def open_two(world: World) -> AsyncIterator[tuple[ServedNode, ServedNode]]:
+    """Open two nodes that can give each other sessions."""
+    shared: dict[str, Any] = {"registry": MemoryRegistry(), "trails": MemoryTrails()}
+    async with open_node(world, name="a", **shared) as one, open_node(world, name="b", **shared) as other:
+        yield one, other
+
+
+async def wait_registered(node: ServedNode) -> None:
+    """Wait until other nodes can know of all sessions of this one."""
+    async with asyncio.timeout(5):
+        while node.metrics.registry.get_sample_value("starling_gateway_registry_waiting"):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stream_goes_on_at_another_node(world: World) -> None:
     """A request that reaches another node takes the session with it, and with it what was missed."""
     ann, ben, channel = await pair(world)
     token = world.token(ben)
-    async with AsyncExitStack() as stack:
-        shared: dict[str, Any] = {"registry": MemoryRegistry(), "trails": MemoryTrails()}
-        one, other = [await stack.enter_async_context(open_node(world, name=name, **shared)) for name in ("a", "b")]
-        witness = await stack.enter_async_context(open_client(one, world.token(ann)))
-        polling = PollClient(one, token)
-        if way == "poll":
-            await polling.poll()
-        else:
-            async with open_listening(one, token) as client:
-                pass
+    async with open_two(world) as (one, other), open_client(one, world.token(ann)) as witness:
+        async with open_listening(one, token) as client:
+            pass
         await one.wait_detached(1)
-        async with asyncio.timeout(5):
-            while one.metrics.registry.get_sample_value("starling_gateway_registry_waiting"):
-                await asyncio.sleep(0.01)
+        await wait_registered(one)
         await say_all(world, channel, "one", "two")
         await witness.until_content("two")
-        if way == "poll":
-            polling.node = other
-            await polling.poll()
-            assert polling.contents == ["one", "two"]
-            await say_all(world, channel, "three")
-            await polling.until_content("three")
-            assert polling.contents == ["one", "two", "three"]
-        else:
-            async with open_stream(other, token, client.last_id) as again:
-                await again.until("RESUMED")
-                assert again.contents == ["one", "two"]
-        assert (one.sessions, other.sessions) == (1, 1)
+        async with open_stream(other, token, client.last_id) as again:
+            await again.until("RESUMED")
+            assert again.contents == ["one", "two"]
+            assert (one.sessions, other.sessions) == (1, 1)
+
+
+async def test_polls_go_from_node_to_node(world: World) -> None:
+    """Each poll may meet another node. What was missed elsewhere comes whole: all of it has the `s` that was told."""
+    ann, ben, channel = await pair(world)
+    told = [str(number) for number in range(POLL_FRAMES + 5)]
+    async with open_two(world) as (one, other), open_client(one, world.token(ann)) as witness:
+        client = PollClient(one, world.token(ben))
+        await client.poll()
+        await wait_registered(one)
+        await say_all(world, channel, *told)
+        await witness.until_content(told[-1])
+        client.node = other
+        lost = (await client.ask()).json()
+        await client.poll()
+        assert client.answers[-1]["events"] == lost["events"]
+        assert client.contents == told
+        assert await client.poll(wait=0) == []
+        await wait_registered(other)
+        await say_all(world, channel, "more")
+        client.node = one
+        await client.poll()
+        assert client.contents == [*told, "more"]
+        assert (one.sessions, other.sessions) == (2, 0)
 
 
 async def test_a_quiet_stream_knows_a_young_place(world: World) -> None:
@@ -259,8 +280,7 @@ async def test_a_slow_reader_ends_and_goes_on(world: World) -> None:
     async with open_node(world, settings) as node, open_client(node, world.token(ann)) as reader:
         sent = 0
         async with open_raw(node.port, receive_buffer=4096) as stuck:
-            head = f"GET /api/v10/gateway/events HTTP/1.1\r\nHost: x\r\nAuthorization: {world.token(ben)}\r\n\r\n"
-            await stuck.send(head.encode())
+            await stuck.send(request_of(world.token(ben)))
             await node.wait_sessions(2)
             async with asyncio.timeout(40):
                 while node.attached == 2:
@@ -278,6 +298,30 @@ async def test_a_slow_reader_ends_and_goes_on(world: World) -> None:
             await again.until("RESUMED")
             assert 0 < first < sent
             assert [content.rstrip("x") for content in again.contents] == [str(n) for n in range(first, sent)]
+
+
+async def test_who_does_not_read_at_all_is_cut_off(world: World) -> None:
+    """However much room there is: who takes nothing for too long is gone, and the session waits."""
+    ann, ben, channel = await pair(world)
+    settings = settings_of()
+    http = settings.http.model_copy(update={"unread_timeout": timedelta(seconds=0.3)})
+    async with (
+        open_node(world, settings.model_copy(update={"http": http})) as node,
+        open_client(node, world.token(ann)) as reader,
+        open_raw(node.port, receive_buffer=4096) as stuck,
+    ):
+        await stuck.send(request_of(world.token(ben)))
+        await node.wait_sessions(2)
+        async with asyncio.timeout(40):
+            while node.attached == 2:
+                await world.say(ann, channel, "x" * 2_000)
+                await reader.until("MESSAGE_CREATE")
+        await node.wait_detached(1)
+
+
+def request_of(token: str) -> bytes:
+    """Return the bytes that ask for a stream."""
+    return f"GET /api/v10/gateway/events HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode()
 
 
 async def read_to_end(client: RawClient) -> bytes:
@@ -326,6 +370,21 @@ async def test_streams_have_a_bound_of_their_own(world: World) -> None:
         async with asyncio.timeout(10):
             while (await PollClient(node, world.token(ben)).ask()).status_code != 200:
                 await asyncio.sleep(0.01)
+
+
+async def test_streams_and_polls_are_in_no_requests_way(world: World) -> None:
+    """They outlast the deadline of a request, and take none of the places of those at work."""
+    ann, ben, channel = await pair(world)
+    settings = settings_of()
+    http = settings.http.model_copy(update={"request_timeout": timedelta(seconds=0.3), "max_requests": 1})
+    async with open_node(world, settings.model_copy(update={"http": http})) as node:
+        polling = PollClient(node, world.token(ben))
+        await polling.poll()
+        async with open_listening(node, world.token(ann)) as client:
+            assert await polling.poll(wait=0.5) == []
+            await say_all(world, channel, "late")
+            assert (await client.until("MESSAGE_CREATE"))["d"]["content"] == "late"
+            await polling.until_content("late")
 
 
 async def test_a_revoked_token_ends_the_stream(world: World, node: ServedNode) -> None:

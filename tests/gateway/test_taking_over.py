@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registry import RegistryUnavailable, SessionEntry
+from tests.gateway.listeners import PollClient, open_listening, open_stream
 from tests.gateway.nodes import Cluster, cluster, contents, say_all
 from tests.gateway.world import Client, ServedNode, open_client
 
@@ -102,6 +105,44 @@ async def test_a_dead_nodes_session_goes_on_elsewhere(cluster: Cluster, tells_po
         await say_all(world, ann, channel, "live")
         await again.until_content("live")
         assert contents(again) == [*got, "live"]
+
+
+@pytest.mark.parametrize("way", ["stream", "poll"])
+async def test_a_dead_nodes_listener_goes_on_elsewhere(cluster: Cluster, way: str) -> None:
+    """Without a WebSocket just so: a quiet stream, or a poll that met nobody, is placed by the last that it heard."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    _, own = await world.create_group(ann)
+    token = world.token(ben)
+    one = await cluster.start("one", stream_heartbeat=timedelta(milliseconds=20))
+    two = await cluster.start("two")
+    polling = PollClient(one, token)
+    await polling.poll()
+    async with open_client(one, world.token(ann)) as witness, open_listening(one, token) as listening:
+        await say_all(world, ann, own, "not for ben")
+        heard = await witness.until_content("not for ben")
+        signs = asyncio.create_task(listening.ended())
+        while int(listening.last_id.rpartition(":")[2]) < heard["s"]:
+            await asyncio.sleep(0.01)
+        await polling.poll(wait=0)
+        await cluster.checkpoint("one")
+        await cluster.kill("one")
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            await signs
+    direct = await world.open_direct(ann, ben)
+    await say_all(world, ann, direct, "missed 1", "missed 2")
+    if way == "stream":
+        async with open_stream(two, token, listening.last_id) as again:
+            await again.until("RESUMED")
+            assert again.contents == ["missed 1", "missed 2"]
+            await say_all(world, ann, direct, "live")
+            assert (await again.until("MESSAGE_CREATE"))["d"]["content"] == "live"
+    else:
+        polling.node = two
+        for content in ("live", "later"):
+            await say_all(world, ann, direct, content)
+            await polling.until_content(content)
+        assert polling.contents == ["missed 1", "missed 2", "live", "later"]
 
 
 async def test_one_that_was_detached_long_before_its_node_died_misses_nothing(cluster: Cluster) -> None:
