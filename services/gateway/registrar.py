@@ -48,9 +48,9 @@ class Registrar:
         self._work = asyncio.Event()
         self._is_to_renew = False
 
-    def add(self, session_id: str, user_id: int, extra: bytes = b"") -> None:
-        """Claim a new session soon."""
-        self._entries[session_id] = SessionEntry(session_id, user_id, _FIRST_EPOCH, (Link(self._node, 0),), extra)
+    def add(self, session_id: str, user_id: int, s0: int, extra: bytes = b"") -> None:
+        """Claim a new session soon. A client that tells less than `s0` has not got all that it begins with."""
+        self._entries[session_id] = SessionEntry(session_id, user_id, _FIRST_EPOCH, (Link(self._node, s0),), extra)
         self._unclaimed[session_id] = None
         self._work.set()
 

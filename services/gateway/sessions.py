@@ -155,7 +155,7 @@ class Sessions:
     def begin(self, session: LiveSession) -> None:
         """Take in a session that begins here; it takes part in the hub already."""
         self._sessions[session.session_id] = session
-        self._registrar.add(session.session_id, session.user_id)
+        self._registrar.add(session.session_id, session.user_id, session.begins_s)
 
     def adopt(self, session: LiveSession, entry: SessionEntry) -> None:
         """Take in a session that was claimed with this entry, and waits for its client."""

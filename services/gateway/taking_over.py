@@ -24,6 +24,7 @@ from services.gateway.core.takeover import (
     Origin,
     Plan,
     created_in,
+    group_told,
     lagging,
     missed_of,
     plan_of,
@@ -178,7 +179,7 @@ class TakingOver:
         read = (missed for event in events if (missed := missed_of(event, user_id)) is not None)
         session.backfill = [
             Entry(told_s, one.t, one.d, (session,), one.stream, one.seq, 0.0)
-            for one in (*source.missed, *plan.first, *read)
+            for one in (*source.missed, *plan.first, *map(group_told, plan.groups), *read)
         ]
         return session, claimed
 
@@ -269,7 +270,7 @@ class TakingOver:
         for read, some in zip(plan.reads, found, strict=True):
             if some is None:
                 raise _NotPlaced("what it missed can't be had")
-            events += [event for event in some if event.record.seq <= read.upto]
+            events += read.told_of(some)
         if not plan.created <= created_in(events):
             raise _NotPlaced("a channel of its group can't be placed")
         return events

@@ -356,8 +356,8 @@ async def test_the_registrar_keeps_entries_alive() -> None:
     """A session that lives longer than the time to live is still found; one that ended before its claim is not."""
     registry = MemoryRegistry()
     registrar = Registrar(registry, "node.1", ttl_s=0.15)
-    registrar.add("s", 1)
-    registrar.add("gone", 2)
+    registrar.add("s", 1, 0)
+    registrar.add("gone", 2, 0)
     registrar.remove("gone")
     async with running(registrar.run()):
         await asyncio.sleep(0.4)  # longer than the time to live
@@ -370,7 +370,7 @@ async def test_the_registrar_writes_again_what_the_registry_lost() -> None:
     registry = MemoryRegistry()
     registrar = Registrar(registry, "node.1", ttl_s=60)
     moved = SessionEntry("moved", 1, 3, (Link("a", 0), Link("node.1", 9)))
-    registrar.add("s", 2, b"extra")
+    registrar.add("s", 2, 0, b"extra")
     registrar.keep(moved)
     registrar.lift("s", (5, 7))
     registrar.lift("unknown", (5, 7))
@@ -399,8 +399,8 @@ async def test_a_session_that_could_not_be_claimed_is_claimed_soon() -> None:
     """A moment's outage leaves nobody unknown until the next touch, and claims none that ended meanwhile."""
     registry = MissingRegistry()
     registrar = Registrar(registry, "node.1", ttl_s=60)
-    registrar.add("s", 1)
-    registrar.add("gone", 2)
+    registrar.add("s", 1, 0)
+    registrar.add("gone", 2, 0)
     async with running(registrar.run()):
         async with asyncio.timeout(5):
             while registry.misses:
@@ -416,7 +416,7 @@ async def test_a_session_that_another_node_claimed_is_lost() -> None:
     registrar = Registrar(registry, "node.1", ttl_s=60)
     lost: list[str] = []
     registrar.lost = lost.append
-    registrar.add("s", 2)
+    registrar.add("s", 2, 0)
     async with running(registrar.run()):
         entry = await wait_read(registry, "s")
         claimed = entry.moved_to("node.2", 70_000)
@@ -426,7 +426,7 @@ async def test_a_session_that_another_node_claimed_is_lost() -> None:
             while not lost:
                 await asyncio.sleep(0.01)
         registrar.remove("s")
-        registrar.add("other", 1)
+        registrar.add("other", 1, 0)
         await wait_read(registry, "other")
         assert (lost, await registry.read("s")) == (["s"], claimed)
 

@@ -268,6 +268,64 @@ async def test_a_drained_node_gives_all_its_sessions_away(cluster: Cluster) -> N
             assert contents(again) == ["meanwhile", "live"]
 
 
+async def test_a_removal_that_only_the_group_has_told_yet_is_told(cluster: Cluster) -> None:
+    """The new node has taken the user out by the group's stream, ahead of the user's own: the client hears of it."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, _ = await world.create_group(ann)
+    await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with open_client(two, world.token(ben)) as other:
+        async with cut_client(one, world.token(ben)) as client:
+            await cluster.checkpoint("one")
+            await cluster.kill("one")
+        await world.leave(ben, group, tells=False)
+        await other.until("GUILD_DELETE")
+        async with open_client(two) as again:
+            await again.resume(client, world.token(ben))
+            assert [d["id"] for d in again.got("GUILD_DELETE")] == [str(group.id)]
+
+
+async def test_who_left_and_came_back_in_the_last_moment_misses_nothing(cluster: Cluster) -> None:
+    """Left, joined and told messages since the last checkpoint: the group is told anew from where nothing is missed."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    one = await cluster.start("one", checkpoint_interval=timedelta(hours=1))
+    two = await cluster.start("two")
+    async with cut_client(one, world.token(ben)) as client:
+        await cluster.checkpoint("one")
+        await world.leave(ben, group)
+        await world.join(ben, group)
+        await say_all(world, ann, channel, "seen")
+        await client.until_content("seen")
+        await cluster.kill("one")
+    await say_all(world, ann, channel, "missed")
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ben))
+        (created,) = again.got("GUILD_CREATE")
+        seqs = [d["seq"] for d in again.got("MESSAGE_CREATE")]
+        assert seqs == list(range(created["channels"][0]["last_seq"] + 1, 3))
+        assert contents(again)[-1] == "missed"
+
+
+async def test_who_did_not_get_all_that_a_session_begins_with_begins_anew(cluster: Cluster) -> None:
+    """READY came, the groups behind it did not, and the node is dead: nobody can say what the client knows."""
+    world = cluster.world
+    ann = world.register("ann")
+    await world.create_group(ann)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ann)) as client:
+        await cluster.checkpoint("one")
+        await cluster.kill("one")
+    (ready,) = (frame["s"] for frame in client.dispatches if frame["t"] == "READY")
+    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": ready}
+    async with open_client(two) as again:
+        await again.send(6, told)
+        assert (await again.until(9))["d"] is False
+
+
 class BrokenRegistry(MemoryRegistry):
     """A registry that can be away, for good or for some of the next questions about one session."""
 

@@ -143,12 +143,15 @@ class World:
         await self.publish(added)
         await self._tell(user, GroupJoined(added.record.seq, member))
 
-    async def leave(self, user: User, group: Group) -> None:
-        """Take a member away."""
+    async def leave(self, user: User, group: Group, *, tells: bool = True) -> None:
+        """Take a member away; `tells` False: what tells the user's own sessions is not published yet."""
         del self.members[group.id][user.id]
         removed = self._append(group_stream(group.id), MemberRemoved(user))
         await self.publish(removed)
-        await self._tell(user, GroupLeft(group.id, removed.record.seq))
+        if tells:
+            await self._tell(user, GroupLeft(group.id, removed.record.seq))
+        else:
+            self._append(user_stream(user.id), GroupLeft(group.id, removed.record.seq))
 
     async def revoke(self, user: User, token: str = "", *, before: int = 0) -> None:
         """Revoke one token of a user, or all that were issued before a time."""

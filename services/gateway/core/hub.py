@@ -139,7 +139,7 @@ class Hub(Generic[S]):
             case MemberRemoved(user):
                 group.member_count -= 1
                 group.members.pop(user.id, None)
-                out += self.roster.leave(event.group_id, user.id, seq, now)
+                out += self.roster.leave(event.group_id, user.id, seq, now, is_own=False)
             case ChannelCreated(channel):
                 self.roster.put_channel(channel, 0, 0, group)
             case _:
@@ -154,7 +154,7 @@ class Hub(Generic[S]):
             case GroupJoined(group_seq=group_seq, member=member):
                 return self.roster.join(member.group_id, member, group_seq, user_seq=user.seq)
             case GroupLeft(group_id=group_id, group_seq=group_seq):
-                return self.roster.leave(group_id, user.user.id, group_seq, now)
+                return self.roster.leave(group_id, user.user.id, group_seq, now, is_own=True)
             case TokensRevoked() as revoked:
                 return self.roster.revoke(user.user.id, revoked)
             case _:
@@ -167,9 +167,9 @@ class Hub(Generic[S]):
             return []
         match event.record.body:
             case GroupLeft(group_id=group_id, group_seq=group_seq):
-                return self.roster.leave(group_id, owner_of(event.stream), group_seq, now)
+                return self.roster.leave(group_id, owner_of(event.stream), group_seq, now, is_own=True)
             case MemberRemoved(user):
-                return self.roster.leave(event.group_id, user.id, event.record.seq, now)
+                return self.roster.leave(event.group_id, user.id, event.record.seq, now, is_own=False)
             case TokensRevoked() as revoked:
                 return self.roster.revoke(owner_of(event.stream), revoked)
             case _:

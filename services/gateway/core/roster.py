@@ -91,9 +91,16 @@ class Roster(Generic[S]):
         group = self.groups.get(group_id)
         if user is None:
             return []
+        _, ahead = user.ahead.get(group_id, (False, 0))
+        if user_seq and ahead <= group_seq:
+            user.ahead.pop(group_id, None)
         if (joined := user.groups.get(group_id)) is not None:
             joined.group_seq = max(joined.group_seq, group_seq)
             return []
+        if ahead > group_seq:
+            return []
+        if not user_seq:
+            user.ahead[group_id] = True, group_seq
         user.groups[group_id] = Joined(group_seq, member, user_seq)
         if group is None or (user_seq and user_stream(member.user.id) in self._held):
             self._wanted.setdefault(group_id, set()).add(member.user.id)
@@ -122,12 +129,21 @@ class Roster(Generic[S]):
             out for group_id in late if group_id in self.groups for out in self._attach(user, self.groups[group_id])
         ]
 
-    def leave(self, group_id: int, user_id: int, group_seq: int, now: float) -> list[Out[S]]:
-        """Detach a local user from a group, unless the user came back later or is out already."""
+    def leave(self, group_id: int, user_id: int, group_seq: int, now: float, *, is_own: bool) -> list[Out[S]]:
+        """Detach a local user from a group, unless the user came back later or is out already.
+
+        `is_own`: the user's own stream says it.
+        """
         user = self.users.get(user_id)
-        joined = user.groups.get(group_id) if user is not None else None
-        if user is None or joined is None or joined.group_seq > group_seq:
+        if user is None:
             return []
+        if is_own and user.ahead.get(group_id, (False, 0))[1] <= group_seq:
+            user.ahead.pop(group_id, None)
+        joined = user.groups.get(group_id)
+        if joined is None or joined.group_seq > group_seq:
+            return []
+        if not is_own:
+            user.ahead[group_id] = False, group_seq
         return self._detach_user(user, group_id, group_seq, now)
 
     def _detach_user(self, user: LocalUser[S], group_id: int, group_seq: int, now: float) -> list[Out[S]]:

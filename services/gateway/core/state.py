@@ -51,6 +51,8 @@ class LocalUser(Generic[S]):
     idle_since: float
     revocations: Revocations = NOTHING_REVOKED
     groups: dict[int, Joined] = field(default_factory=dict)
+    ahead: dict[int, tuple[bool, int]] = field(default_factory=dict)
+    """Groups that the user is in, or out of, as their own streams say (at that seq) and the user's does not say yet."""
     sessions: set[S] = field(default_factory=set)
 
 

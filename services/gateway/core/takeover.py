@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from services.gateway.core.handover import Missed
 from services.gateway.core.roster import WHOLE_DIRECT, Roster
@@ -22,6 +22,8 @@ from shared.core.stream import Event, channel_stream, group_stream, user_stream
 from shared.core.wire import Json
 
 _OPENED = 1
+CLOCKS_MS: Final = 2_000
+"""How far the clocks of two machines may be apart."""
 
 
 class Origin(Protocol):
@@ -57,16 +59,40 @@ class Read:
     after: int
     upto: int
 
+    def told_of(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return what is told of the events that were read from `after` on."""
+        return [event for event in events if event.record.seq <= self.upto]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSince(Read):
+    """The same of a channel of a group that is told anew: what is from before `since` (Unix ms) is left out.
+
+    `channel`: the channel as it is told; its head is set to where the events that follow begin.
+    """
+
+    channel: Json
+    since: int
+
+    def told_of(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return what is told of the events that were read from `after` on."""
+        read = [event for event in events if event.record.seq <= self.upto]
+        first = next((index for index, event in enumerate(read) if event.record.at >= self.since), len(read))
+        self.channel["last_seq"] = self.after + first
+        return read[first:]
+
 
 @dataclass(slots=True)
 class Plan:
-    """What to tell at once, and then what to read and tell, in this order.
+    """What to tell at once, the groups to tell anew, and then what to read and tell, in this order.
 
+    `groups` are told once all was read: only then their channels' heads are known.
     `created`: channels that must come to be among the events of their groups that are read. If one does not, then
     where it stood is not known, and the session can't be taken over.
     """
 
     first: list[Missed] = field(default_factory=list)
+    groups: list[Json] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     created: set[int] = field(default_factory=set)
 
@@ -124,6 +150,8 @@ def plan_of(
     plan = Plan()
     user = roster.users[user_id]
     changed = changed_groups(changes)
+    for group_id, (is_in, seq) in user.ahead.items():
+        changed[group_id] = changed[group_id][0] if group_id in changed else not is_in, seq
     for group_id, (was_in, seq) in changed.items():
         if was_in and origin.knew(group_stream(group_id)):
             plan.tell("GUILD_DELETE", wire.guild_delete_of(group_id, seq))
@@ -131,7 +159,7 @@ def plan_of(
         group = roster.groups[group_id]
         unit = group_stream(group_id)
         if group_id in changed or not origin.knew(unit):
-            _tell_new_group(plan, roster, user, group, origin, is_back=changed.get(group_id, (False, 0))[0])
+            _tell_new_group(plan, roster, user, group, origin, told)
             continue
         stood = origin.position_of(unit)
         if stood is None:
@@ -150,18 +178,27 @@ def plan_of(
 
 
 def _tell_new_group(
-    plan: Plan, roster: Roster[Any], user: LocalUser[Any], group: LocalGroup[Any], origin: Origin, *, is_back: bool
+    plan: Plan,
+    roster: Roster[Any],
+    user: LocalUser[Any],
+    group: LocalGroup[Any],
+    origin: Origin,
+    told: Mapping[str, int],
 ) -> None:
-    """Tell a group that the client may not know; where it may know it, from as far as it may have seen."""
+    """Tell a group that the client may not know, or that it left and came back to.
+
+    Where it may know it, its channels are told from as far as the client may have seen, but for what is surely from
+    before the user joined.
+    """
     joined = user.groups[group.group.id]
     created = guild_create(roster.channels, group, joined.member) | {"seq": joined.group_seq}
     for channel in created["channels"]:
         stream = channel_stream(int(channel["id"]))
-        after = None if is_back else origin.position_of(stream)
-        if after is not None and after < channel["last_seq"]:
-            plan.read(stream, after, channel["last_seq"])
-            channel["last_seq"] = after
-    plan.tell("GUILD_CREATE", created)
+        after = origin.position_of(stream)
+        if after is not None and (after := max(after, told.get(stream, 0))) < channel["last_seq"]:
+            since = joined.member.joined_at - CLOCKS_MS
+            plan.reads.append(ReadSince(stream, after, channel["last_seq"], channel, since))
+    plan.groups.append(created)
 
 
 def _place_directs(plan: Plan, roster: Roster[Any], user_id: int, origin: Origin, told: Mapping[str, int]) -> bool:
@@ -190,6 +227,11 @@ def missed_of(event: Event, user_id: int) -> Missed | None:
     """Return the dispatch of an event that was read for this user; None if clients get none of it."""
     t, d = wire.dispatch_of(event, viewer=user_id)
     return Missed(t, wire.encode(d), event.stream, event.record.seq) if t is not None and d is not None else None
+
+
+def group_told(created: Json) -> Missed:
+    """Return the GUILD_CREATE of a group that is told anew."""
+    return Missed("GUILD_CREATE", wire.encode(created))
 
 
 def created_in(events: Sequence[Event]) -> set[int]:
