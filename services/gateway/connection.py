@@ -97,6 +97,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_closing",
         "_compressor",
+        "_flusher",
         "_fragments",
         "_host",
         "_is_dirty",
@@ -127,6 +128,7 @@ class Connection(asyncio.Protocol):
         self._fragments: list[bytes] | None = None
         self._is_text = True
         self._is_dirty = False
+        self._flusher = host.fanout.flusher
         self._is_open = False
         self._compressor: Compressor | None = None
         self._unread: Unread | None = None
@@ -201,7 +203,7 @@ class Connection(asyncio.Protocol):
             self._out.append(frame)
             if not self._is_dirty:
                 self._is_dirty = True
-                self._host.fanout.flusher.mark(self)
+                self._flusher.mark(self)
 
     def answer(self, payload: bytes) -> None:
         """Send a frame to this connection alone; nothing happens once it is closed."""
@@ -213,6 +215,10 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             self._is_dirty = False
             self._out.clear()
+            return False
+        if len(self._out) == 1 and self._is_open and self._compressor is None and self._unread is None:
+            self._is_dirty = False
+            transport.write(self._out.pop())  # the usual case; a peer that does not take it all is met at the next one
             return False
         out, self._out = self._out, []
         if self._compressor is not None:
@@ -370,7 +376,7 @@ class Connection(asyncio.Protocol):
         self._out.append(data)
         if not self._is_dirty:
             self._is_dirty = True
-            self._host.fanout.flusher.mark(self)
+            self._flusher.mark(self)
 
     def _say_close(self, code: int, reason: str = "") -> None:
         """Send a close frame, once, behind all that was pushed."""
