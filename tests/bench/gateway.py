@@ -87,12 +87,37 @@ class Subject:
     behind: Mapping[str, int] = field(default_factory=dict)
 
 
-def measure(subject: Subject, plan: Plan) -> dict[str, float]:
-    """Take one server through everything; return its figures by row. Raises `CrowdFailed`."""
+@dataclass(frozen=True)
+class Room:
+    """A server and a crowd whose clients are all in its room."""
+
+    server: Server
+    crowd: Crowd
+
+    def deliver(self, messages: int, at_once: int) -> tuple[float, float]:
+        """Send so many messages, `at_once` in one write, the next when all have come.
+
+        Returns the server's processor time per delivery, in us, and deliveries per second.
+        """
+        size = len(self.crowd.clients)
+        rounds = max(1, messages // at_once)
+        before, begun = cpu_s(self.server.pid), time.perf_counter()
+        for _ in range(rounds):
+            self.crowd.say(PAYLOAD_BYTES, at_once)
+            self.crowd.wait_deliveries(self.crowd.deliveries + at_once * size, _DELIVER_S)
+        deliveries = rounds * at_once * size
+        rate = deliveries / (time.perf_counter() - begun)
+        return (cpu_s(self.server.pid) - before) / deliveries * 1e6, rate
+
+
+def measure(subject: Subject, plan: Plan, limit: Room) -> tuple[dict[str, float], dict[str, float]]:
+    """Take one server through everything; return its figures by row, and the limit's that were taken with them.
+
+    Raises `CrowdFailed`.
+    """
     server = subject.server
     crowd = Crowd(server.port, server.dialect, PAYLOAD_BYTES)
     figures: dict[str, float] = {}
-    own_before, deliveries_before = time.process_time(), 0
     try:
         crowd.join(subject.tokens[:_WARM_UP], _JOIN_S)
         crowd.leave(_WARM_UP, _JOIN_S)
@@ -109,13 +134,8 @@ def measure(subject: Subject, plan: Plan) -> dict[str, float]:
         crowd.leave(len(others), _JOIN_S)
         _rest(server)
 
-        own_before, deliveries_before = time.process_time(), crowd.deliveries
-        for name, at_once in (("one", 1), ("many", AT_ONCE)):
-            cpu_us, rate = _fan_out(crowd, server, len(room), plan.messages, at_once)
-            figures |= {f"cpu_{name}": cpu_us, f"rate_{name}": rate}
-            say(f"  {at_once} at once: {cpu_us:.2f} us per delivery, {rate:.0f} deliveries/s")
-        own_us = (time.process_time() - own_before) / (crowd.deliveries - deliveries_before) * 1e6
-        figures["generator_us"] = own_us
+        found, beside = _fan_out(Room(server, crowd), limit, plan.messages)
+        figures |= found
 
         # The first stays, so that the room stays known.
         crowd.leave(len(room) - 1, _JOIN_S)
@@ -131,7 +151,7 @@ def measure(subject: Subject, plan: Plan) -> dict[str, float]:
         figures["refusals"] = crowd.refusals
     finally:
         crowd.close()
-    return figures
+    return figures, beside
 
 
 def _warm_joins(crowd: Crowd, subject: Subject, tokens: Sequence[str]) -> dict[str, float]:
@@ -156,19 +176,24 @@ def _memory(server: Server) -> int:
     return resident_bytes(server.pid)
 
 
-def _fan_out(crowd: Crowd, server: Server, room: int, messages: int, at_once: int) -> tuple[float, float]:
-    """Send messages to the room, `at_once` in one write, the next when all have come; the median of some repeats."""
-    cpus, rates = [], []
-    for _ in range(_REPEATS):
-        rounds = max(1, messages // at_once)
-        before, begun = cpu_s(server.pid), time.perf_counter()
-        for _ in range(rounds):
-            crowd.say(PAYLOAD_BYTES, at_once)
-            crowd.wait_deliveries(crowd.deliveries + at_once * room, _DELIVER_S)
-        deliveries = rounds * at_once * room
-        rates.append(deliveries / (time.perf_counter() - begun))
-        cpus.append((cpu_s(server.pid) - before) / deliveries * 1e6)
-    return statistics.median(cpus), statistics.median(rates)
+def _fan_out(room: Room, limit: Room, messages: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Send messages to the room and to the limit's, in turns; return the medians of both.
+
+    In turns, because what else happens on the machine makes all slower and dearer.
+    """
+    figures: dict[str, float] = {}
+    beside: dict[str, float] = {}
+    own_s, before = time.process_time(), room.crowd.deliveries + limit.crowd.deliveries
+    for name, at_once in (("one", 1), ("many", AT_ONCE)):
+        turns = [(room.deliver(messages, at_once), limit.deliver(messages, at_once)) for _ in range(_REPEATS)]
+        for its, one in ((figures, 0), (beside, 1)):
+            its[f"cpu_{name}"] = statistics.median(turn[one][0] for turn in turns)
+            its[f"rate_{name}"] = statistics.median(turn[one][1] for turn in turns)
+        told = f"{figures[f'cpu_{name}']:.2f} us per delivery, {figures[f'rate_{name}']:.0f} deliveries/s"
+        say(f"  {at_once} at once: {told}; the limit in turns with it: {beside[f'cpu_{name}']:.2f} us")
+    deliveries = room.crowd.deliveries + limit.crowd.deliveries - before
+    figures["generator_us"] = (time.process_time() - own_s) / deliveries * 1e6
+    return figures, beside
 
 
 @contextmanager
@@ -202,34 +227,46 @@ def _alone(opened: AbstractContextManager[Server], plan: Plan) -> Iterator[Subje
 
 
 def run(folder: Path, plan: Plan, only: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Measure each server, the limit three times and right beside ours; return figures and what each is."""
+    """Measure each server, the limit's fan-out in turns with each; return figures and what each is."""
     subjects: list[tuple[str, Callable[[], AbstractContextManager[Subject]]]] = [
         (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
         ("ws", lambda: _alone(open_ws(folder), plan)),
         (PEER, lambda: _alone(open_socket_io(folder), plan)),
         ("fastapi", lambda: _alone(open_fastapi(folder), plan)),
-        (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
         (OURS, lambda: open_starling(folder, plan)),
-        (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
     ]
-    runs: dict[str, list[dict[str, float]]] = {}
+    figures: dict[str, dict[str, float]] = {}
     headings: dict[str, str] = {}
-    for name, opened in subjects:
-        if only and name not in only:
-            continue
-        say(f"{name}: starting")
+    with _open_room(folder, plan) as limit:
+        headings[LIMIT] = limit.server.tells
+        for name, opened in subjects:
+            if only and name not in only:
+                continue
+            say(f"{name}: starting")
+            try:
+                with opened() as subject:
+                    say(f"{name}: {subject.server.tells}, pid {subject.server.pid}")
+                    figures[name], beside = measure(subject, plan, limit)
+            except NotInstalled as missing:
+                say(f"{name}: left out, {missing}")
+                continue
+            headings[name] = subject.server.tells
+            # The last stays: ours comes last, and is what ratios to the limit are taken of.
+            figures[LIMIT] = figures.get(LIMIT, {}) | beside
+            figures[name] |= {f"limit_{row}": value for row, value in beside.items()}
+    return figures, headings
+
+
+@contextmanager
+def _open_room(folder: Path, plan: Plan) -> Iterator[Room]:
+    """Run the limit with a room of its own, for as long as the others are measured."""
+    with open_limit(folder, PAYLOAD_BYTES) as server:
+        crowd = Crowd(server.port, server.dialect, PAYLOAD_BYTES)
         try:
-            with opened() as subject:
-                say(f"{name}: {subject.server.tells}, pid {subject.server.pid}")
-                runs.setdefault(name, []).append(measure(subject, plan))
-                headings[name] = subject.server.tells
-        except NotInstalled as missing:
-            say(f"{name}: left out, {missing}")
-    return {name: _mean(its) for name, its in runs.items()}, headings
-
-
-def _mean(runs: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.fmean(one[name] for one in runs) for name in runs[0]}
+            crowd.join([""] * plan.some, _JOIN_S)
+            yield Room(server, crowd)
+        finally:
+            crowd.close()
 
 
 def raise_file_limit(needed: int) -> None:
@@ -256,7 +293,7 @@ def main() -> int:
     chosen = parser.parse_args()
     folder: Path = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    raise_file_limit(chosen.most + 200)
+    raise_file_limit(chosen.some + chosen.most + 200)
     gc.freeze()
     gc.disable()  # the load generator makes no cycles worth a pause
     plan = Plan(chosen.some, chosen.most, chosen.messages)
@@ -278,9 +315,10 @@ def main() -> int:
     )
     say("")
     say(table_of(rows, figures, headings))
-    spent = ", ".join(f"{name} {its['generator_us']:.1f}" for name, its in figures.items())
     say(f"\nframes of {PAYLOAD_BYTES} bytes, a room of {plan.some:,}, {os.cpu_count()} cores")
-    say(f"the load generator's own CPU, us per delivery: {spent}; all in {folder}/gateway.json")
+    spent = ", ".join(f"{name} {its['generator_us']:.1f}" for name, its in figures.items() if "generator_us" in its)
+    say(f"the load generator's own CPU, us per delivery: {spent}")
+    say(f"the limit's fan-out is what was measured in turns with the last column's; all in {folder}/gateway.json")
     return 0
 
 
