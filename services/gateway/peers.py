@@ -135,9 +135,12 @@ class Peers:
 
     async def _answer(self, delivery: Delivery, request: HandOver) -> None:
         given = self._given.get(request.session_id)
-        if given is None or given.told_s != request.told_s:
+        if given is not None and given.told_s != request.told_s:
+            given = None
+        if given is None or not request.part:
+            # Also where it was given before: it may have come back since.
             gift = await self.giver(request.session_id, request.told_s)
-            given = self._keep(request, gift) if gift is not None else None
+            given = self._keep(request, gift) if gift is not None else given
         answer: Handed | Gone = Gone(self._incarnation)
         if given is not None and 0 <= request.part < len(given.parts):
             answer = given.parts[request.part]
