@@ -31,6 +31,7 @@ from shared.core.errors import (
 )
 from shared.core.limits import Budgets
 from shared.core.model import User
+from shared.core.permissions import DEFAULT, DIRECT
 from shared.core.sending import Draft, Place, command_of, draft_of, place_of, place_of_access
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
@@ -181,8 +182,8 @@ class Sending:
             return None
         if not known.channel.group_id:
             is_in = user_id in known.recipients
-            return place_of(known.channel, 0, can_view=True, can_send=True) if is_in else None
+            return place_of(known.channel, 0, DIRECT) if is_in else None
         group = self._hub.roster.groups.get(known.channel.group_id)
         if group is None or user_id not in group.users:
             return None
-        return place_of(known.channel, group.seq, can_view=True, can_send=True)
+        return place_of(known.channel, group.seq, DEFAULT)

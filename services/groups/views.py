@@ -19,6 +19,7 @@ from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, UnknownChannel, UnknownGroup, UnknownMember
 from shared.core.events import ChannelOpened
 from shared.core.model import Channel, Group, Member, User
+from shared.core.permissions import DEFAULT, DIRECT
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event, Head, channel_stream, group_stream
 from shared.streams import StreamStore
@@ -70,14 +71,14 @@ class Views:
     async def _read_access(self, channel_id: int, user_id: int) -> Access:
         channel, user = await asyncio.gather(self._find_channel(channel_id), self.read_user(user_id))
         if channel is None or user is None:
-            return Access(None, user, 0, can_view=False, can_send=False)
+            return Access(None, user, 0, 0)
         if not channel.group_id:
             is_recipient = any(recipient.id == user_id for recipient in channel.recipients)
-            return Access(channel if is_recipient else None, user, 0, is_recipient, is_recipient)
+            return Access(channel, user, 0, DIRECT) if is_recipient else Access(None, user, 0, 0)
         head = await self._streams.read_head(group_stream(channel.group_id))
         state = await self._groups.read_member(channel.group_id, user_id)
         is_member = state is not None and state.member is not None
-        return Access(channel, user, head.projected, can_view=is_member, can_send=is_member)
+        return Access(channel, user, head.projected, DEFAULT if is_member else 0)
 
     async def read_changes(self, stream: str, after_seq: int, limit: int) -> EventPage:
         """Return events of a group's or user's stream after a seq, as far as they are projected."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from shared.core.model import Channel, Group, Member, User
+from shared.core.permissions import Permission
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event
 
@@ -63,7 +64,7 @@ class GroupView(msgspec.Struct, frozen=True):
 
 
 class Access(msgspec.Struct, frozen=True):
-    """Whether a user may see a channel and write to it, under which facts.
+    """What a user may do in a channel (bits of `Permission`), under which facts.
 
     `can_view` False: tell the user "unknown channel" if `channel` is None, else "missing access".
     """
@@ -71,8 +72,17 @@ class Access(msgspec.Struct, frozen=True):
     channel: Channel | None
     user: User | None
     group_seq: int
-    can_view: bool
-    can_send: bool
+    permissions: int
+
+    @property
+    def can_view(self) -> bool:
+        """Whether the user may know what is in the channel."""
+        return bool(self.permissions & Permission.VIEW_CHANNEL)
+
+    @property
+    def can_send(self) -> bool:
+        """Whether the user may write to the channel."""
+        return bool(self.permissions & Permission.SEND_MESSAGES)
 
 
 class Sessions(msgspec.Struct, frozen=True):

@@ -147,6 +147,14 @@ class CannotMessageUser(StarlingError):
     message = "Cannot send messages to this user"
 
 
+class NotText(StarlingError):
+    """The channel takes no messages."""
+
+    code = 50008
+    status = 400
+    message = "Cannot send messages in a non-text channel"
+
+
 class EmptyMessage(StarlingError):
     """A message without content."""
 
@@ -223,6 +231,7 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         MissingAccess,
         MissingPermissions,
         CannotMessageUser,
+        NotText,
         EmptyMessage,
         InvalidJson,
         RateLimited,

@@ -14,6 +14,14 @@ class ChannelType(IntEnum):
 
     TEXT = 0
     DIRECT = 1
+    CATEGORY = 4
+
+
+class OverwriteType(IntEnum):
+    """Whom an overwrite is about."""
+
+    ROLE = 0
+    MEMBER = 1
 
 
 class User(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -27,17 +35,43 @@ class User(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Member(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A user inside a group."""
+    """A user inside a group. `roles`: without @everyone's. `muted_until`: the end of a timeout, 0 for none."""
 
     group_id: int
     user: User
     joined_at: int
     nick: str | None = None
     roles: tuple[int, ...] = ()
+    muted_until: int = 0
+
+
+class Role(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What some members of a group may do. The one with the group's own id is @everyone's, at position 0."""
+
+    id: int
+    group_id: int
+    name: str
+    permissions: int = 0
+    position: int = 0
+    color: int = 0
+    hoist: bool = False
+    mentionable: bool = False
+
+
+class Overwrite(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a channel allows and denies a role or a member, beside what roles say. `id`: the role's or the user's."""
+
+    id: int
+    type: OverwriteType
+    allow: int = 0
+    deny: int = 0
 
 
 class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A stream of messages: in a group (`group_id`), or direct (`recipients`: the users in it)."""
+    """A stream of messages: in a group (`group_id`), or direct (`recipients`: the users in it).
+
+    `parent_id`: the category it stands under, 0 for none. `slow_s`: the pause that a user keeps between two messages.
+    """
 
     id: int
     type: ChannelType
@@ -46,6 +80,10 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
     position: int = 0
     topic: str | None = None
     recipients: tuple[User, ...] = ()
+    parent_id: int = 0
+    slow_s: int = 0
+    nsfw: bool = False
+    overwrites: tuple[Overwrite, ...] = ()
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,9 +12,10 @@ import msgspec
 
 from shared.core.calls import Access
 from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
-from shared.core.errors import EmptyMessage, InvalidForm, MissingAccess, MissingPermissions, StarlingError
+from shared.core.errors import EmptyMessage, InvalidForm, MissingAccess, MissingPermissions, NotText, StarlingError
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, ChannelType, User
+from shared.core.permissions import Permission
 from shared.core.wire import id_of
 
 NONCE_CHARACTERS: Final = 25
@@ -30,12 +31,16 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a message goes, and what the user may do there by the facts of `group_seq`. `refusal`: nothing."""
+    """Where a message goes, and what the user may do there by the facts of `group_seq`.
+
+    `refusal`: why the user may not send, "" if that is allowed. `permissions`: bits of `Permission`.
+    """
 
     group_id: int
     to: tuple[int, ...]
     group_seq: int
     refusal: str
+    permissions: int
 
 
 def nonce_of(value: object) -> str | None:
@@ -85,19 +90,25 @@ def _invalid(field: str, code: str, message: str) -> InvalidForm:
     return InvalidForm({field: [(code, message)]})
 
 
-def place_of(channel: Channel, group_seq: int, *, can_view: bool, can_send: bool) -> Place:
-    """Return where a channel's messages go and whether this user's may."""
-    refusal = "" if can_send else MissingPermissions.__name__ if can_view else MissingAccess.__name__
+def place_of(channel: Channel, group_seq: int, permissions: int) -> Place:
+    """Return where a channel's messages go and whether a user with these permissions may send one."""
+    refusal = ""
+    if not permissions & Permission.VIEW_CHANNEL:
+        refusal = MissingAccess.__name__
+    elif not permissions & Permission.SEND_MESSAGES:
+        refusal = MissingPermissions.__name__
+    elif channel.type is ChannelType.CATEGORY:
+        refusal = NotText.__name__
     if channel.type is ChannelType.DIRECT:
-        return Place(0, tuple(dict.fromkeys(user.id for user in channel.recipients)), 0, refusal)
-    return Place(channel.group_id, (), group_seq, refusal)
+        return Place(0, tuple(dict.fromkeys(user.id for user in channel.recipients)), 0, refusal, permissions)
+    return Place(channel.group_id, (), group_seq, refusal, permissions)
 
 
 def place_of_access(access: Access) -> Place | None:
     """Return the place that groups tells; None if there is no such channel."""
     if access.channel is None:
         return None
-    return place_of(access.channel, access.group_seq, can_view=access.can_view, can_send=access.can_send)
+    return place_of(access.channel, access.group_seq, access.permissions)
 
 
 def command_of(

@@ -18,25 +18,12 @@ from shared.core.calls import DirectView, GroupView
 from shared.core.events import ChannelCreated, ChannelOpened, GroupLeft, MemberAdded, MemberRemoved, MessageCreated
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.permissions import ALL, DEFAULT
 from shared.core.stream import Event, Record, owner_of
 
 Json = dict[str, Any]
 
 API_VERSION: Final = 10
-
-ALL_PERMISSIONS: Final = (1 << 53) - 1
-EVERYONE_PERMISSIONS: Final = (
-    1 << 0  # create instant invite
-    | 1 << 6  # add reactions
-    | 1 << 10  # view channel
-    | 1 << 11  # send messages
-    | 1 << 14  # embed links
-    | 1 << 15  # attach files
-    | 1 << 16  # read message history
-    | 1 << 18  # use external emojis
-    | 1 << 26  # change nickname
-)
-"""What every member may do; client libraries compute what they may try from the @everyone role."""
 
 _APPLICATION_FLAGS: Final = 1 << 13 | 1 << 15 | 1 << 19
 """Presence, members and message content intents are granted; disnake refuses `fetch_members` without."""
@@ -109,7 +96,7 @@ def everyone_role_of(group_id: int) -> Json:
         "icon": None,
         "unicode_emoji": None,
         "position": 0,
-        "permissions": str(EVERYONE_PERMISSIONS),
+        "permissions": str(DEFAULT),
         "managed": False,
         "mentionable": False,
         "flags": 0,
@@ -195,7 +182,7 @@ def guild_summary_of(group: Group, viewer: int) -> Json:
         "icon": None,
         "banner": None,
         "owner": is_owner,
-        "permissions": str(ALL_PERMISSIONS if is_owner else EVERYONE_PERMISSIONS),
+        "permissions": str(ALL if is_owner else DEFAULT),
         "features": [],
     }
 

@@ -53,6 +53,7 @@ from shared.core.events import (
 )
 from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.permissions import DEFAULT, DIRECT
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
 from shared.door import Door
@@ -280,12 +281,13 @@ class World:
         """Answer `ReadAccess`."""
         channel, user = self.channels.get(call.channel_id), self.users.get(call.user_id)
         if channel is None or user is None:
-            return calls.Access(None, user, 0, can_view=False, can_send=False)
+            return calls.Access(None, user, 0, 0)
         if not channel.group_id:
             is_in = user in channel.recipients
-            return calls.Access(channel if is_in else None, user, 0, is_in, is_in)
+            return calls.Access(channel if is_in else None, user, 0, DIRECT if is_in else 0)
         is_in = user.id in self.members[channel.group_id]
-        return calls.Access(channel, user, len(self.streams[group_stream(channel.group_id)]), is_in, is_in)
+        seq = len(self.streams[group_stream(channel.group_id)])
+        return calls.Access(channel, user, seq, DEFAULT if is_in else 0)
 
     def read_events(self, stream: str, after_seq: int, limit: int) -> calls.EventPage:
         """Answer `ReadChanges` and `ReadChannelEvents`."""

@@ -105,7 +105,7 @@ async def test_access(rpc: Rpc, groups: Replica) -> None:
     _, eve_id = await groups.register("eve")
     direct = await groups.groups.directs.open(ann_id, bob_id)
     assert (await read(direct.id, bob_id)).can_send
-    assert await read(direct.id, eve_id) == Access(None, (await read(direct.id, eve_id)).user, 0, False, False)
+    assert await read(direct.id, eve_id) == Access(None, (await read(direct.id, eve_id)).user, 0, 0)
     assert (await read(4242, ann_id)).channel is None
     assert (await read(channel, 4242)).user is None
 

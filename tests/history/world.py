@@ -29,6 +29,7 @@ from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.limits import Budgets
 from shared.core.model import Channel, ChannelType, User
+from shared.core.permissions import DEFAULT
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event, Write
 from shared.door import Door
@@ -156,9 +157,11 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
 
             async def read_access(call: ReadAccess) -> Access:
                 if call.channel_id != CHANNEL.id:
-                    return Access(None, ADA, 0, can_view=False, can_send=False)
+                    return Access(None, ADA, 0, 0)
                 is_member = call.user_id in world.members
-                return Access(CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, is_member, is_member)
+                return Access(
+                    CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, DEFAULT if is_member else 0
+                )
 
             async def read_revocations(call: ReadRevocations) -> Revocations:
                 if world.groups_away:
