@@ -60,10 +60,23 @@ class MemberRemoved(Body, frozen=True, tag="member_removed"):
     user: User
 
 
+class MemberChanged(Body, frozen=True, tag="member_changed"):
+    """A member is not as before: the user's names, or what the user is in the group. `member`: as it is now."""
+
+    member: Member
+
+
 class UserRegistered(Body, frozen=True, tag="user_registered"):
     """An account came to be; the first event of the user's stream."""
 
     user: User
+
+
+class UserChanged(Body, frozen=True, tag="user_changed"):
+    """A user's names or bio are not as before. Other members hear of it by `MemberChanged`."""
+
+    user: User
+    bio: str = ""
 
 
 class GroupJoined(Body, frozen=True, tag="group_joined"):
@@ -98,7 +111,9 @@ AnyBody = (
     | ChannelCreated
     | MemberAdded
     | MemberRemoved
+    | MemberChanged
     | UserRegistered
+    | UserChanged
     | GroupJoined
     | GroupLeft
     | TokensRevoked

@@ -15,7 +15,16 @@ from typing import Any, Final
 import msgspec
 
 from shared.core.calls import DirectView, GroupView
-from shared.core.events import ChannelCreated, ChannelOpened, GroupLeft, MemberAdded, MemberRemoved, MessageCreated
+from shared.core.events import (
+    ChannelCreated,
+    ChannelOpened,
+    GroupLeft,
+    MemberAdded,
+    MemberChanged,
+    MemberRemoved,
+    MessageCreated,
+    UserChanged,
+)
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.permissions import ALL, DEFAULT
@@ -63,9 +72,10 @@ def user_of(user: User) -> Json:
     }
 
 
-def own_user_of(user: User) -> Json:
+def own_user_of(user: User, bio: str = "") -> Json:
     """Return a user as it sees itself (READY, `GET /users/@me`)."""
-    return user_of(user) | {"flags": 0, "mfa_enabled": False, "verified": True, "locale": "en-US"}
+    own: Json = {"bio": bio, "flags": 0, "mfa_enabled": False, "verified": True, "locale": "en-US"}
+    return user_of(user) | own
 
 
 def member_of(member: Member) -> Json:
@@ -282,6 +292,11 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
         case MemberRemoved(user):
             group_id = str(event.group_id)
             return "GUILD_MEMBER_REMOVE", {"guild_id": group_id, "user": user_of(user), "seq": record.seq}
+        case MemberChanged(member):
+            group_id = str(event.group_id)
+            return "GUILD_MEMBER_UPDATE", member_of(member) | {"guild_id": group_id, "seq": record.seq}
+        case UserChanged(user, bio):
+            return "USER_UPDATE", own_user_of(user, bio) | {"seq": record.seq}
         case GroupLeft(group_id=group_id, group_seq=group_seq):
             return "GUILD_DELETE", guild_delete_of(group_id, group_seq)
         case _:

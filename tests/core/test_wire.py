@@ -20,8 +20,10 @@ from shared.core.events import (
     GroupJoined,
     GroupLeft,
     MemberAdded,
+    MemberChanged,
     MemberRemoved,
     MessageCreated,
+    UserChanged,
     UserRegistered,
 )
 from shared.core.ids import MAX_ID, first_id_at, ms_of
@@ -126,7 +128,9 @@ def test_a_record_that_is_no_message_is_a_mistake_of_ours() -> None:
         (Event("g:5", Record(2, AT, ChannelCreated(TEXT)), 5), "CHANNEL_CREATE"),
         (Event("g:5", Record(4, AT, MemberAdded(MEMBER)), 5), "GUILD_MEMBER_ADD"),
         (Event("g:5", Record(6, AT, MemberRemoved(ANN)), 5), "GUILD_MEMBER_REMOVE"),
+        (Event("g:5", Record(7, AT, MemberChanged(MEMBER)), 5), "GUILD_MEMBER_UPDATE"),
         (Event("u:11", Record(6, AT, GroupLeft(5, 8)), to=(11,)), "GUILD_DELETE"),
+        (Event("u:11", Record(7, AT, UserChanged(ANN, "hello")), to=(11,)), "USER_UPDATE"),
     ],
 )
 def test_every_dispatch_tells_its_seq(event: Event, name: str) -> None:

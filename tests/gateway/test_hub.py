@@ -21,9 +21,11 @@ from shared.core.events import (
     GroupJoined,
     GroupLeft,
     MemberAdded,
+    MemberChanged,
     MemberRemoved,
     MessageCreated,
     TokensRevoked,
+    UserChanged,
 )
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.revocation import Bearer, Named, Revocations
@@ -262,6 +264,34 @@ def test_who_is_told_of_a_group_is_told_of_its_members_as_they_are() -> None:
     assert set(members_told()) == {*before, 2}
     hub.apply(to_group(6, MemberRemoved(ben)), 0.0)
     assert members_told() == before
+
+
+def test_who_is_renamed_is_shown_by_the_new_name() -> None:
+    """The user's own sessions hear it once, other members by the group; whoever comes later sees the new name."""
+    hub = hub_of(MEMBER)
+    ben, renamed = User(2, "ben"), User(1, "anna", "Anna")
+    direct = Channel(9, ChannelType.DIRECT, recipients=(ANN, ben))
+    hub.roster.open_direct(DirectView(direct, 1, 0))
+    (told,) = hub.apply(to_user(2, UserChanged(renamed, "tea")), 0.0)
+    assert isinstance(told, Dispatch)
+    assert (told.t, told.d["username"], told.d["bio"], told.sessions) == ("USER_UPDATE", "anna", "tea", ("phone",))
+    (told,) = hub.apply(to_group(5, MemberChanged(Member(5, renamed, 0))), 0.0)
+    assert isinstance(told, Dispatch)
+    assert (told.t, told.d["user"]["global_name"], told.d["guild_id"]) == ("GUILD_MEMBER_UPDATE", "Anna", "5")
+    assert hub.roster.users[1].user == renamed
+    assert hub.roster.users[1].groups[5].member.user == renamed
+    assert hub.roster.channels[9].channel.recipients == (renamed, ben)
+    hub.apply(to_group(6, MemberAdded(Member(5, ben, 0))), 0.0)
+    hub.apply(to_group(7, MemberChanged(Member(5, User(2, "benny"), 0))), 0.0)
+    assert hub.roster.groups[5].members[2].user.username == "benny"
+    assert hub.roster.channels[9].channel.recipients == (renamed, User(2, "benny"))
+
+
+def test_a_body_of_a_renamed_user_names_the_member_so() -> None:
+    """A body whose members were read before the groups heard of the rename tells the present name all the same."""
+    hub: Hub[str] = Hub()
+    hub.roster.put_user(SessionView(User(1, "anna"), 1, (MEMBER,), ()), 0.0)
+    assert hub.roster.users[1].groups[5].member.user.username == "anna"
 
 
 def test_a_removal_counts_before_the_hole_in_front_of_it_is_filled() -> None:

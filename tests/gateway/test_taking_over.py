@@ -107,6 +107,22 @@ async def test_a_dead_nodes_session_goes_on_elsewhere(cluster: Cluster, tells_po
         assert contents(again) == [*got, "live"]
 
 
+async def test_names_that_changed_meanwhile_are_told(cluster: Cluster) -> None:
+    """One's own new name comes once by the user's stream and once by the group's, after a node's death too."""
+    world = cluster.world
+    ann = world.register("ann")
+    await world.create_group(ann)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ann)) as client:
+        await cluster.checkpoint("one")
+        await cluster.kill("one")
+    await world.rename(ann, "anna")
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ann))
+        told = [(frame["t"], frame["d"].get("user", frame["d"])["username"]) for frame in again.dispatches[:-1]]
+        assert sorted(told) == [("GUILD_MEMBER_UPDATE", "anna"), ("USER_UPDATE", "anna")]
+
+
 @pytest.mark.parametrize("way", ["stream", "poll"])
 async def test_a_dead_nodes_listener_goes_on_elsewhere(cluster: Cluster, way: str) -> None:
     """Without a WebSocket just so: a quiet stream, or a poll that met nobody, is placed by the last that it heard."""

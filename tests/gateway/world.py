@@ -46,9 +46,11 @@ from shared.core.events import (
     GroupJoined,
     GroupLeft,
     MemberAdded,
+    MemberChanged,
     MemberRemoved,
     MessageCreated,
     TokensRevoked,
+    UserChanged,
     UserRegistered,
 )
 from shared.core.ids import IdSource
@@ -160,6 +162,17 @@ class World:
         revoked = TokensRevoked(before, bearer.issued, bearer.fingerprint)
         self.revocations[user.id] = self.revocations.get(user.id, NOTHING_REVOKED).after(revoked)
         await self._tell(user, revoked)
+
+    async def rename(self, user: User, name: str) -> User:
+        """Give a user another name, in the user's own stream and in those of its groups."""
+        renamed = User(user.id, name)
+        self.users[user.id] = renamed
+        await self._tell(user, UserChanged(renamed))
+        for group_id, members in self.members.items():
+            if user.id in members:
+                members[user.id] = Member(group_id, renamed, AT)
+                await self.publish(self._append(group_stream(group_id), MemberChanged(members[user.id])))
+        return renamed
 
     async def open_direct(self, one: User, other: User) -> Channel:
         """Open a direct channel."""

@@ -21,9 +21,11 @@ from shared.core.events import (
     GroupJoined,
     GroupLeft,
     MemberAdded,
+    MemberChanged,
     MemberRemoved,
     MessageCreated,
     TokensRevoked,
+    UserChanged,
 )
 from shared.core.stream import Event, owner_of, user_stream
 
@@ -140,6 +142,8 @@ class Hub(Generic[S]):
                 group.member_count -= 1
                 group.members.pop(user.id, None)
                 out += self.roster.leave(event.group_id, user.id, seq, now, is_own=False)
+            case MemberChanged(member):
+                self.roster.change_member(group, member)
             case ChannelCreated(channel):
                 self.roster.put_channel(channel, 0, 0, group)
             case _:
@@ -157,6 +161,11 @@ class Hub(Generic[S]):
                 return self.roster.leave(group_id, user.user.id, group_seq, now, is_own=True)
             case TokensRevoked() as revoked:
                 return self.roster.revoke(user.user.id, revoked)
+            case UserChanged(user=changed):
+                self.roster.change_user(changed)
+                t, d = wire.dispatch_of(event) if user.sessions else (None, None)
+                told = tuple(user.sessions)
+                return [] if t is None or d is None else [Dispatch(t, d, told, event.stream, event.record.seq)]
             case _:
                 return []
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Generic
 
+import msgspec
+
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import (
@@ -24,7 +26,7 @@ from services.gateway.core.state import (
 from shared.core import wire
 from shared.core.calls import DirectView, GroupView, SessionView
 from shared.core.events import TokensRevoked
-from shared.core.model import Channel, ChannelType, Member
+from shared.core.model import Channel, ChannelType, Member, User
 from shared.core.revocation import Bearer
 from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
 
@@ -159,6 +161,27 @@ class Roster(Generic[S]):
             return []
         return [Dispatch("GUILD_DELETE", wire.guild_delete_of(group_id, group_seq), tuple(user.sessions))]
 
+    def change_member(self, group: LocalGroup[S], member: Member) -> None:
+        """Take in that a member of a followed group is not as before."""
+        user_id = member.user.id
+        if user_id in group.members:
+            group.members[user_id] = member
+        if (user := self.users.get(user_id)) is not None and (joined := user.groups.get(group.group.id)) is not None:
+            joined.member = member
+        self._rename_recipient(member.user)
+
+    def change_user(self, changed: User) -> None:
+        """Take in what a followed user is called now; as a member it is told by each group."""
+        self.users[changed.id].user = changed
+        self._rename_recipient(changed)
+
+    def _rename_recipient(self, changed: User) -> None:
+        """Show a user in direct channels as it is called now."""
+        for channel_id in self.directs.get(changed.id, ()):
+            local = self.channels[channel_id]
+            recipients = tuple(changed if one.id == changed.id else one for one in local.channel.recipients)
+            local.channel = msgspec.structs.replace(local.channel, recipients=recipients)
+
     def _want_no_more(self, group_id: int, user: LocalUser[S]) -> None:
         self._tracking.release(user_stream(user.user.id), user.groups[group_id].user_seq)
         if (wanting := self._wanted.get(group_id)) is not None:
@@ -178,7 +201,7 @@ class Roster(Generic[S]):
         self._tracking.begin(user_stream(user_id), view.user_seq)
         for member in view.memberships:
             group = self.groups.get(member.group_id)
-            user.groups[member.group_id] = Joined(0, member)
+            user.groups[member.group_id] = Joined(0, msgspec.structs.replace(member, user=view.user))
             if group is not None:
                 group.users.add(user_id)
             else:

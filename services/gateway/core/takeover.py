@@ -17,7 +17,7 @@ from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import LocalGroup, LocalUser
 from shared.core import wire
 from shared.core.calls import SESSION_DIRECTS, DirectView
-from shared.core.events import ChannelCreated, GroupJoined, GroupLeft
+from shared.core.events import ChannelCreated, GroupJoined, GroupLeft, UserChanged
 from shared.core.stream import Event, channel_stream, group_stream, user_stream
 from shared.core.wire import Json
 
@@ -149,6 +149,9 @@ def plan_of(
     """
     plan = Plan()
     user = roster.users[user_id]
+    for event in changes:
+        if isinstance(event.record.body, UserChanged) and (missed := missed_of(event, user_id)) is not None:
+            plan.first.append(missed)
     changed = changed_groups(changes)
     for group_id, (is_in, seq) in user.ahead.items():
         changed[group_id] = changed[group_id][0] if group_id in changed else not is_in, seq
