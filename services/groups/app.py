@@ -18,7 +18,8 @@ from services.groups.handlers import handlers_of
 from services.groups.memberships import Memberships
 from services.groups.mongo_store import MongoGroups
 from services.groups.passwords import Passwords, open_passwords
-from services.groups.rest import Groups, router
+from services.groups.rest import router
+from services.groups.service import Groups
 from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
 from services.groups.views import Views

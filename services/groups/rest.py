@@ -6,13 +6,11 @@ access is missing, as Discord says. The collaborators are `app.state.groups`; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from services.groups.accounts import Accounts
 from services.groups.bodies import (
     ChangedUser,
     ChangedUserBody,
@@ -30,52 +28,16 @@ from services.groups.bodies import (
     TokenBody,
     UserBody,
 )
-from services.groups.changes import Changes
 from services.groups.core.origin import origin_of
-from services.groups.directs import Directs
-from services.groups.memberships import Memberships
-from services.groups.snapshots import Snapshots
-from services.groups.views import Views
+from services.groups.service import Groups, Service
 from shared.core import wire
 from shared.core.calls import ChannelView
 from shared.core.errors import InvalidForm, RateLimited, Unauthorized, UnknownUser
-from shared.core.limits import Budgets
 from shared.core.model import Group, User
-from shared.door import Caller, CallerBearer, Door
-from shared.http import ErrorBody, Probe
+from shared.door import Caller, CallerBearer
+from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
-
-
-@dataclass(frozen=True)
-class Groups:
-    """What the routes need, as `app.state.groups`. `budgets` is None where clients have none."""
-
-    accounts: Accounts
-    memberships: Memberships
-    directs: Directs
-    views: Views
-    snapshots: Snapshots
-    changes: Changes
-    door: Door
-    now: Callable[[], int]
-    budgets: Budgets | None
-
-    def readiness(self) -> Mapping[str, Probe]:
-        """Return what `/readyz` asks beside the shared parts: nothing, since whoever has those can serve."""
-        return {}
-
-    def statistics(self) -> Mapping[str, float]:
-        """Return what `/metrics` shows."""
-        return {"changes_in_hand": self.changes.in_hand, "hashes_in_hand": self.accounts.hashes_in_hand}
-
-
-def _groups_of(request: Request) -> Groups:
-    groups: Groups = request.app.state.groups
-    return groups
-
-
-Service = Annotated[Groups, Depends(_groups_of)]
 
 
 def _spend_budget(request: Request, groups: Service) -> None:

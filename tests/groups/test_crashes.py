@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from services.groups.accounts import Accounts
-from services.groups.rest import Groups
+from services.groups.service import Groups
 from shared.core.errors import InvalidForm, StarlingError, Unavailable
 from shared.core.events import GroupJoined, GroupLeft, MemberAdded, MemberRemoved
 from shared.core.model import User

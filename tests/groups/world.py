@@ -18,7 +18,7 @@ from argon2 import PasswordHasher
 from services.groups.app import assemble, router
 from services.groups.memory_store import MemoryGroups
 from services.groups.passwords import open_passwords
-from services.groups.rest import Groups
+from services.groups.service import Groups
 from services.groups.store import GroupStore
 from services.history.core.sequencer import Settled, Shard, sequence
 from shared.auth import Tokens

@@ -1,0 +1,53 @@
+"""The groups service as its routes see it: the collaborators behind `app.state.groups`.
+
+Ring 4 (shell). Put together by `services.groups.app`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from services.groups.accounts import Accounts
+from services.groups.changes import Changes
+from services.groups.directs import Directs
+from services.groups.memberships import Memberships
+from services.groups.snapshots import Snapshots
+from services.groups.views import Views
+from shared.core.limits import Budgets
+from shared.door import Door
+from shared.http import Probe
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What the routes need, as `app.state.groups`. `budgets` is None where clients have none."""
+
+    accounts: Accounts
+    memberships: Memberships
+    directs: Directs
+    views: Views
+    snapshots: Snapshots
+    changes: Changes
+    door: Door
+    now: Callable[[], int]
+    budgets: Budgets | None
+
+    def readiness(self) -> Mapping[str, Probe]:
+        """Return what `/readyz` asks beside the shared parts: nothing, since whoever has those can serve."""
+        return {}
+
+    def statistics(self) -> Mapping[str, float]:
+        """Return what `/metrics` shows."""
+        return {"changes_in_hand": self.changes.in_hand, "hashes_in_hand": self.accounts.hashes_in_hand}
+
+
+def _groups_of(request: Request) -> Groups:
+    groups: Groups = request.app.state.groups
+    return groups
+
+
+Service = Annotated[Groups, Depends(_groups_of)]
