@@ -17,6 +17,8 @@ POSITIONS ?= yes
 FAULTS ?= gateways,restart,cuts
 EVERY ?= 10
 SEED ?= 0
+REPLAY ?=
+DROP ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 BENCH_ARGS ?=
@@ -25,7 +27,7 @@ RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart dead-letters replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -40,6 +42,9 @@ cluster: $(RUN)/.installed cluster-servers ## Run the cluster at PORT: GATEWAY_N
 
 cluster-restart: $(RUN)/.installed ## Restart one process of the cluster on DATA: NAME=gateway-1
 	@exec $(RUN)/bin/python -m deploy.local.control --data "$(DATA)" --restart "$(NAME)"
+
+dead-letters: $(RUN)/.installed ## List commands that broke a worker of the cluster on DATA; REPLAY=id puts one back, DROP=id forgets it
+	@exec $(RUN)/bin/python -m deploy.local.dead_letters --data "$(DATA)" --replay "$(REPLAY)" --drop "$(DROP)"
 
 replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
 	@exec $(replay) $(LOG)

@@ -39,13 +39,14 @@ from shared.topology import Exchange, Queue, Topology
 
 _EXCHANGES: Final = {
     "events": "events to nodes, replies to whoever sent a command, signs of life, reports of nodes",
-    "log": "commands to the shards",
+    "log": "commands to the shards, dead letters",
     "rpc": "calls to services",
     "invalidate": "group so-and-so has moved to this seq; signs of life",
 }
 
 _QUEUES: Final = {
     "log_queue": ("history, one active consumer", "log", "{shard}"),
+    "dead_queue": ("an operator, with `make dead-letters`", "log", "dead"),
     "rpc_queue": ("every replica of the service, in turn", "rpc", "{service}"),
     "node_queue": (
         "one gateway node, or one process that waits for replies",
@@ -90,9 +91,9 @@ def queues() -> str:
         if not method.endswith("_queue"):
             continue
         consumer, exchange, keys = _QUEUES[method]
-        parameter = next(iter(inspect.signature(make).parameters))
+        parameter = next(iter(inspect.signature(make).parameters), "")
         hole = f"{{{parameter}}}"
-        queue: Queue = make(0 if parameter == "shard" else hole)
+        queue: Queue = make(*([0] if parameter == "shard" else [hole] if parameter else []))
         name = queue.name.replace(".0", f".{hole}") if parameter == "shard" else queue.name
         fed = f"{exchange}: {keys}" if keys else exchange
         rows.append((code(name), ", ".join(_properties_of(queue)), code(fed), consumer))

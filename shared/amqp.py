@@ -15,8 +15,9 @@ from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from pamqp.commands import Basic
 
+from shared.amqp_bindings import QueueBindings
 from shared.amqp_link import Link, serve_until, translated
-from shared.amqp_subscription import AmqpSubscription
+from shared.amqp_subscription import AmqpSubscription, declare_durable
 from shared.bus import BusUnavailable, CallTimeout, Delivery, Subscription, Unroutable
 from shared.topology import Binding, Exchange, Queue
 
@@ -62,6 +63,17 @@ class AmqpBus:
             # Somebody got it if any part had a queue for it.
             if not isinstance(failure, Unroutable) or len(failures) == len(parts):
                 raise failure
+
+    async def declare(self, queue: Queue, bindings: Sequence[Binding] = ()) -> int:
+        """See `shared.bus.Bus`. On a channel of its own: what the broker refuses would end the one that publishes."""
+        try:
+            async with asyncio.timeout(self._timeout_s), self._link.open_channel() as channel:
+                with translated():
+                    waiting = await declare_durable(channel, queue)
+                await QueueBindings(bindings).restore(channel, queue.name)
+                return waiting
+        except TimeoutError as error:
+            raise BusUnavailable(f"{queue.name} could not be declared in time") from error
 
     @asynccontextmanager
     async def subscribe(

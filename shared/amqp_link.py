@@ -9,8 +9,8 @@ backoff, for ever. What is on a channel is declared by its server: `shared.amqp`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NoReturn
 
 import aiormq
@@ -126,6 +126,15 @@ class Link:
             log.warning("bus_channel_lost", name=name, reason=reason)
             # Not only after failures: a queue that somebody keeps deleting must not become a busy loop.
             await asyncio.sleep(backoff.next_delay())
+
+    @asynccontextmanager
+    async def open_channel(self) -> AsyncIterator[Channel]:
+        """Open a channel for a moment, as soon as there is a connection. Raises `BusUnavailable`."""
+        channel = await _open_channel(await self._wait_connection())
+        try:
+            yield channel
+        finally:
+            await _close(channel)
 
     async def _wait_connection(self) -> Connection:
         while self._connection is None:

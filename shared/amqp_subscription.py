@@ -123,9 +123,7 @@ class AmqpSubscription:
         queue = self._queue
         with translated():
             if not queue.exclusive:
-                await channel.queue_declare(
-                    queue.name, durable=True, arguments=_arguments_of(queue), timeout=_STEP_DEADLINE_S
-                )
+                await declare_durable(channel, queue)
                 return queue.name
             name = f"{queue.name}.{secrets.token_hex(4)}"
             arguments: dict[str, Any] = {}
@@ -204,8 +202,16 @@ class AmqpSubscription:
                 self._acked.remove(tag)
 
 
+async def declare_durable(channel: Channel, queue: Queue) -> int:
+    """Declare a queue that outlives its consumers; return how many deliveries wait. Raises what aiormq raises."""
+    declared = await channel.queue_declare(
+        queue.name, durable=True, arguments=_arguments_of(queue), timeout=_STEP_DEADLINE_S
+    )
+    return declared.message_count or 0
+
+
 def _arguments_of(queue: Queue) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = {"x-max-length-bytes": queue.max_bytes} if queue.max_bytes else {}
     if queue.quorum:
         arguments |= {"x-queue-type": "quorum", "x-delivery-limit": _DELIVERY_LIMIT}
     if queue.single_active:

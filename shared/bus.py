@@ -90,6 +90,12 @@ class Bus(Protocol):
         Raises `BusUnavailable` (unknown), `Unroutable` (only if mandatory).
         """
 
+    async def declare(self, queue: Queue, bindings: Sequence[Binding] = ()) -> int:
+        """Declare and bind a durable queue that nobody need consume yet; return how many deliveries wait in it.
+
+        What a consumer has in hand is not counted. Raises `BusUnavailable`.
+        """
+
     def subscribe(
         self, queue: Queue, bindings: Sequence[Binding] = (), *, prefetch: int = 256
     ) -> AbstractAsyncContextManager[Subscription]:

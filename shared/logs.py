@@ -95,6 +95,12 @@ def _tell_failure(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[s
     return event
 
 
+def message_of(failure: BaseException) -> str:
+    """Return what an exception says of itself, bounded; nothing of one whose library quotes documents."""
+    quoting = type(failure).__module__.partition(".")[0] in _QUOTING_ROOTS
+    return "[not logged]" if quoting else str(failure)[:_MESSAGE_CHARACTERS]
+
+
 def describe_failure(failure: BaseException) -> str:
     """Return an exception, its causes and its group's members as text: types, places, and short messages.
 
@@ -109,9 +115,7 @@ def describe_failure(failure: BaseException) -> str:
             continue
         seen.add(id(one))
         kind = type(one)
-        quoting = kind.__module__.partition(".")[0] in _QUOTING_ROOTS
-        said = "[not logged]" if quoting else str(one)[:_MESSAGE_CHARACTERS]
-        lines.append(f"{how}{kind.__module__}.{kind.__qualname__}: {said}")
+        lines.append(f"{how}{kind.__module__}.{kind.__qualname__}: {message_of(one)}")
         trace = extract(kind, one, one.__traceback__, show_locals=False)
         lines.extend(f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in trace.stacks[0].frames[-_FRAMES:])
         if isinstance(one, BaseExceptionGroup):

@@ -69,6 +69,9 @@ class _MemoryQueue:
         if self.spec.max_bytes and self._ready_bytes > self.spec.max_bytes:
             self._overflow()
 
+    def __len__(self) -> int:
+        return len(self._ready)
+
     def hand_out(self) -> None:
         """Give what is ready to consumers with room: in turn, or all to the first if it is single active."""
         while self._ready:
@@ -108,6 +111,10 @@ class _MemoryQueue:
         self._ready_bytes = 0
 
     def _overflow(self) -> None:
+        if not self.spec.exclusive:
+            while self._ready_bytes > self.spec.max_bytes:
+                self.forget((self._pop(),))
+            return
         # As over AMQP an overflow is the loss of the queue: its one consumer begins anew, told by a gap.
         self.drop()
         for consumer in self._consumers:
@@ -227,16 +234,19 @@ class MemoryBus:
         # As with a confirm others run meanwhile; without it a loop of publishes would starve their consumers.
         await asyncio.sleep(0)
 
+    async def declare(self, queue: Queue, bindings: Sequence[Binding] = ()) -> int:
+        """See `shared.bus.Bus`."""
+        held = self._declared(queue)
+        for binding in bindings:
+            self.bind(held, _route_of(binding.exchange, binding.key))
+        return len(held)
+
     @asynccontextmanager
     async def subscribe(
         self, queue: Queue, bindings: Sequence[Binding] = (), *, prefetch: int = 256
     ) -> AsyncIterator[MemorySubscription]:
         """See `shared.bus.Bus`."""
-        clock = asyncio.get_running_loop().time
-        if queue.exclusive:
-            held = _MemoryQueue(queue, self._budget, clock)
-        else:
-            held = self._durable.setdefault(queue, _MemoryQueue(queue, self._budget, clock))
+        held = self._declared(queue)
         subscription = MemorySubscription(self, held, prefetch)
         await subscription.bind(bindings)
         held.consume(subscription)
@@ -271,6 +281,10 @@ class MemoryBus:
         answer = self._calls.get(delivery.correlation_id)
         if answer is not None and not answer.done():
             answer.set_result(body)
+
+    def _declared(self, queue: Queue) -> _MemoryQueue:
+        declared = _MemoryQueue(queue, self._budget, asyncio.get_running_loop().time)
+        return declared if queue.exclusive else self._durable.setdefault(queue, declared)
 
     def bind(self, queue: _MemoryQueue, route: _Route) -> None:
         """Feed a queue from a route."""

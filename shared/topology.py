@@ -56,7 +56,7 @@ class Queue:
 
     `exclusive`: one consumer's own, gone with its connection; the adapter appends an incarnation to
     the name at each declare, since a re-declare under the old name can meet the half-open old connection.
-    `max_bytes`: drop-head above it; a drop is told to the consumer as a gap (rule 9).
+    `max_bytes`: drop-head above it; a drop is told to an exclusive queue's consumer as a gap (rule 9), else to nobody.
     `single_active`: one consumer at a time gets deliveries, the first to come (durable queues only).
     """
 
@@ -69,8 +69,8 @@ class Queue:
     def __post_init__(self) -> None:
         if self.exclusive and (self.quorum or self.single_active):
             raise ValueError(f"queue {self.name}: an exclusive queue is neither quorum nor single active")
-        if self.max_bytes and not self.exclusive:
-            raise ValueError(f"queue {self.name}: only an exclusive queue is bounded, since only one consumer is told")
+        if self.max_bytes and self.single_active:
+            raise ValueError(f"queue {self.name}: bounded would lose what is worked on in order, and tell nobody")
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,18 @@ class Topology:
     def log_bindings(self, shard: int) -> tuple[Binding, ...]:
         """Return what feeds a shard's queue."""
         return (Binding(self.log, self.log_key(shard)),)
+
+    def dead_queue(self) -> Queue:
+        """Return the queue of dead letters: durable, replicated; bounded, since only operators consume it."""
+        return Queue(f"{self.prefix}.log.dead", quorum=True, max_bytes=64 * 1024 * 1024)
+
+    def dead_bindings(self) -> tuple[Binding, ...]:
+        """Return what feeds it: the log, so that a letter survives the broker as a command does."""
+        return (Binding(self.log, self.dead_key()),)
+
+    def dead_key(self) -> str:
+        """Return the key under which dead letters reach their queue; shards have numbers."""
+        return "dead"
 
     def rpc_queue(self, service: str) -> Queue:
         """Return the queue all replicas of a service compete for: durable; calls expire with their deadline."""

@@ -156,7 +156,8 @@ async def forget_topology(url: str, topology: Topology, services: Iterable[str] 
     """Delete from a broker everything durable that a test's topology declared, for brokers that outlive the run."""
     connection = await aiormq.connect(url)
     channel = await connection.channel()
-    for queue in (*map(topology.log_queue, range(topology.shards)), *map(topology.rpc_queue, services)):
+    logs, calls = map(topology.log_queue, range(topology.shards)), map(topology.rpc_queue, services)
+    for queue in (*logs, topology.dead_queue(), *calls):
         await channel.queue_delete(queue.name)
     for exchange in (*topology.events.parts, topology.log, topology.rpc, topology.invalidate):
         await channel.exchange_delete(exchange.name)

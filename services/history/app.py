@@ -16,11 +16,13 @@ from services.history.core.spread import Spread
 from services.history.core.union import UnionWidth
 from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations, keep_pulse
+from services.history.letters import bury_letters
 from services.history.pages import Pages
 from services.history.rest import History, router
 from services.history.spreading import give_signs, hear_signs
 from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
+from shared.core.letters import DeadLetter
 from shared.core.limits import Budgets
 from shared.core.stream import Event
 from shared.parts import Parts
@@ -55,6 +57,15 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             bus, topology, events, most_keys=width.keys, observe=lambda packed: keys.observe(len(packed.keys))
         )
 
+    died = parts.metrics.counter(
+        "starling_history_dead_letters", "commands that broke the worker, and unreadable envelopes", ("kind",)
+    )
+    for kind in ("command", "envelope"):
+        died.labels(kind)  # shown from the start: a counter that appears with its first increase has none
+
+    async def bury(letters: Sequence[DeadLetter]) -> None:
+        await bury_letters(bus, topology, letters, count=lambda kind: died.labels(kind).inc())
+
     def observe(commands: Sequence[AnyCommand], settled: Settled) -> None:
         batches.observe(len(commands))
         for reply in settled.replies.values():
@@ -78,6 +89,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             now=parts.now,
             publish=publish,
             observe=observe,
+            bury=bury,
             rank=lambda shard: spread.rank(shard, clock_ms()),
         )
         for number in range(topology.shards)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
 
 from services.history.core.sequencer import AnyCommand, CheckAccess, Settled, Shard, sequence
 from services.history.core.spread import OWNER, STANDBY
+from services.history.letters import reason_of
 from shared.bus import Batch, Bus, BusUnavailable, Subscription
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import (
@@ -25,8 +26,9 @@ from shared.core.commands import (
     encode_envelope,
     refusal_of,
 )
-from shared.core.errors import InternalError, Unavailable
+from shared.core.errors import InternalError, StarlingError, Unavailable, UnknownChannel, name_of
 from shared.core.ids import IdSource
+from shared.core.letters import DeadLetter, letter_of_bytes, letter_of_command
 from shared.core.sending import place_of_access
 from shared.core.stream import Event
 from shared.core.writing import Publish
@@ -39,6 +41,9 @@ PREFETCH: Final = 64
 _BACKOFF_S: Final = (0.05, 5.0)
 _LOOK_S: Final = 1.0
 """How often a worker looks whether the shard is still its own."""
+PATIENCE_S: Final = 5.0
+"""How long a batch waits for groups to tell permissions that are doubtful; below what senders wait for an answer."""
+_SERVER_ERRORS: Final = 500
 _STAY_S: Final = 10.0
 """How long a standby that stepped back does not do so again."""
 
@@ -54,7 +59,10 @@ class IdLease(Protocol):
 
 
 class ShardWorker:
-    """Sequences one shard for as long as `run` runs. `publish` is `shared.publishing.publish_events` or as good."""
+    """Sequences one shard for as long as `run` runs.
+
+    `publish` is `shared.publishing.publish_events` or as good, `bury` is `services.history.letters.bury_letters`.
+    """
 
     def __init__(
         self,
@@ -68,7 +76,9 @@ class ShardWorker:
         now: Callable[[], int],
         publish: Callable[[Sequence[Event]], Awaitable[None]],
         observe: Callable[[Sequence[AnyCommand], Settled], None],
+        bury: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         rank: Callable[[int], int] = lambda number: OWNER,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.shard = Shard()
         self.is_active = False
@@ -82,7 +92,9 @@ class ShardWorker:
         self._now = now
         self._publish = publish
         self._observe = observe
+        self._bury = bury
         self._rank = rank
+        self._patience_s = patience_s
 
     async def run(self) -> None:
         """Consume the shard for ever, while it is ours to own or to stand by. Run as a supervised task.
@@ -130,12 +142,13 @@ class ShardWorker:
         """Settle one batch; False to give the shard back."""
         if batch.gap:
             self.shard.forget()  # somebody else may have had the shard meanwhile
-        commands, ends = self._decode(batch)
-        if not commands:
-            await subscription.ack(batch.deliveries)
-            return True
-        settled = await self._settle(commands)
-        self._observe(commands, settled)
+        commands, ends, letters = self._decode(batch)
+        settled, reasons = await self._settle(commands) if commands else (Settled({}), {})
+        letters += [self._letter_of(commands[index], reason) for index, reason in reasons.items()]
+        if letters:
+            await self._bury(letters)  # before anybody is told, and before they leave the log
+        if commands:
+            self._observe(commands, settled)
         await self._reply(commands, settled.replies)
         if not settled.given_back:
             await subscription.ack(batch.deliveries)
@@ -151,40 +164,57 @@ class ShardWorker:
         log.warning("shard_given_back", shard=self._number, commands=len(kept))
         return False
 
-    def _decode(self, batch: Batch) -> tuple[list[AnyCommand], list[int]]:
-        """Return the commands of a batch, and after each delivery how many there are up to it."""
+    def _decode(self, batch: Batch) -> tuple[list[AnyCommand], list[int], list[DeadLetter]]:
+        """Return a batch's commands, after each delivery how many there are up to it, and what can't be read."""
         commands: list[AnyCommand] = []
         ends: list[int] = []
+        letters: list[DeadLetter] = []
         for delivery in batch.deliveries:
             try:
                 commands += decode_for_shard(delivery.body).items
-            except BadEnvelope:
+            except BadEnvelope as error:
                 log.exception("commands_unreadable", shard=self._number, bytes=len(delivery.body))
+                letters.append(letter_of_bytes(delivery.body, str(error), shard=self._number, now=self._now()))
             ends.append(len(commands))
-        return commands, ends
+        return commands, ends, letters
 
-    async def _settle(self, commands: Sequence[AnyCommand]) -> Settled:
-        """Sequence a batch, waiting for store and bus to come back; a command that breaks us is refused."""
+    def _letter_of(self, command: AnyCommand, reason: str) -> DeadLetter:
+        return letter_of_command(command, reason, shard=self._number, now=self._now())
+
+    async def _settle(self, commands: Sequence[AnyCommand]) -> tuple[Settled, dict[int, str]]:
+        """Sequence a batch, waiting for store and bus to come back.
+
+        Also returns, by index, why commands died: those that break us, met by doing the batch one by one, and those
+        whose channel's history is broken. Both are refused for good.
+        """
+        reasons: dict[int, str] = {}
         try:
-            return await self._sequence(commands)
+            settled = await self._sequence(commands)
         except Exception:
             log.exception("batch_failed", shard=self._number, commands=len(commands))
             self.shard.forget()
+            settled = await self._settle_apart(commands, reasons)
+        for index, reply in settled.replies.items():
+            if reply.error == InternalError.__name__:
+                reasons.setdefault(index, reply.message)
+        return settled, reasons
+
+    async def _settle_apart(self, commands: Sequence[AnyCommand], reasons: dict[int, str]) -> Settled:
+        """Sequence commands one by one; tell in `reasons` what broke us, and refuse that."""
         replies: dict[int, Reply] = {}
-        given_back: list[int] = []
         for index, command in enumerate(commands):
             try:
                 settled = await self._sequence((command,))
-            except Exception:
+            except Exception as error:
                 log.exception("command_poisonous", shard=self._number, command_id=command.command_id)
                 self.shard.forget()
+                reasons[index] = reason_of(error)
                 replies[index] = refusal_of(command.command_id, InternalError())
             else:
                 if settled.given_back:
-                    given_back += range(index, len(commands))
-                    break
+                    return Settled(replies, tuple(range(index, len(commands))))
                 replies[index] = settled.replies[0]
-        return Settled(replies, tuple(given_back))
+        return Settled(replies)
 
     async def _sequence(self, commands: Sequence[AnyCommand]) -> Settled:
         pause = _BACKOFF_S[0]
@@ -203,16 +233,43 @@ class ShardWorker:
             case Publish(events):
                 return await self._publish(events)
             case CheckAccess(pairs):
-                distinct = tuple(dict.fromkeys(pairs))
-                verdicts = await asyncio.gather(*(self._verdict(*pair) for pair in distinct))
-                by_pair = dict(zip(distinct, verdicts, strict=True))
-                return [by_pair[pair] for pair in pairs]
+                verdicts = await self._verdicts(dict.fromkeys(pairs))
+                return [verdicts[pair] for pair in pairs]
         raise TypeError(f"nobody performs {effect!r}")
 
-    async def _verdict(self, channel_id: int, user_id: int) -> str:
-        access: Access = await self._rpc.call(ReadAccess(channel_id, user_id))
+    async def _verdicts(self, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
+        """Look permissions up, for some seconds while groups does not answer; then senders are told to try again.
+
+        Not for as long as the commands live, as with the store: without groups the shard's other channels go on.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._patience_s
+        pause = _BACKOFF_S[0]
+        found: dict[tuple[int, int], str] = {}
+        open_pairs = list(pairs)
+        while True:
+            verdicts = await asyncio.gather(*(self._verdict(*pair) for pair in open_pairs))
+            found.update((pair, one) for pair, one in zip(open_pairs, verdicts, strict=True) if one is not None)
+            open_pairs = [pair for pair in open_pairs if pair not in found]
+            if not open_pairs:
+                return found
+            if clock() >= until:
+                log.warning("permissions_unknown", shard=self._number, permissions=len(open_pairs))
+                return found | dict.fromkeys(open_pairs, Unavailable.__name__)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
+            pause = min(pause * 2, _BACKOFF_S[1])
+
+    async def _verdict(self, channel_id: int, user_id: int) -> str | None:
+        """Return today's refusal, "" for none; None if groups fails, which is no command's fault whatever it says."""
+        try:
+            access: Access = await self._rpc.call(ReadAccess(channel_id, user_id))
+        except StarlingError as error:
+            return name_of(error) if error.status < _SERVER_ERRORS and not error.retryable else None
+        except Exception:
+            log.exception("access_unreadable", shard=self._number, channel_id=channel_id)
+            return None
         place = place_of_access(access)
-        return place.refusal if place is not None else "UnknownChannel"
+        return place.refusal if place is not None else UnknownChannel.__name__
 
     async def _reply(self, commands: Sequence[AnyCommand], replies: dict[int, Reply]) -> None:
         """Tell each waiting node; a node that is gone needs no reply."""

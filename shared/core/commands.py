@@ -31,8 +31,9 @@ class Command(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
 class SendMessage(Command, frozen=True, tag="send_message"):
     """Store this message. `group_id` = 0: a direct channel between the users in `to`.
 
-    `group_seq`: the group's seq that it was permitted under. `refusal`: the sender's node says no
-    (a class name of the catalogue); the shard has the last word, since the nonce may be stored.
+    `group_seq`: the group's seq that it was permitted under, -1 for none: then the shard looks permission up.
+    `refusal`: the sender's node says no (a class name of the catalogue); the shard has the last word,
+    since the nonce may be stored.
     `enforce_nonce` = False: the nonce is only shown, a repeat of it is another message.
     """
 
@@ -62,6 +63,11 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
     message: str = ""
     retry_after: float = 0.0
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether it was refused for now only."""
+        return bool(self.error) and error_of(self.error, self.message).retryable
 
     def raise_error(self) -> None:
         """Raise the catalogue's error if the command was refused."""

@@ -337,6 +337,23 @@ async def test_overflow_is_a_gap(world: World) -> None:
         assert bodies_of(await take_count(subscription, 1)) == [b"key 2"]
 
 
+async def test_a_durable_queue_waits_for_its_first_consumer(world: World) -> None:
+    """Declared and bound without one it keeps what comes, tells how much, and drops its oldest above its bound."""
+    queue = replace(world.topology.dead_queue(), max_bytes=20_000)
+    bindings = world.topology.dead_bindings()
+    assert await world.bus.declare(queue, bindings) == 0
+    sent = [body * 200 for body in numbered(30)]
+    for body in sent:
+        await world.bus.publish(world.topology.log, (world.topology.dead_key(),), body, mandatory=True)
+    kept = await world.other.declare(queue, bindings)
+    assert 10 <= kept <= 16
+    async with world.other.subscribe(queue, bindings) as subscription:
+        assert bodies_of(await take_count(subscription, kept, ack=False)) == sent[-kept:]
+        assert await world.bus.declare(queue, bindings) == 0, "what somebody has in hand is not counted"
+    async with world.other.subscribe(queue, bindings) as subscription:
+        assert bodies_of(await take_count(subscription, kept)) == sent[-kept:], "given back in order"
+
+
 async def test_prefetch_bounds_what_is_unacked(world: World) -> None:
     """A consumer holds at most its prefetch; the rest goes to others, and acking brings more."""
     queue, bindings = world.topology.rpc_queue("a"), world.topology.rpc_bindings("a")
@@ -411,6 +428,19 @@ async def test_prefixes_do_not_meet(world: World) -> None:
         assert bodies_of(await take_count(ours, 1)) == [b"ours"]
         with pytest.raises(Unroutable):
             await world.publish(b"nobody here", 2)
+
+
+@pytest.mark.servers
+async def test_what_the_broker_refuses_to_declare_ends_nothing_else(rabbitmq_url: str) -> None:
+    """A queue that is there with other arguments: told as `BusUnavailable`, and publishing goes on."""
+    topology = Topology(f"test-{uuid.uuid4().hex[:12]}", shards=1)
+    queue = topology.dead_queue()
+    async with open_amqp_bus(rabbitmq_url) as bus:
+        await bus.declare(queue, topology.dead_bindings())
+        with pytest.raises(BusUnavailable, match="PRECONDITION"):
+            await bus.declare(replace(queue, max_bytes=1))
+        await bus.publish(topology.log, (topology.dead_key(),), b"letter", mandatory=True)
+    await forget_topology(rabbitmq_url, topology)
 
 
 async def test_memory_is_bounded() -> None:

@@ -16,6 +16,7 @@ def test_names_begin_with_the_prefix() -> None:
         topology.rpc.name,
         topology.invalidate.name,
         topology.log_queue(3).name,
+        topology.dead_queue().name,
         topology.rpc_queue("groups").name,
         topology.node_queue("n1").name,
         topology.invalidation_queue("n1").name,
@@ -26,6 +27,7 @@ def test_names_begin_with_the_prefix() -> None:
         "one.rpc",
         "one.invalidate",
         "one.log.3",
+        "one.log.dead",
         "one.rpc.groups",
         "one.node.n1",
         "one.invalidate.n1",
@@ -91,4 +93,4 @@ def test_a_queue_that_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="exclusive"):
         Queue("q", exclusive=True, quorum=True)
     with pytest.raises(ValueError, match="bounded"):
-        Queue("q", max_bytes=1)
+        Queue("q", single_active=True, max_bytes=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 from hypothesis import given
@@ -15,6 +16,7 @@ from services.history.spreading import give_signs, hear_signs
 from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
 from shared.core.ids import IdSource
+from shared.core.letters import DeadLetter
 from shared.core.signs import Decoded, Sign, decode_sign, encode_sign
 from shared.memory_bus import MemoryBus
 from shared.publishing import publish_events
@@ -85,6 +87,11 @@ async def test_what_nodes_say_makes_unions_narrower() -> None:
         hearing.cancel()
 
 
+async def no_letters(letters: Sequence[DeadLetter]) -> None:
+    """Fail: nothing dies here."""
+    raise AssertionError(letters)
+
+
 async def test_a_shard_is_handed_on_under_load() -> None:
     """Owner and standby swap again and again while messages flow: each is stored once, in the order of the sends."""
     bus, streams = MemoryBus(), FaultyStreams()
@@ -101,6 +108,7 @@ async def test_a_shard_is_handed_on_under_load() -> None:
             now=lambda: NOW,
             publish=partial(publish_events, bus, TOPOLOGY),
             observe=lambda commands, settled: None,
+            bury=no_letters,
             rank=lambda shard: ranks[name],
         )
         made.shard.heard_at = NOW

@@ -10,9 +10,11 @@ import pytest
 from shared.bus import Bus
 from shared.core.calls import EventPage, ReadChannelEvents
 from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
+from shared.core.errors import InternalError, MissingAccess, Unavailable
 from shared.core.model import User
+from shared.core.stream import Head, channel_stream
 from shared.rpc import Rpc
-from tests.history.world import ADA, CHANNEL, EVE, GROUP, NOW, TOPOLOGY, World, open_world
+from tests.history.world import ADA, BEN, CHANNEL, EVE, GROUP, NOW, TOPOLOGY, World, open_world
 
 
 @pytest.fixture
@@ -67,20 +69,79 @@ async def test_an_unanswered_commit_is_not_repeated(world: World) -> None:
     assert (reply.seq, following.seq) == (1, 2)
 
 
-async def test_a_command_that_breaks_us_is_refused_and_the_shard_goes_on(world: World) -> None:
-    """A defect met with one command ends in a final error for its sender, not in a stuck shard."""
-    world.streams.broken = True
-    refused = await world.commands.send(send_of(1), timeout_s=5)
-    assert refused.error == "InternalError"
-    world.streams.broken = False
-    assert (await world.commands.send(send_of(2), timeout_s=5)).seq == 1
+async def test_a_command_that_breaks_us_is_buried_and_the_shard_goes_on(world: World) -> None:
+    """A defect met with one command of a batch ends in a final error for its sender and a letter for operators.
+
+    All others of the batch are stored, each once, in their order.
+    """
+    world.streams.breaks_on = 3
+    replies = await asyncio.gather(*(world.commands.send(send_of(n), timeout_s=5) for n in range(1, 6)))
+    assert [(reply.seq, reply.error) for reply in replies] == [
+        (1, ""), (2, ""), (0, "InternalError"), (3, ""), (4, ""),
+    ]  # fmt: skip
+    (letter,) = await world.letters()
+    assert (letter.id, letter.kind, letter.shard, letter.at) == ("3", "SendMessage", 0, NOW)
+    assert (letter.command_id, letter.channel_id, letter.author_id) == (3, CHANNEL.id, ADA.id)
+    assert letter.reason.startswith("ValueError at world.py:")
+    assert "message 3" not in letter.reason
+    assert world.buried == ["command"]
 
 
-async def test_an_unreadable_envelope_does_not_stop_the_shard(world: World) -> None:
-    """Bytes that are no envelope are logged and left behind."""
+async def test_an_unreadable_envelope_is_buried_and_does_not_stop_the_shard(world: World) -> None:
+    """Bytes that are no envelope are kept as they are, with what was wrong with them."""
     bus: Bus = world.bus
     await bus.publish(TOPOLOGY.log, (TOPOLOGY.log_key(0),), b"\xc1 nonsense", mandatory=True)
     assert (await world.commands.send(send_of(1), timeout_s=5)).seq == 1
+    (letter,) = await world.letters()
+    assert (letter.body, letter.kind, letter.command_id) == (b"\xc1 nonsense", "", 0)
+    assert letter.reason
+    assert world.buried == ["envelope"]
+
+
+async def test_what_meets_a_broken_channel_is_buried(world: World) -> None:
+    """A channel whose stored chain contradicts itself refuses for good, and what was sent to it is kept."""
+    await world.streams.raise_heads([Head(channel_stream(CHANNEL.id), seq=7, tail=5)])
+    refused = await world.commands.send(send_of(1), timeout_s=5)
+    assert (refused.error, refused.message) == ("InternalError", "The channel's history is broken")
+    assert [letter.reason for letter in await world.letters()] == ["The channel's history is broken"]
+
+
+async def test_who_is_refused_for_good_has_a_letter_first(world: World) -> None:
+    """While a letter can't be published its command stays in the log, and nobody is told anything."""
+    world.streams.breaks_on = 1
+    with world.bus_refusing_letters() as refused:
+        sending = asyncio.ensure_future(world.commands.send(send_of(1), timeout_s=5))
+        async with asyncio.timeout(5):
+            while len(refused) < 3:
+                await asyncio.sleep(0)
+        assert not sending.done()
+    assert (await sending).error == "InternalError"
+    assert [letter.id for letter in await world.letters()] == ["1"]
+
+
+@pytest.mark.parametrize("error", [InternalError(), Unavailable(), ValueError("a defect of groups")])
+async def test_a_failure_of_groups_is_waited_for(world: World, error: Exception) -> None:
+    """Whatever groups fails with while it is asked for a permission: the send waits, then is stored."""
+    await world.invalidate(GROUP, 6)
+    world.access_errors[ADA.id] = [error, error, MissingAccess()]
+    waited, refused = await asyncio.gather(
+        world.commands.send(send_of(1, BEN), timeout_s=5), world.commands.send(send_of(2), timeout_s=5)
+    )
+    assert (waited.seq, refused.error, refused.is_retryable) == (1, "MissingAccess", False)
+    assert await world.letters() == []
+
+
+async def test_without_groups_a_doubtful_send_is_to_be_tried_again() -> None:
+    """When waiting was in vain it is refused for now and not remembered by its nonce; other sends are stored."""
+    async with open_world(patience_s=0.1) as hasty:
+        await hasty.invalidate(GROUP, 6)
+        hasty.access_errors[ADA.id] = [InternalError()]
+        sends = (send_of(1, nonce="a"), send_of(2, BEN), send_of(3, group_seq=6))
+        told, of_ben, sure = await asyncio.gather(*(hasty.commands.send(one, timeout_s=5) for one in sends))
+        assert (told.error, told.is_retryable, of_ben.seq, sure.seq) == ("Unavailable", True, 1, 2)
+        hasty.access_errors.clear()
+        assert (await hasty.commands.send(send_of(4, nonce="a"), timeout_s=5)).seq == 3
+        assert await hasty.letters() == []
 
 
 async def test_a_change_of_the_group_makes_older_permissions_doubtful(world: World) -> None:

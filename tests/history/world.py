@@ -6,8 +6,8 @@ The stand-in answers `ReadAccess` from `World.members`: everybody in it may see 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,16 +17,19 @@ import httpx
 from services.history.core.pulse import Pulse
 from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations
+from services.history.letters import bury_letters, open_letters
 from services.history.pages import Pages
 from services.history.rest import History, router
-from services.history.worker import ShardWorker
+from services.history.worker import PATIENCE_S, ShardWorker
 from shared.auth import Tokens
+from shared.bus import BusUnavailable
 from shared.command_log import CommandLog, open_command_log
 from shared.core.calls import Access, ReadAccess, ReadRevocations
 from shared.core.commands import Events, decode_for_node
 from shared.core.errors import Unavailable
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
+from shared.core.letters import DeadLetter
 from shared.core.limits import Budgets
 from shared.core.model import Channel, ChannelType, User
 from shared.core.permissions import DEFAULT
@@ -58,6 +61,8 @@ class FaultyStreams(MemoryStreams):
         self.away = 0
         self.unanswered = 0
         self.broken = False
+        self.breaks_on = -1
+        """The command id that a defect of ours is met with."""
 
     async def read_head(self, stream: str) -> Any:
         """Read, or fail."""
@@ -70,6 +75,8 @@ class FaultyStreams(MemoryStreams):
 
     async def commit(self, writes: Sequence[Write]) -> list[bool]:
         """Commit, and perhaps say that it is not known."""
+        if any(record.command_id == self.breaks_on for write in writes for record in write.records):
+            raise ValueError("a defect of ours")
         stored = await super().commit(writes)
         if self.unanswered:
             self.unanswered -= 1
@@ -96,9 +103,12 @@ class World:
     client: httpx.AsyncClient
     tokens: Tokens
     members: dict[int, User]
+    bury: Callable[[Sequence[DeadLetter]], Awaitable[None]]
+    buried: list[str]
     now: int = NOW
     group_seq: int = 5
     groups_away: bool = False
+    access_errors: dict[int, list[Exception]] = field(default_factory=dict)
     revocations: dict[int, Revocations] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
@@ -114,6 +124,26 @@ class World:
         """Read below the channel."""
         return await self.client.get(f"/api/v10/channels/{CHANNEL.id}/{path}", params=query, headers=self.token(user))
 
+    @contextmanager
+    def bus_refusing_letters(self) -> Iterator[list[int]]:
+        """Let no letter be published meanwhile; yields one entry for each that was refused."""
+        refused: list[int] = []
+
+        async def bury(letters: Sequence[DeadLetter]) -> None:
+            refused.append(len(letters))
+            raise BusUnavailable("told to fail")
+
+        before, self.bury = self.bury, bury
+        try:
+            yield refused
+        finally:
+            self.bury = before
+
+    async def letters(self) -> list[DeadLetter]:
+        """Return the dead letters that wait."""
+        async with open_letters(self.bus, TOPOLOGY) as letters:
+            return [one.letter for one in letters.held.values()]
+
     async def invalidate(self, group_id: int = 0, seq: int = 0) -> None:
         """Let the shard hear that a group has moved; without a group, a sign of life."""
         heard = self.worker.shard.heard_at = -1
@@ -124,10 +154,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 5.0) -> AsyncIterator[World]:
+async def open_world(
+    *, budgets: Budgets | None = None, send_timeout_s: float = 5.0, patience_s: float = PATIENCE_S
+) -> AsyncIterator[World]:
     """Open a history service in memory with a listener on the group's events."""
     bus, streams = MemoryBus(), FaultyStreams()
     rpc = Rpc(bus, TOPOLOGY)
+    buried: list[str] = []
+    bury = partial(bury_letters, bus, TOPOLOGY, count=buried.append)
     pages = Pages(streams)
     worker = ShardWorker(
         0,
@@ -139,6 +173,8 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
         now=lambda: world.now,
         publish=partial(publish_events, bus, TOPOLOGY),
         observe=lambda commands, settled: None,
+        bury=lambda letters: world.bury(letters),
+        patience_s=patience_s,
     )
     async with (
         open_command_log(bus, TOPOLOGY, "history") as commands,
@@ -153,11 +189,13 @@ async def open_world(*, budgets: Budgets | None = None, send_timeout_s: float = 
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             pulse = Pulse()
             members = {user.id: user for user in (ADA, BEN)}
-            world = World(bus, streams, worker, pulse, commands, client, tokens, members)
+            world = World(bus, streams, worker, pulse, commands, client, tokens, members, bury, buried)
 
             async def read_access(call: ReadAccess) -> Access:
                 if call.channel_id != CHANNEL.id:
                     return Access(None, ADA, 0, 0)
+                if failing := world.access_errors.get(call.user_id):
+                    raise failing.pop(0) if len(failing) > 1 else failing[0]
                 is_member = call.user_id in world.members
                 return Access(
                     CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, DEFAULT if is_member else 0

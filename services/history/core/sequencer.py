@@ -44,7 +44,10 @@ AnyCommand = SendMessage | OpenDirect
 
 
 class CheckAccess(msgspec.Struct, frozen=True):
-    """[list[str]]: for each (channel id, user id), the catalogue class name of today's refusal, or ""."""
+    """[list[str]]: for each (channel id, user id), the catalogue class name of today's refusal, or "".
+
+    The name of a retryable one says that nobody could tell.
+    """
 
     pairs: tuple[tuple[int, int], ...]
 
@@ -290,8 +293,10 @@ def _refusal(shard: Shard, stream: str, command: AnyCommand, verdict: str, now: 
     if command.expires_at <= now:
         return refusal_of(command.command_id, CommandExpired())
     if isinstance(command, SendMessage) and (reason := command.refusal or verdict):
-        reply = refusal_of(command.command_id, error_of(reason, ""))
-        shard.remember_refusal(stream, command, reply, now)
+        error = error_of(reason, "")
+        reply = refusal_of(command.command_id, error)
+        if not error.retryable:  # what can't be known now is nothing to hold an author to
+            shard.remember_refusal(stream, command, reply, now)
         return reply
     return None
 
