@@ -16,10 +16,11 @@ from services.gateway.core.state import MEMBER_SAMPLE
 from services.gateway.listening import MOST_WAIT_S, POLL_BYTES, POLL_FRAMES
 from services.gateway.rest import router as gateway_router
 from services.gateway.sending import IN_FLIGHT
+from services.groups.app import router as groups_router
 from services.groups.core.decisions import MAX_CHANNELS, MAX_GROUPS, MAX_OWNED_GROUPS
 from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
+from services.groups.core.profiles import BIO_LENGTH, GLOBAL_NAME_LENGTH
 from services.groups.core.revoking import MAX_NAMED
-from services.groups.rest import router as groups_router
 from services.history.pages import MAX_LIMIT
 from services.history.rest import router as history_router
 from shared.core import errors
@@ -54,7 +55,9 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
     "login": (errors.RateLimited,),
     "logout": (),
-    "change_password": (errors.RateLimited,),
+    "find_users": (),
+    "change_current_user": (errors.RateLimited,),
+    "get_profile": (errors.UnknownUser,),
     "get_current_user": (),
     "list_directs": (),
     "open_direct": (errors.UnknownUser, errors.CannotMessageUser),
@@ -211,6 +214,8 @@ def limits() -> str:
         ("direct channels in READY", f"the {SESSION_DIRECTS} newest", "", ""),
         ("logouts of one user remembered one by one", MAX_NAMED, "", "older tokens of the user go, too"),
         ("username", _length(USERNAME_LENGTH), "", "50035"),
+        ("shown name", _length(GLOBAL_NAME_LENGTH), "", "50035"),
+        ("bio", f"{BIO_LENGTH} characters", "", "50035"),
         ("password", _length(PASSWORD_LENGTH), "", "50035"),
         ("name of a group", _length(GROUP_NAME_LENGTH), "", "50035"),
         ("name of a channel", _length(CHANNEL_NAME_LENGTH), "", "50035"),

@@ -39,6 +39,10 @@ STEPS: Final[tuple[Step, ...]] = (
         ),
         "members": (_ascending("group_id", "gone", "user.id"),),
         "memberships": (_ascending("user_id", "present", "group_id"),),
-        # By _id alone: heads, accounts, claims, revocations, users, groups, workers, schema.
+        # By _id alone: heads, accounts, claims, revocations, groups, workers, schema.
+    },
+    {
+        "users": (_ascending("name", sparse=True),),  # find_users
+        "jobs": (_ascending("due"),),
     },
 )

@@ -95,14 +95,17 @@ class Accounts:
 
         Raises `InvalidForm`: the same, and after the same time, for an unknown user and a wrong password.
         """
-        owner = await self._claims.owner_of(username_key(login))
+        key = username_key(login)
+        owner = await self._claims.owner_of(key)
         account = await self._groups.read_account(owner or 0)
         matches = await self._passwords.verify(account.password_hash if account is not None else None, password)
         if account is None or not matches:
             raise invalid_login()
         user = await self._find_user(account.user_id)
+        if user is None or username_key(user.username) != key:  # it is called otherwise now
+            raise invalid_login()
         issued = await self._groups.issue(account.user_id, account.password_hash, self._now())
-        if user is None or issued is None:
+        if issued is None:
             raise invalid_login()
         return self._tokens.mint(user.id, issued), user
 

@@ -10,15 +10,20 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from fastapi import APIRouter
+
 from services.groups.accounts import Accounts
 from services.groups.changes import Changes
-from services.groups.claims import Claims
+from services.groups.claims import Claims, group_bears_out, user_bears_out
 from services.groups.directs import Directs
 from services.groups.handlers import handlers_of
+from services.groups.jobs import RENAME, Jobs
 from services.groups.memberships import Memberships
 from services.groups.mongo_store import MongoGroups
 from services.groups.passwords import Passwords, open_passwords
-from services.groups.rest import router
+from services.groups.profiles import Profiles
+from services.groups.rest import router as groups_router
+from services.groups.rest_users import router as users_router
 from services.groups.service import Groups
 from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
@@ -29,7 +34,6 @@ from shared.cache import Cache
 from shared.command_log import CommandLog, open_command_log
 from shared.core.ids import IdSource
 from shared.core.limits import Budgets
-from shared.core.stream import group_stream, user_stream
 from shared.door import Door
 from shared.parts import Parts
 from shared.rpc import serve_calls
@@ -38,6 +42,8 @@ from shared.streams import StreamStore
 from shared.topology import Topology
 
 __all__ = ["assemble", "open_groups", "router"]
+
+router = APIRouter(routes=[*users_router.routes, *groups_router.routes])
 
 
 def assemble(
@@ -56,13 +62,18 @@ def assemble(
     budgets: Budgets | None = None,
 ) -> Groups:
     """Return the service on these seams, with nothing running yet. Many may stand on the same stores."""
-    changes = Changes(streams, store, bus, topology, ids, now)
-    usernames = Claims(store, streams, now, user_stream)
-    names = Claims(store, streams, now, group_stream)
+    jobs = Jobs(store, ids, now)
+    changes = Changes(streams, store, bus, topology, jobs, ids, now)
+    usernames = Claims(store, now, user_bears_out(streams, store, changes))
+    names = Claims(store, now, group_bears_out(streams))
+    profiles = Profiles(store, changes, usernames, jobs)
+    jobs.do({RENAME: profiles.tell_groups})
     views = Views(store, streams, cache)
     door = Door(tokens, views.read_revocations, clock)
     return Groups(
         accounts=Accounts(store, changes, usernames, passwords, tokens, door, ids, now),
+        profiles=profiles,
+        jobs=jobs,
         memberships=Memberships(store, changes, names, ids, now),
         directs=Directs(store, views, commands, ids, now),
         views=views,
@@ -99,4 +110,5 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 "groups.calls", serve_calls(bus, topology, "groups", handlers_of(groups.views, groups.snapshots))
             )
             parts.supervisor.start("groups.sweeper", groups.changes.run_sweeper())
+            parts.supervisor.start("groups.jobs", groups.jobs.run_sweeper())
             yield groups

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field, StrictBool
 
 from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
+from services.groups.core.profiles import BIO_LENGTH
 from shared.snowflakes import Snowflake
 
 _LONGEST = 1024
@@ -32,10 +33,16 @@ class Login(BaseModel):
 
 
 class ChangedUser(BaseModel):
-    """Another password for the caller, who must know the old one."""
+    """What is to be other than before; what is left out stays. Another password needs the old one."""
 
-    password: str = Field(max_length=_LONGEST, description="the password so far")
-    new_password: str = Field(max_length=_LONGEST, description=f"{PASSWORD_LENGTH[0]}–{PASSWORD_LENGTH[1]} characters")
+    username: str | None = Field(None, max_length=_LONGEST, description="as at the registration")
+    global_name: str | None = Field(None, max_length=_LONGEST, description="the name that is shown; null: the username")
+    bio: str | None = Field(None, max_length=_LONGEST, description=f"at most {BIO_LENGTH} characters")
+    avatar: str | None = Field(None, description="null only: there are no avatars here")
+    password: str | None = Field(None, max_length=_LONGEST, description="the password so far")
+    new_password: str | None = Field(
+        None, max_length=_LONGEST, description=f"{PASSWORD_LENGTH[0]}–{PASSWORD_LENGTH[1]} characters"
+    )
 
 
 class NewDirect(BaseModel):
@@ -83,12 +90,28 @@ class OwnUserBody(UserBody):
     mfa_enabled: bool
     verified: bool
     locale: str
+    bio: str
 
 
 class ChangedUserBody(OwnUserBody):
-    """The caller, with the only token that is good from now on."""
+    """The caller; after a change of the password with the only token that is good from now on."""
 
-    token: str
+    token: str | None = None
+
+
+class ProfileFieldsBody(BaseModel):
+    """What a user tells of itself beside its names."""
+
+    bio: str
+    accent_color: int | None
+    pronouns: str
+
+
+class ProfileBody(BaseModel):
+    """A user with what it tells of itself."""
+
+    user: UserBody
+    user_profile: ProfileFieldsBody
 
 
 class TokenBody(BaseModel):

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from services.groups.core.decisions import decide_follow
+from services.groups.jobs import RENAME, Jobs
 from services.groups.projections import project
 from services.groups.store import GroupStore
 from shared.bus import Bus, BusUnavailable
@@ -55,6 +56,7 @@ class Changes:
         groups: GroupStore,
         bus: Bus,
         topology: Topology,
+        jobs: Jobs,
         ids: IdSource,
         now: Callable[[], int],
         *,
@@ -64,6 +66,7 @@ class Changes:
         self._groups = groups
         self._bus = bus
         self._topology = topology
+        self._jobs = jobs
         self._ids = ids
         self._now = now
         self._timeout_s = timeout_s
@@ -199,3 +202,7 @@ class Changes:
             return decide_follow(known.group_seq if known is not None else 0, group_seq, event, group_id)
 
         await self.change(user_stream(user_id), decide)
+        match body:
+            case GroupCreated(owner=member) | MemberAdded(member):
+                if (await self._groups.read_users((user_id,))).get(user_id) != member.user:
+                    await self._jobs.ask(RENAME, user_id)  # the user was renamed while it joined

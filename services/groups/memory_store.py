@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
-from services.groups.store import Account, Claim, Membership, MemberState
+import msgspec
+
+from services.groups.core.names import key_of_name
+from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile
 from shared.core.model import Channel, Group, Member, User
 from shared.core.revocation import Revocations
 
@@ -27,6 +30,10 @@ class _Projection(Generic[K, V]):
         stored = self._entries.get(key)
         if stored is None or stored[0] < seq:
             self._entries[key] = (seq, value)
+
+    def amend(self, key: K, value: V) -> None:
+        """Put another value in the place of one, under the seq that it has."""
+        self._entries[key] = (self._entries[key][0], value)
 
     def entry(self, key: K) -> tuple[int, V] | None:
         return self._entries.get(key)
@@ -49,7 +56,8 @@ class MemoryGroups:
         self._claims: dict[str, Claim] = {}
         self._accounts: dict[int, Account] = {}
         self._revocations: _Projection[int, Revocations] = _Projection()
-        self._users: _Projection[int, User] = _Projection()
+        self._users: _Projection[int, Profile] = _Projection()
+        self._jobs: dict[str, Job] = {}
         self._groups: _Projection[int, Group] = _Projection()
         self._channels: _Projection[int, Channel] = _Projection()
         self._members: dict[int, _Projection[int, Member | None]] = {}
@@ -102,13 +110,50 @@ class MemoryGroups:
         """Return which tokens of these users are void."""
         return self._revocations.some(user_ids)
 
-    async def put_user(self, user: User, seq: int) -> None:
+    async def put_user(self, user: User, seq: int, *, bio: str = "", gone: bool = False) -> None:
         """Project a user's profile."""
-        self._users.put(user.id, user, seq)
+        self._users.put(user.id, Profile(user, bio, gone), seq)
+
+    async def read_profile(self, user_id: int) -> Profile | None:
+        """Return a user's profile."""
+        return self._users.get(user_id)
+
+    async def find_users(self, prefix: str, after: str, limit: int) -> list[User]:
+        """Return users by the key of their name."""
+        users = ((key_of_name(one.user.username), one.user) for one in self._users.values() if not one.gone)
+        found = [(key, user) for key, user in users if key.startswith(prefix) and key > after]
+        return [user for _, user in sorted(found, key=lambda pair: pair[0])[:limit]]
+
+    async def rename_recipient(self, user: User) -> None:
+        """Show a user in all of its direct channels as it is called now."""
+        for channel in self._channels.values():
+            if any(one.id == user.id for one in channel.recipients):
+                recipients = tuple(user if one.id == user.id else one for one in channel.recipients)
+                self._channels.amend(channel.id, msgspec.structs.replace(channel, recipients=recipients))
+
+    async def put_job(self, job: Job) -> None:
+        """Ask for work, in place of an earlier asking for the same."""
+        self._jobs[job.key] = job
+
+    async def find_jobs(self, before: int, limit: int) -> list[Job]:
+        """Return jobs whose `due` is below `before`, the longest due first."""
+        return sorted((job for job in self._jobs.values() if job.due < before), key=lambda job: job.due)[:limit]
+
+    async def take_job(self, job: Job, due: int) -> Job | None:
+        """Give a job another `due`; None if it is no longer as it was seen."""
+        if self._jobs.get(job.key) != job:
+            return None
+        taken = self._jobs[job.key] = Job(job.key, due, job.mark)
+        return taken
+
+    async def end_job(self, job: Job) -> None:
+        """Take a job away, unless it was asked for anew or somebody else took it up."""
+        if self._jobs.get(job.key) == job:
+            del self._jobs[job.key]
 
     async def read_users(self, user_ids: Sequence[int]) -> dict[int, User]:
         """Return the users that exist among these."""
-        return self._users.some(user_ids)
+        return {user_id: profile.user for user_id, profile in self._users.some(user_ids).items()}
 
     async def put_group(self, group: Group, seq: int) -> None:
         """Project a group."""

@@ -13,7 +13,8 @@ import msgspec
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from services.groups.store import Account, Claim, Membership, MemberState
+from services.groups.core.names import key_of_name
+from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, Group, Member, User
 from shared.core.revocation import Revocations
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _VERSION: Final = 1
 _MOST_CHANNELS: Final = 500
 _MOST_DIRECTS: Final = 2_000
+_LAST_LETTER: Final = "\U0010ffff"
+"""No name holds it, and no letter is above it."""
 
 
 class MongoGroups:
@@ -99,9 +102,59 @@ class MongoGroups:
             documents = await self._mongo["revocations"].find(query).to_list(len(user_ids))
         return {int(document["_id"]): msgspec.convert(document, Revocations) for document in documents}
 
-    async def put_user(self, user: User, seq: int) -> None:
-        """Project a user's profile."""
-        await self._put("users", user.id, seq, user)
+    async def put_user(self, user: User, seq: int, *, bio: str = "", gone: bool = False) -> None:
+        """Project a user's profile. `name` is what users are found by; who is gone has none."""
+        fields = {"v": _VERSION, **msgspec.to_builtins(user), "bio": bio, "gone": gone}
+        if not gone:
+            fields["name"] = key_of_name(user.username)
+        await self._mongo.put_newer("users", user.id, seq, fields)
+
+    async def read_profile(self, user_id: int) -> Profile | None:
+        """Return a user's profile."""
+        document = await self._read("users", user_id)
+        if document is None:
+            return None
+        return Profile(msgspec.convert(document, User), document.get("bio", ""), document.get("gone", False))
+
+    async def find_users(self, prefix: str, after: str, limit: int) -> list[User]:
+        """Return users by the key of their name."""
+        begin = {"$gt": after} if after >= prefix else {"$gte": prefix}
+        cursor = self._mongo["users"].find({"name": {**begin, "$lt": prefix + _LAST_LETTER}}).sort("name", 1)
+        async with self._mongo.asking():
+            return [msgspec.convert(document, User) for document in await cursor.limit(limit).to_list(limit)]
+
+    async def rename_recipient(self, user: User) -> None:
+        """Show a user in all of its direct channels as it is called now."""
+        change = {"$set": {"recipients.$": msgspec.to_builtins(user)}}
+        async with self._mongo.asking():
+            await self._mongo["channels"].update_many({"recipients.id": user.id}, change)
+
+    async def put_job(self, job: Job) -> None:
+        """Ask for work, in place of an earlier asking for the same."""
+        asked = {"_id": job.key, "v": _VERSION, "due": job.due, "mark": job.mark}
+        async with self._mongo.asking():
+            try:
+                await self._mongo["jobs"].replace_one({"_id": job.key}, asked, upsert=True)
+            except DuplicateKeyError:
+                await self._mongo["jobs"].replace_one({"_id": job.key}, asked)
+
+    async def find_jobs(self, before: int, limit: int) -> list[Job]:
+        """Return jobs whose `due` is below `before`, the longest due first."""
+        cursor = self._mongo["jobs"].find({"due": {"$gte": 0, "$lt": before}}).sort("due", 1).limit(limit)
+        async with self._mongo.asking():
+            return [Job(one["_id"], int(one["due"]), int(one["mark"])) for one in await cursor.to_list(limit)]
+
+    async def take_job(self, job: Job, due: int) -> Job | None:
+        """Give a job another `due`; None if it is no longer as it was seen."""
+        same = {"_id": job.key, "due": job.due, "mark": job.mark}
+        async with self._mongo.asking():
+            result = await self._mongo["jobs"].update_one(same, {"$set": {"due": due}})
+        return Job(job.key, due, job.mark) if result.matched_count else None
+
+    async def end_job(self, job: Job) -> None:
+        """Take a job away, unless it was asked for anew or somebody else took it up."""
+        async with self._mongo.asking():
+            await self._mongo["jobs"].delete_one({"_id": job.key, "due": job.due, "mark": job.mark})
 
     async def read_users(self, user_ids: Sequence[int]) -> dict[int, User]:
         """Return the users that exist among these."""

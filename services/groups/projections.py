@@ -15,8 +15,10 @@ from shared.core.events import (
     GroupJoined,
     GroupLeft,
     MemberAdded,
+    MemberChanged,
     MemberRemoved,
     TokensRevoked,
+    UserChanged,
     UserRegistered,
 )
 from shared.core.revocation import NOTHING_REVOKED
@@ -39,12 +41,14 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_member(member, seq)
         case ChannelCreated(channel):
             await groups.put_channel(channel, seq)
-        case MemberAdded(member):
+        case MemberAdded(member) | MemberChanged(member):
             await groups.put_member(member, seq)
         case MemberRemoved(user):
             await groups.remove_member(owner, user.id, seq)
         case UserRegistered(user):
             await groups.put_user(user, seq)
+        case UserChanged(user, bio):
+            await groups.put_user(user, seq, bio=bio)
         case GroupJoined(group_seq, member):
             await groups.put_membership(Membership(owner, member.group_id, group_seq, present=True), seq)
         case GroupLeft(group_id, group_seq):

@@ -1,4 +1,4 @@
-"""REST routes of the groups service: accounts, users, groups, channels, direct channels, members.
+"""REST routes of the groups service: groups, channels, direct channels, members. Accounts and users: `rest_users`.
 
 Ring 4 (shell). Permission is checked at each door: who is not in a group is told that there is none; of a channel, that
 access is missing, as Discord says. The collaborators are `app.state.groups`; the shapes are `shared.core.wire`'s.
@@ -9,88 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from services.groups.bodies import (
-    ChangedUser,
-    ChangedUserBody,
     ChannelBody,
     GuildBody,
     GuildSummaryBody,
     JoinedGuild,
-    Login,
     MemberBody,
     NewChannel,
     NewDirect,
     NewGuild,
-    OwnUserBody,
-    Registration,
-    TokenBody,
-    UserBody,
 )
-from services.groups.core.origin import origin_of
-from services.groups.service import Groups, Service
+from services.groups.service import Service
 from shared.core import wire
 from shared.core.calls import ChannelView
-from shared.core.errors import InvalidForm, RateLimited, Unauthorized, UnknownUser
-from shared.core.model import Group, User
-from shared.door import Caller, CallerBearer
+from shared.core.errors import InvalidForm
+from shared.core.model import Group
+from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
-
-
-def _spend_budget(request: Request, groups: Service) -> None:
-    """Refuse an address that registers, logs in or changes passwords too often; guessing passwords is slow."""
-    _spend(groups, origin_of(request.client.host if request.client is not None else ""))
-
-
-def _spend(groups: Groups, key: str) -> None:
-    if groups.budgets is not None and (wait := groups.budgets.spend(key, groups.now())):
-        raise RateLimited(retry_after=wait)
-
 
 router = APIRouter(
     prefix="/api/v10",
     tags=["groups"],
     responses={"5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}},
 )
-
-
-@router.post("/auth/register", status_code=201, response_model=TokenBody, dependencies=[Depends(_spend_budget)])
-async def register(groups: Service, body: Registration) -> Response:
-    """Create an account and return its first token."""
-    return JsonResponse(_token_of(*await groups.accounts.register(body.username, body.password)), 201)
-
-
-@router.post("/auth/login", response_model=TokenBody, dependencies=[Depends(_spend_budget)])
-async def login(groups: Service, body: Login) -> Response:
-    """Return a new token."""
-    return JsonResponse(_token_of(*await groups.accounts.login(body.login, body.password)))
-
-
-@router.post("/auth/logout", status_code=204)
-async def logout(groups: Service, bearer: CallerBearer) -> Response:
-    """Revoke the token that this is called with, and no other. Its sessions are closed with 4004."""
-    await groups.accounts.logout(bearer)
-    return Response(status_code=204)
-
-
-@router.patch("/users/@me", response_model=ChangedUserBody, dependencies=[Depends(_spend_budget)])
-async def change_password(groups: Service, caller: Caller, body: ChangedUser) -> Response:
-    """Change the password: all tokens so far are revoked, their sessions closed with 4004; return a new one."""
-    _spend(groups, f"user {caller}")
-    token, user = await groups.accounts.change_password(caller, body.password, body.new_password)
-    return JsonResponse(wire.own_user_of(user) | {"token": token})
-
-
-@router.get("/users/@me", response_model=OwnUserBody)
-async def get_current_user(groups: Service, caller: Caller) -> Response:
-    """Return the caller."""
-    user = await groups.views.read_user(caller)
-    if user is None:
-        raise Unauthorized
-    return JsonResponse(wire.own_user_of(user))
 
 
 @router.get("/users/@me/channels", response_model=list[ChannelBody])
@@ -130,15 +75,6 @@ async def leave_guild(groups: Service, caller: Caller, guild_id: Snowflake) -> R
     """Leave a guild. When this is answered, nothing said there later reaches the caller."""
     await groups.memberships.leave(caller, guild_id)
     return Response(status_code=204)
-
-
-@router.get("/users/{user_id}", response_model=UserBody)
-async def get_user(groups: Service, caller: Caller, user_id: Snowflake) -> Response:
-    """Return any user."""
-    user = await groups.views.read_user(user_id)
-    if user is None:
-        raise UnknownUser
-    return JsonResponse(wire.user_of(user))
 
 
 @router.post("/guilds", status_code=201, response_model=GuildBody)
@@ -201,10 +137,6 @@ async def get_channel(groups: Service, caller: Caller, channel_id: Snowflake) ->
     """Return a channel that the caller may see."""
     view = await groups.views.read_channel(channel_id, caller)
     return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
-
-
-def _token_of(token: str, user: User) -> dict[str, Any]:
-    return {"token": token, "user": wire.own_user_of(user)}
 
 
 def _channels_of(views: Iterable[ChannelView]) -> list[dict[str, Any]]:

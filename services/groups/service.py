@@ -14,7 +14,9 @@ from fastapi import Depends, Request
 from services.groups.accounts import Accounts
 from services.groups.changes import Changes
 from services.groups.directs import Directs
+from services.groups.jobs import Jobs
 from services.groups.memberships import Memberships
+from services.groups.profiles import Profiles
 from services.groups.snapshots import Snapshots
 from services.groups.views import Views
 from shared.core.limits import Budgets
@@ -27,6 +29,8 @@ class Groups:
     """What the routes need, as `app.state.groups`. `budgets` is None where clients have none."""
 
     accounts: Accounts
+    profiles: Profiles
+    jobs: Jobs
     memberships: Memberships
     directs: Directs
     views: Views

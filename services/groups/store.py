@@ -35,6 +35,25 @@ class Claim(msgspec.Struct, frozen=True):
     at: int
 
 
+class Profile(msgspec.Struct, frozen=True):
+    """What a user tells of itself. `gone`: the account was deleted, and the name is nobody's."""
+
+    user: User
+    bio: str = ""
+    gone: bool = False
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Work in other streams that a change leaves behind: `key` says what, `due` (Unix ms) when somebody takes it up.
+
+    `mark` is new each time the work is asked for, so that who finished an older asking does not end a newer one.
+    """
+
+    key: str
+    due: int
+    mark: int
+
+
 class Membership(msgspec.Struct, frozen=True):
     """A user's own view of one group, a projection of the user's stream; `group_seq` orders joins and leaves."""
 
@@ -85,8 +104,29 @@ class GroupStore(Protocol):
     async def read_revocations(self, user_ids: Sequence[int]) -> dict[int, Revocations]:
         """Return which tokens of these users are void (at most 1,000); nothing for who never revoked one."""
 
-    async def put_user(self, user: User, seq: int) -> None:
+    async def put_user(self, user: User, seq: int, *, bio: str = "", gone: bool = False) -> None:
         """Project a user's profile."""
+
+    async def read_profile(self, user_id: int) -> Profile | None:
+        """Return a user's profile."""
+
+    async def find_users(self, prefix: str, after: str, limit: int) -> list[User]:
+        """Return users whose name's key begins with `prefix` (not empty) and is above `after`, by that key."""
+
+    async def rename_recipient(self, user: User) -> None:
+        """Show a user in all of its direct channels as it is called now."""
+
+    async def put_job(self, job: Job) -> None:
+        """Ask for work, in place of an earlier asking for the same."""
+
+    async def find_jobs(self, before: int, limit: int) -> list[Job]:
+        """Return jobs whose `due` is below `before`, the longest due first."""
+
+    async def take_job(self, job: Job, due: int) -> Job | None:
+        """Give a job another `due`; return it so, or None if it is no longer as it was seen."""
+
+    async def end_job(self, job: Job) -> None:
+        """Take a job away, unless it was asked for anew or somebody else took it up."""
 
     async def read_users(self, user_ids: Sequence[int]) -> dict[int, User]:
         """Return the users that exist among these (at most 1,000)."""

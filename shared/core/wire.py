@@ -78,6 +78,11 @@ def own_user_of(user: User, bio: str = "") -> Json:
     return user_of(user) | own
 
 
+def profile_of(user: User, bio: str) -> Json:
+    """Return a user with what it tells of itself, as `GET /users/{id}/profile` does."""
+    return {"user": user_of(user), "user_profile": {"bio": bio, "accent_color": None, "pronouns": ""}}
+
+
 def member_of(member: Member) -> Json:
     """Return a member, the user inside."""
     return {

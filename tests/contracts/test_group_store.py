@@ -11,7 +11,7 @@ import pytest
 
 from services.groups.memory_store import MemoryGroups
 from services.groups.mongo_store import MongoGroups
-from services.groups.store import Account, Claim, GroupStore, Membership, MemberState
+from services.groups.store import Account, Claim, GroupStore, Job, Membership, MemberState, Profile
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.revocation import Named, Revocations
@@ -146,6 +146,71 @@ async def test_racing_projections_leave_the_newest(store: GroupStore) -> None:
         order = random.Random(round_number).sample(range(1, 9), 8)  # noqa: S311 (a reproducible shuffle)
         await asyncio.gather(*(store.put_user(User(user_id, f"name{seq}"), seq) for seq in order))
         assert await store.read_users([user_id]) == {user_id: User(user_id, "name8")}
+
+
+async def test_profiles(store: GroupStore) -> None:
+    """A profile comes back as it was put, the bio with it; who is gone is told so, and still a user by id."""
+    await store.put_user(ALICE, 1, bio="tea ☂")
+    assert await store.read_profile(ALICE.id) == Profile(ALICE, "tea ☂")
+    await store.put_user(User(ALICE.id, "nobody"), 2, gone=True)
+    assert await store.read_profile(ALICE.id) == Profile(User(ALICE.id, "nobody"), gone=True)
+    assert await store.read_users([ALICE.id]) == {ALICE.id: User(ALICE.id, "nobody")}
+    assert await store.read_profile(BOB.id) is None
+
+
+async def test_users_are_found_by_the_key_of_their_names(store: GroupStore) -> None:
+    """By what a folded name begins with, in its order, above a name; not who is gone, nor by a former name."""
+    names = ["Ann", "anna", "ANNE", "an", "bob", "ánn", "z", "􏿽"]
+    for number, name in enumerate(names, 1):
+        await store.put_user(User(number, name), 1)
+    await store.put_user(User(50, "annex"), 1)
+    await store.put_user(User(50, "annex"), 2, gone=True)
+    await store.put_user(User(51, "anno"), 1)
+    await store.put_user(User(51, "else"), 2)
+
+    async def ids(prefix: str, after: str = "", limit: int = 10) -> list[int]:
+        return [user.id for user in await store.find_users(prefix, after, limit)]
+
+    assert await ids("ann") == [1, 2, 3]
+    assert await ids("an", limit=2) == [4, 1]
+    assert await ids("an", "ann") == [2, 3]
+    assert await ids("an", "anne") == await ids("$") == await ids(".*") == []
+    assert await ids("an", "a") == [4, 1, 2, 3]
+    assert await ids("á") == [6]
+    assert await ids("􏿽") == [8]
+    assert await ids("e") == [51]
+
+
+async def test_a_recipient_is_renamed_in_all_its_channels(store: GroupStore) -> None:
+    """The other recipient stays as it is, and so do the channels of others."""
+    await store.put_channel(Channel(1, ChannelType.DIRECT, recipients=(ALICE, BOB)), 1)
+    await store.put_channel(Channel(2, ChannelType.DIRECT, recipients=(User(5, "eve"), ALICE)), 1)
+    await store.put_channel(Channel(3, ChannelType.DIRECT, recipients=(User(5, "eve"), BOB)), 1)
+    renamed = User(ALICE.id, "alicia")
+    await store.rename_recipient(renamed)
+    found = [channel.recipients for channel_id in (1, 2, 3) if (channel := await store.read_channel(channel_id))]
+    assert found == [(renamed, BOB), (User(5, "eve"), renamed), (User(5, "eve"), BOB)]
+
+
+async def test_jobs(store: GroupStore) -> None:
+    """What is due is found, longest due first; only who sees a job as it is takes or ends it."""
+    job = Job("rename:5", NOW, 1)
+    await store.put_job(job)
+    await store.put_job(Job("rename:6", NOW - 5, 2))
+    await store.put_job(Job("rename:7", NOW + 5, 3))
+    assert await store.find_jobs(NOW, 10) == [Job("rename:6", NOW - 5, 2)]
+    assert [one.mark for one in await store.find_jobs(NOW + 1, 10)] == [2, 1]
+    assert [one.mark for one in await store.find_jobs(NOW + 1, 1)] == [2]
+    told = await asyncio.gather(*(store.take_job(job, NOW + due) for due in (10, 20)))
+    (taken,) = [one for one in told if one is not None]
+    await store.end_job(job)
+    assert taken in await store.find_jobs(NOW + 30, 10)
+    await store.put_job(Job("rename:5", NOW, 9))
+    await store.end_job(taken)
+    assert await store.take_job(taken, NOW) is None
+    assert Job("rename:5", NOW, 9) in await store.find_jobs(NOW + 30, 10)
+    await store.end_job(Job("rename:5", NOW, 9))
+    assert [one.mark for one in await store.find_jobs(NOW + 30, 10)] == [2, 3]
 
 
 async def test_channels_of_a_group(store: GroupStore) -> None:

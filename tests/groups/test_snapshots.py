@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from services.groups.changes import Changes
 from services.groups.handlers import ANSWER_BYTES, told_of
+from services.groups.jobs import Jobs
 from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
 from shared.core.ids import IdSource
@@ -42,8 +43,10 @@ def snapshots_of(world: World) -> tuple[Snapshots, Watched]:
     store = Watched(world.store)
     world.workers += 1
     ids = IdSource(world.workers)
-    changes = Changes(world.streams, cast(GroupStore, store), world.bus, world.topology, ids, world.clock)
-    return Snapshots(cast(GroupStore, store), world.streams, changes, world.cache), store
+    groups = cast(GroupStore, store)
+    jobs = Jobs(groups, ids, world.clock)
+    changes = Changes(world.streams, groups, world.bus, world.topology, jobs, ids, world.clock)
+    return Snapshots(groups, world.streams, changes, world.cache), store
 
 
 async def test_many_sessions_at_once(world: World, groups: Replica) -> None:

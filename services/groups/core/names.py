@@ -82,7 +82,8 @@ def require_username(username: str) -> str:
     return name
 
 
-def _require_title(field: str, name: str, bounds: tuple[int, int]) -> str:
+def require_title(field: str, name: str, bounds: tuple[int, int]) -> str:
+    """Return a name that may be anything that can be seen. Raises `InvalidForm` for this field."""
     title = _normalize(field, name, bounds)
     if not title.replace(_JOINER, "").isprintable() or not key_of_name(title).strip():
         raise _invalid(field, "BASE_TYPE_INVALID", "Must only hold characters that can be seen.")
@@ -91,12 +92,12 @@ def _require_title(field: str, name: str, bounds: tuple[int, int]) -> str:
 
 def require_group_name(name: str) -> str:
     """Return the group's name as it is kept. Raises `InvalidForm`."""
-    return _require_title("name", name, GROUP_NAME_LENGTH)
+    return require_title("name", name, GROUP_NAME_LENGTH)
 
 
 def require_channel_name(name: str) -> str:
     """Return the channel's name as it is kept. Raises `InvalidForm`."""
-    return _require_title("name", name, CHANNEL_NAME_LENGTH)
+    return require_title("name", name, CHANNEL_NAME_LENGTH)
 
 
 def require_password(password: str, field: str = "password") -> str:

@@ -1,0 +1,149 @@
+"""REST routes of accounts and users: register, log in and out, profiles, search.
+
+Ring 4 (shell). The collaborators are `app.state.groups`, as for `rest`. What costs a password's hash,
+or can be guessed, has a budget per address.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from services.groups.bodies import (
+    ChangedUser,
+    ChangedUserBody,
+    Login,
+    OwnUserBody,
+    ProfileBody,
+    Registration,
+    TokenBody,
+    UserBody,
+)
+from services.groups.core.origin import origin_of
+from services.groups.core.profiles import ProfileChange
+from services.groups.service import Groups, Service
+from services.groups.store import Profile
+from shared.core import wire
+from shared.core.errors import InvalidForm, RateLimited
+from shared.core.model import User
+from shared.door import Caller, CallerBearer
+from shared.http import ErrorBody
+from shared.http_errors import JsonResponse
+from shared.snowflakes import Cursor, Snowflake
+
+
+def _spend_budget(request: Request, groups: Service) -> None:
+    """Refuse an address that registers or logs in too often; guessing passwords is slow."""
+    _spend(groups, origin_of(request.client.host if request.client is not None else ""))
+
+
+def _spend(groups: Groups, key: str) -> None:
+    if groups.budgets is not None and (wait := groups.budgets.spend(key, groups.now())):
+        raise RateLimited(retry_after=wait)
+
+
+router = APIRouter(
+    prefix="/api/v10",
+    tags=["groups"],
+    responses={"5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}},
+)
+
+
+@router.post("/auth/register", status_code=201, response_model=TokenBody, dependencies=[Depends(_spend_budget)])
+async def register(groups: Service, body: Registration) -> Response:
+    """Create an account and return its first token."""
+    return JsonResponse(_token_of(*await groups.accounts.register(body.username, body.password)), 201)
+
+
+@router.post("/auth/login", response_model=TokenBody, dependencies=[Depends(_spend_budget)])
+async def login(groups: Service, body: Login) -> Response:
+    """Return a new token."""
+    return JsonResponse(_token_of(*await groups.accounts.login(body.login, body.password)))
+
+
+@router.post("/auth/logout", status_code=204)
+async def logout(groups: Service, bearer: CallerBearer) -> Response:
+    """Revoke the token that this is called with, and no other. Its sessions are closed with 4004."""
+    await groups.accounts.logout(bearer)
+    return Response(status_code=204)
+
+
+@router.get("/users", response_model=list[UserBody])
+async def find_users(
+    groups: Service,
+    caller: Caller,
+    query: Annotated[str, Query(max_length=256)],
+    after: Cursor = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 25,
+) -> Response:
+    """Find users by the begin of their usernames, in that order; `after` is the last user of the page before."""
+    return JsonResponse([wire.user_of(user) for user in await groups.profiles.find(query, after, limit)])
+
+
+@router.get("/users/@me", response_model=OwnUserBody)
+async def get_current_user(groups: Service, caller: Caller) -> Response:
+    """Return the caller."""
+    return JsonResponse(_own_of(await groups.profiles.read_own(caller)))
+
+
+@router.patch("/users/@me", response_model=ChangedUserBody)
+async def change_current_user(request: Request, groups: Service, caller: Caller, body: ChangedUser) -> Response:
+    """Change the caller's names, bio or password.
+
+    With a new password all tokens so far are revoked, their sessions closed with 4004; a new one is in the answer.
+    """
+    if body.avatar is not None:
+        raise InvalidForm({"avatar": [("AVATAR_UNSUPPORTED", "There are no avatars here.")]})
+    token = None
+    if body.password is not None or body.new_password is not None:
+        _spend_budget(request, groups)
+        _spend(groups, f"user {caller}")
+        password, new_password = _require(body, "password"), _require(body, "new_password")
+        token, _ = await groups.accounts.change_password(caller, password, new_password)
+    if (change := _profile_change(body)) != ProfileChange():
+        if change.username is not msgspec.UNSET:
+            _spend(groups, f"user {caller}")
+        profile = await groups.profiles.change(caller, change)
+    else:
+        profile = await groups.profiles.read_own(caller)
+    return JsonResponse(_own_of(profile) | ({"token": token} if token is not None else {}))
+
+
+@router.get("/users/{user_id}", response_model=UserBody)
+async def get_user(groups: Service, caller: Caller, user_id: Snowflake) -> Response:
+    """Return any user."""
+    return JsonResponse(wire.user_of((await groups.profiles.read(user_id)).user))
+
+
+@router.get("/users/{user_id}/profile", response_model=ProfileBody)
+async def get_profile(groups: Service, caller: Caller, user_id: Snowflake) -> Response:
+    """Return any user with its bio."""
+    profile = await groups.profiles.read(user_id)
+    return JsonResponse(wire.profile_of(profile.user, profile.bio))
+
+
+def _require(body: ChangedUser, field: str) -> str:
+    value: str | None = getattr(body, field)
+    if value is None:
+        raise InvalidForm({field: [("BASE_TYPE_REQUIRED", "This field is required")]})
+    return value
+
+
+def _profile_change(body: ChangedUser) -> ProfileChange:
+    """Return what of the profile is told in the body. A null username is none; a null bio is an empty one."""
+    told = body.model_fields_set
+    return ProfileChange(
+        username=body.username if body.username is not None else msgspec.UNSET,
+        global_name=body.global_name if "global_name" in told else msgspec.UNSET,
+        bio=(body.bio or "") if "bio" in told else msgspec.UNSET,
+    )
+
+
+def _own_of(profile: Profile) -> dict[str, Any]:
+    return wire.own_user_of(profile.user, profile.bio)
+
+
+def _token_of(token: str, user: User) -> dict[str, Any]:
+    return {"token": token, "user": wire.own_user_of(user)}
