@@ -26,6 +26,8 @@ _RAISE_ATTEMPTS: Final = 3
 _RAISED: Final = tuple(field for field in Head.__struct_fields__ if field != "stream")
 _BUCKET_SEQS: Final = max(limits.messages + limits.changes for limits in (CHANNEL_LIMITS, CHANGE_LIMITS))
 """No bucket holds more events than this, so its `first_seq` is at most so far below any of its seqs."""
+_HEADS_AT_ONCE: Final = 32
+"""Heads of one query: the embedded server compares each that it finds with all names that were asked for."""
 _FIRST_STEP: Final = first_id_at(1000) - first_id_at(0)
 _STEP_FACTOR: Final = 16
 
@@ -45,12 +47,13 @@ class MongoStreams:
         return _head_of(document) if document is not None else Head(stream)
 
     async def read_heads(self, streams: Sequence[str]) -> dict[str, Head]:
-        """Return the heads of many streams in one query; streams without one are left out."""
-        if not streams:
-            return {}
+        """Return the heads of many streams in a few queries at once; streams without one are left out."""
+        parts = [streams[start : start + _HEADS_AT_ONCE] for start in range(0, len(streams), _HEADS_AT_ONCE)]
         async with self._mongo.asking():
-            documents = await self._heads.find({"_id": {"$in": list(streams)}}).to_list(None)
-        return {document["_id"]: _head_of(document) for document in documents}
+            found = await asyncio.gather(
+                *(self._heads.find({"_id": {"$in": list(part)}}).to_list(len(part)) for part in parts)
+            )
+        return {document["_id"]: _head_of(document) for documents in found for document in documents}
 
     async def read_ends(self, heads: Sequence[Head]) -> dict[str, int]:
         """Return the last committed seq of these heads' streams, but for those that may have gone on elsewhere."""

@@ -48,13 +48,10 @@ class RedisClient:
         return answer
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return string values, None for each that is not there; in one go, though not at one moment."""
+        """Return string values, None for each that is not there."""
         if not keys:
             return []
-        pipeline = self._redis.pipeline(transaction=False)
-        for key in keys:
-            pipeline.get(key)
-        answer: list[bytes | None] = await self._ask(pipeline.execute)
+        answer: list[bytes | None] = await self._ask(lambda: self._redis.mget(keys))
         return answer
 
     async def hash(self, key: str, fields: Sequence[str]) -> list[bytes | None]:

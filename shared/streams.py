@@ -27,7 +27,7 @@ class StreamStore(Protocol):
         """Return a stream's head; an empty one if there is none. Raises `StoreUnavailable`, as all here."""
 
     async def read_heads(self, streams: Sequence[str]) -> dict[str, Head]:
-        """Return the heads of many streams in one query; streams without one are left out."""
+        """Return the heads of many streams at once; streams without one are left out."""
 
     async def read_ends(self, heads: Sequence[Head]) -> dict[str, int]:
         """Return the last committed seq of these heads' streams, in one query.

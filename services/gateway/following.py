@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -35,7 +36,7 @@ from shared.core.calls import (
     Sessions,
     SessionView,
 )
-from shared.core.errors import StarlingError, UnknownUser
+from shared.core.errors import StarlingError, Unavailable, UnknownUser
 from shared.core.revocation import Revocations
 from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
 from shared.lifecycle import Supervisor
@@ -45,6 +46,8 @@ from shared.topology import Topology
 SESSIONS_PER_CALL: Final = 100
 GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64
+_ROUNDS_AT_ONCE: Final = 2
+"""Rounds of newcomers: while one is read the next is bound. More would be smaller, and cost more."""
 _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
@@ -82,6 +85,9 @@ class Following:
         self._jobs: dict[str, asyncio.Future[StarlingError | None]] = {}
         self._again: set[str] = set()
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._newcomers: dict[int, asyncio.Future[StarlingError | None]] = {}
+        self._rounds = 0
+        self._is_round_due = False
         self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
 
@@ -111,8 +117,7 @@ class Following:
         """Follow a user, and wait until the user is whole. Raises `UnknownUser`, `Unavailable`."""
         unit = user_stream(user_id)
         while not self._hub.roster.is_whole(user_id):
-            job = self._jobs.get(unit)
-            await self._wait(job or self._begin((unit,), self._follow_user(user_id, unit)))
+            await self._wait(self._jobs.get(unit) or self._come(user_id, unit))
 
     async def follow_groups(self, group_ids: Sequence[int]) -> None:
         """Follow these groups; what does not exist is left out. Raises `Unavailable`."""
@@ -206,24 +211,64 @@ class Following:
         owner = owner_of(unit)
         return self._topology.group_key(owner) if unit.startswith("g:") else self._topology.user_key(owner)
 
-    async def _follow_user(self, user_id: int, unit: str) -> None:
-        keys = (self._key_of(unit),)
+    def _come(self, user_id: int, unit: str) -> asyncio.Future[StarlingError | None]:
+        """Follow a user with the next round: all who come until it begins are bound and read together."""
+        loop = asyncio.get_running_loop()
+        self._jobs[unit] = self._newcomers[user_id] = done = loop.create_future()
         self._hub.hold(unit)
-        try:
-            await self._bindings.add(keys)
-            view = await self._require_session(user_id)
-        except BaseException:
-            self._hub.abandon(unit)
-            self._bindings.remove(keys)
-            raise
-        self.perform(self._hub.roster.put_user(view, self._clock()))
-        self._fresh.add(unit, self._clock())
-        self._release(unit)
+        if not self._is_round_due and self._rounds < _ROUNDS_AT_ONCE:
+            self._is_round_due = True
+            loop.call_soon(self._begin_rounds)  # after all who come in this turn
+        return done
 
-    async def _require_session(self, user_id: int) -> SessionView:
-        if (view := await self._sessions.ask(user_id)) is None:
-            raise UnknownUser
-        return view
+    def _begin_rounds(self) -> None:
+        self._is_round_due = False
+        while self._newcomers and self._rounds < _ROUNDS_AT_ONCE:
+            some = {one: self._newcomers.pop(one) for one in tuple(islice(self._newcomers, SESSIONS_PER_CALL))}
+            self._rounds += 1
+            self._supervisor.start("follow", self._round(some))
+
+    async def _round(self, comers: dict[int, asyncio.Future[StarlingError | None]]) -> None:
+        """Follow some users; each that is not followed in the end hears why."""
+        units = {user_id: user_stream(user_id) for user_id in comers}
+        missing = dict(units)
+        failure: StarlingError = Unavailable("the node ends")
+        try:
+            await self._bindings.add([self._key_of(unit) for unit in units.values()])
+            await self._read_newcomers(missing)
+            failure = UnknownUser()
+        except StarlingError as error:
+            failure = error
+        finally:
+            self._rounds -= 1
+            for unit in missing.values():
+                self._hub.abandon(unit)
+            self._bindings.remove([self._key_of(unit) for unit in missing.values()])
+            for user_id, done in comers.items():
+                del self._jobs[units[user_id]]
+                if not done.done():
+                    done.set_result(failure if user_id in missing else None)
+        for unit in units.values():
+            self._go_on(unit)
+        self._begin_rounds()
+
+    async def _read_newcomers(self, missing: dict[int, str]) -> None:
+        """Read these users, whose keys are bound, and let them go on; those that there are are taken out of `missing`.
+
+        Raises `Unavailable`.
+        """
+        left: Collection[int] = tuple(missing)
+        while left:
+            told: Sessions = await self._call(ReadSessions(tuple(left)))
+            now = self._clock()
+            for view in told.views:
+                if (unit := missing.pop(view.user.id, None)) is not None:
+                    self.perform(self._hub.roster.put_user(view, now))
+                    self._fresh.add(unit, now)
+                    self._release(unit)
+            if len(told.left) >= len(left):
+                raise Unavailable("nothing was read")
+            left = told.left
 
     async def _read_sessions(self, user_ids: tuple[int, ...]) -> tuple[dict[int, SessionView], tuple[int, ...]]:
         told: Sessions = await self._call(ReadSessions(user_ids))

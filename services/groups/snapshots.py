@@ -20,8 +20,8 @@ from services.groups.store import GroupStore
 from services.groups.views import MEMBERS_SHOWN
 from shared.cache import Cache
 from shared.core.calls import SESSION_DIRECTS, ChannelView, DirectView, GroupView, SessionView
-from shared.core.model import Channel, Group, Member, User
-from shared.core.revocation import NOTHING_REVOKED, Revocations
+from shared.core.model import Channel, Group, Member
+from shared.core.revocation import NOTHING_REVOKED
 from shared.core.stream import Head, channel_stream, group_stream, user_stream
 from shared.streams import StreamStore
 
@@ -35,14 +35,6 @@ _AT_ONCE: Final = 16
 log = structlog.get_logger()
 
 
-class SessionBody(msgspec.Struct, frozen=True):
-    """A user with the user's groups and revoked tokens: what the user's stream tells."""
-
-    user: User
-    memberships: tuple[Member, ...]
-    revocations: Revocations
-
-
 class GroupBody(msgspec.Struct, frozen=True):
     """A group with its channels and a sample of its members: what the group's stream tells."""
 
@@ -53,44 +45,62 @@ class GroupBody(msgspec.Struct, frozen=True):
 
 
 B = TypeVar("B")
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_session: Final = msgspec.msgpack.Decoder(SessionView).decode
+_decode_group: Final = msgspec.msgpack.Decoder(GroupBody).decode
+
+
+def _session_as_cached(view: SessionView, seq: int) -> bytes:
+    """Encode what a user's stream tells as it is told: most have no direct channels, and get it as it is."""
+    return _encode(msgspec.structs.replace(view, user_seq=seq))
+
+
+def _group_as_cached(body: GroupBody, _: int) -> bytes:
+    return _encode(body)
 
 
 class _Bodies(Generic[B]):
-    """Bodies of one kind by the id of their owner, read by `read`; whoever does not exist is left out."""
+    """Encoded bodies of one kind by the id of their owner, read by `read`; whoever does not exist is left out.
+
+    `encode` gets a body and its seq. `kind` names the encoding in the cache: another one gets another name.
+    """
 
     def __init__(
         self,
-        kind: type[B],
+        kind: str,
         stream_of: Callable[[int], str],
         read: Callable[[Sequence[int]], Awaitable[Mapping[int, B]]],
+        encode: Callable[[B, int], bytes],
         *,
         streams: StreamStore,
         changes: Changes,
         cache: Cache,
     ) -> None:
-        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._kind = kind
         self._stream_of = stream_of
         self._read = read
+        self._encode = encode
         self._streams = streams
         self._changes = changes
         self._cache = cache
         self._one_by_one = asyncio.Semaphore(_AT_ONCE)
 
-    async def read(self, ids: Sequence[int]) -> dict[int, tuple[int, B]]:
+    async def read(self, ids: Sequence[int]) -> dict[int, tuple[int, bytes]]:
         """Return each body with its seq."""
+        names = {one: self._stream_of(one) for one in ids}
+        keys = {one: f"{self._kind}:{name}" for one, name in names.items()}
         heads, cached = await asyncio.gather(
-            self._streams.read_heads([self._stream_of(one) for one in ids]),
-            self._cache.get_many([self._key_of(one) for one in ids]),
+            self._streams.read_heads(list(names.values())), self._cache.get_many(list(keys.values()))
         )
-        found: dict[int, tuple[int, B]] = {}
+        found: dict[int, tuple[int, bytes]] = {}
         resting: dict[int, Head] = {}
         restless: list[int] = []
-        for one in ids:
-            head = heads.get(self._stream_of(one))
+        for one, name in names.items():
+            head = heads.get(name)
             if head is None or min(head.projected, head.published) < head.seq:
                 restless.append(one)
-            elif (known := cached.get(self._key_of(one))) and known[0] == head.seq and (body := self._decode(known[1])):
-                found[one] = (head.seq, body)
+            elif (known := cached.get(keys[one])) is not None and known[0] == head.seq:
+                found[one] = known
             else:
                 resting[one] = head
         if resting:
@@ -102,7 +112,7 @@ class _Bodies(Generic[B]):
                 found[one] = seen
         return found
 
-    async def _read_resting(self, heads: Mapping[int, Head]) -> dict[int, tuple[int, B]]:
+    async def _read_resting(self, heads: Mapping[int, Head]) -> dict[int, tuple[int, bytes]]:
         """Read bodies whose heads are projected; those of streams that went on meanwhile are left out.
 
         What is projected is at least what the head said before. Projections follow commits, so it is not more
@@ -111,14 +121,14 @@ class _Bodies(Generic[B]):
         bodies = await self._read(tuple(heads))
         ends = await self._streams.read_ends([heads[one] for one in bodies])
         at_rest = {
-            one: (heads[one].seq, body)
+            one: (seq, self._encode(body, seq))
             for one, body in bodies.items()
-            if ends.get(self._stream_of(one)) == heads[one].seq
+            if ends.get(self._stream_of(one)) == (seq := heads[one].seq)
         }
         await self._keep(at_rest)
         return at_rest
 
-    async def _read_restless(self, one: int) -> tuple[int, B] | None:
+    async def _read_restless(self, one: int) -> tuple[int, bytes] | None:
         """Settle a stream and read its body between two looks that see the same end; None: nobody has this id."""
         stream = self._stream_of(one)
         async with self._one_by_one:
@@ -131,28 +141,19 @@ class _Bodies(Generic[B]):
                 seq = after
             else:
                 log.info("body_never_at_rest", stream=stream)
-                return (seq, body) if body is not None else None
+                return (seq, self._encode(body, seq)) if body is not None else None
             if body is None:
                 return None
-            await self._keep({one: (seq, body)})
-            return seq, body
+            encoded = self._encode(body, seq)
+            await self._keep({one: (seq, encoded)})
+            return seq, encoded
 
-    async def _keep(self, bodies: Mapping[int, tuple[int, B]]) -> None:
+    async def _keep(self, bodies: Mapping[int, tuple[int, bytes]]) -> None:
         puts = (
-            self._cache.put(self._key_of(one), seq, msgspec.msgpack.encode(body), ttl_s=_BODY_S)
+            self._cache.put(f"{self._kind}:{self._stream_of(one)}", seq, body, ttl_s=_BODY_S)
             for one, (seq, body) in bodies.items()
         )
         await asyncio.gather(*puts)
-
-    def _key_of(self, one: int) -> str:
-        return f"body:{self._stream_of(one)}"
-
-    def _decode(self, blob: bytes) -> B | None:
-        """Return a cached body; None for what another release has put there."""
-        try:
-            return self._decoder.decode(blob)
-        except msgspec.MsgspecError:
-            return None
 
 
 class Snapshots:
@@ -161,28 +162,36 @@ class Snapshots:
     def __init__(self, groups: GroupStore, streams: StreamStore, changes: Changes, cache: Cache) -> None:
         self._groups = groups
         self._streams = streams
-        self._users = _Bodies(SessionBody, user_stream, self._read_users, streams=streams, changes=changes, cache=cache)
-        self._rooms = _Bodies(GroupBody, group_stream, self._read_groups, streams=streams, changes=changes, cache=cache)
+        self._users = _Bodies(
+            "session",
+            user_stream,
+            self._read_users,
+            _session_as_cached,
+            streams=streams,
+            changes=changes,
+            cache=cache,
+        )
+        self._rooms = _Bodies(
+            "group", group_stream, self._read_groups, _group_as_cached, streams=streams, changes=changes, cache=cache
+        )
 
-    async def read_sessions(self, user_ids: Iterable[int]) -> dict[int, SessionView]:
-        """Return what the sessions of these users begin with; who does not exist is left out."""
+    async def read_sessions(self, user_ids: Iterable[int]) -> dict[int, msgspec.Raw]:
+        """Return what the sessions of these users begin with, each an encoded `SessionView`; none for nobody."""
         ids = tuple(dict.fromkeys(user_ids))
         bodies, directs = await asyncio.gather(self._users.read(ids), self._groups.list_directs(ids, SESSION_DIRECTS))
         heads = await self._heads_of(channel for channels in directs.values() for channel in channels)
-        return {
-            one: SessionView(
-                body.user,
-                seq,
-                body.memberships,
-                tuple(DirectView(*_view_of(channel, heads)) for channel in directs.get(one, ())),
-                body.revocations,
-            )
-            for one, (seq, body) in bodies.items()
-        }
+        found: dict[int, msgspec.Raw] = {}
+        for one, (_, body) in bodies.items():
+            if its := directs.get(one):
+                views = tuple(DirectView(*_view_of(channel, heads)) for channel in its)
+                body = _encode(msgspec.structs.replace(_decode_session(body), directs=views))
+            found[one] = msgspec.Raw(body)
+        return found
 
     async def read_groups(self, group_ids: Iterable[int]) -> dict[int, GroupView]:
         """Return the bodies of the groups that exist among these."""
-        bodies = await self._rooms.read(tuple(dict.fromkeys(group_ids)))
+        read = await self._rooms.read(tuple(dict.fromkeys(group_ids)))
+        bodies = {one: (seq, _decode_group(encoded)) for one, (seq, encoded) in read.items()}
         heads = await self._heads_of(channel for _, body in bodies.values() for channel in body.channels)
         return {
             one: GroupView(
@@ -199,7 +208,7 @@ class Snapshots:
         names = list(dict.fromkeys(channel_stream(channel.id) for channel in channels))
         return await self._streams.read_heads(names) if names else {}
 
-    async def _read_users(self, ids: Sequence[int]) -> dict[int, SessionBody]:
+    async def _read_users(self, ids: Sequence[int]) -> dict[int, SessionView]:
         users, groups, revoked = await asyncio.gather(
             self._groups.read_users(ids),
             self._groups.list_memberships(ids, MAX_GROUPS),
@@ -209,9 +218,11 @@ class Snapshots:
             [(group_id, one) for one, its_groups in groups.items() for group_id in its_groups]
         )
         return {
-            one: SessionBody(
+            one: SessionView(
                 user,
+                0,
                 tuple(members[group_id, one] for group_id in groups.get(one, ()) if (group_id, one) in members),
+                (),
                 revoked.get(one, NOTHING_REVOKED),
             )
             for one, user in users.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -221,6 +221,39 @@ async def test_many_sessions_of_one_user_are_read_once(world: World) -> None:
     kinds = [type(call) for call in world.asked]
     assert kinds.count(calls.ReadSessions) == 1
     assert kinds.count(calls.ReadGroups) == 2
+
+
+async def test_many_who_come_together_are_followed_together(world: World) -> None:
+    """Users who come while others are bound and read go with the next round; a stranger among them harms nobody."""
+    people = [world.register(f"user{number}") for number in range(12)]
+    stranger = User(4242, "stranger")
+    gate = world.gates.setdefault(calls.ReadSessions, asyncio.Event())
+    async with open_node(world) as node, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(open_client(node)) for _ in range(13)]
+        openings = []
+        for client, user in zip(clients, [*people[:6], stranger, *people[6:]], strict=True):
+            await client.send(2, {"token": world.token(user)})
+            if user is not stranger:
+                openings.append(client)
+            if client in clients[:2]:
+                while len(world.asked) <= clients.index(client):
+                    await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            while node.gateway.node.statistics()["units_at_work"] < len(clients):
+                await asyncio.sleep(0)
+        assert len(world.asked) == 2, "two rounds at a time"
+        gate.set()
+        for client in openings:
+            while not client.got("READY"):
+                await client.receive()
+        assert await clients[6].closed() == 4004
+        assert node.metrics.registry.get_sample_value("starling_gateway_bindings_bound") == len(people)
+    asked = [call.user_ids for call in world.asked if isinstance(call, calls.ReadSessions)]
+    assert asked[:3] == [
+        (people[0].id,),
+        (people[1].id,),
+        (*[one.id for one in people[2:6]], 4242, *[one.id for one in people[6:]]),
+    ]
 
 
 async def test_who_comes_back_soon_is_still_followed(world: World) -> None:

@@ -87,8 +87,7 @@ async def test_join(moment: Moment, *, repeats: bool) -> None:
                 if isinstance(body, MemberAdded) and body.member.user.id == scene.eve
             ]
             own = heard_in_order(scene.world, user_stream(scene.eve))
-            session = (await scene.healthy.groups.snapshots.read_sessions((scene.eve,))).get(scene.eve)
-            assert session is not None
+            session = await scene.healthy.read_session(scene.eve)
             assert len(joined) == (1 if repeats else len(joined))
             assert len(own) == len(joined) == len(session.memberships)
             assert all(isinstance(body, GroupJoined) for body in own)
@@ -152,8 +151,7 @@ async def test_create_group(moment: Moment) -> None:
             )
             await sweep_later(scene)
             scene.world.now += 61_000
-            session = (await scene.healthy.groups.snapshots.read_sessions((scene.eve,))).get(scene.eve)
-            assert session is not None
+            session = await scene.healthy.read_session(scene.eve)
             if session.memberships:
                 assert (await memberships.join(scene.bob, "club")).owner_id == scene.eve
                 with pytest.raises(InvalidForm):
@@ -191,9 +189,7 @@ async def test_register(moment: Moment) -> None:
                 _, user = await accounts.register("ann", "another password")
                 assert await log_in(accounts, "another password") == user
             assert user is not None
-            session = (await healthy.groups.snapshots.read_sessions((user.id,))).get(user.id)
-            assert session is not None
-            assert session.user == user
+            assert (await healthy.read_session(user.id)).user == user
             if not died:
                 return
     pytest.fail("a registration takes more steps than expected")

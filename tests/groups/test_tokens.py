@@ -41,7 +41,7 @@ async def is_good(replica: Replica, token: str) -> bool:
 
 async def revocations_of(replica: Replica, user_id: int) -> Revocations:
     """Return what is void, as a gateway reads it; the user's events must say the same."""
-    view = (await replica.groups.snapshots.read_sessions((user_id,)))[user_id]
+    view = await replica.read_session(user_id)
     told = Revocations()
     page = await replica.groups.views.read_changes(user_stream(user_id), 0, 100)
     for event in page.events:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
 from argon2 import PasswordHasher
 
 from services.groups.app import assemble, router
@@ -24,6 +25,7 @@ from services.history.core.sequencer import Settled, Shard, sequence
 from shared.auth import Tokens
 from shared.bus import BusUnavailable
 from shared.command_log import open_command_log
+from shared.core.calls import SessionView
 from shared.core.commands import Events, OpenDirect, Replies, decode_for_node, decode_for_shard, encode_envelope
 from shared.core.ids import IdSource
 from shared.core.limits import Budgets
@@ -122,6 +124,11 @@ class Replica:
         answer = await self.call("POST", "/auth/register", body={"username": username, "password": PASSWORD})
         assert answer.status_code == 201, answer.text
         return answer.json()["token"], int(answer.json()["user"]["id"])
+
+    async def read_session(self, user_id: int) -> SessionView:
+        """Return what the user's sessions begin with."""
+        (encoded,) = (await self.groups.snapshots.read_sessions((user_id,))).values()
+        return msgspec.msgpack.decode(encoded, type=SessionView)
 
     async def create_group(self, token: str, name: str, *, public: bool = True) -> tuple[int, int]:
         """Create a group; return its id and its channel's."""
