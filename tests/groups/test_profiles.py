@@ -159,7 +159,7 @@ async def test_members_of_all_groups_hear_of_it(world: World, groups: Replica, r
         assert member.json()["user"]["username"] == "anna"
     (direct,) = (await rival.call("GET", "/users/@me/channels", bob)).json()
     assert [user["username"] for user in direct["recipients"]] == ["anna"]
-    view = (await rival.groups.snapshots.read_sessions((ann_id,)))[ann_id]
+    view = await rival.read_session(ann_id)
     assert {member.user.username for member in view.memberships} == {"anna"}
 
 
