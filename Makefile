@@ -22,12 +22,14 @@ DROP ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 BENCH_ARGS ?=
+CHANNEL ?=
+BEGIN ?=
 
 RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart dead-letters replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart import dead-letters replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -45,6 +47,9 @@ cluster-restart: $(RUN)/.installed ## Restart one process of the cluster on DATA
 
 dead-letters: $(RUN)/.installed ## List commands that broke a worker of the cluster on DATA; REPLAY=id puts one back, DROP=id forgets it
 	@exec $(RUN)/bin/python -m deploy.local.dead_letters --data "$(DATA)" --replay "$(REPLAY)" --drop "$(DROP)"
+
+import: $(RUN)/.installed ## Import old messages into empty channels of what runs on DATA: LOG="FILE..." CHANNEL="ID..."
+	@exec $(RUN)/bin/python -m deploy.importing --data "$(DATA)" $(CHANNEL:%=--channel %) $(BEGIN:%=--begin %) $(LOG)
 
 replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
 	@exec $(replay) $(LOG)

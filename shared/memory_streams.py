@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 
+import msgspec
+
 from shared.core.stream import Bucket, Head, Write
 
 _Name = tuple[str, int]
@@ -90,6 +92,7 @@ class MemoryStreams:
             to=after.to,
             messages=messages,
             changes=changes,
+            imported=stored.imported if stored is not None else "",
         )
         if write.dirty_at:
             self._dirty[name] = write.dirty_at
@@ -103,6 +106,18 @@ class MemoryStreams:
                 head.stream,
                 *(max(getattr(stored, field), getattr(head, field)) for field in _RAISED),
             )
+
+    async def insert_buckets(self, buckets: Sequence[Bucket]) -> None:
+        """Insert those of these buckets that are not there."""
+        for bucket in buckets:
+            if (name := (bucket.stream, bucket.first_seq)) not in self._buckets:
+                insort(self._chains.setdefault(bucket.stream, []), bucket.first_seq)
+                self._buckets[name] = bucket
+
+    async def reopen(self, stream: str) -> None:
+        """Take the mark of being closed from a stream's first bucket."""
+        if (bucket := self._buckets.get((stream, 1))) is not None:
+            self._buckets[stream, 1] = msgspec.structs.replace(bucket, closed=False)
 
     async def find_dirty(self, before_ms: int, limit: int) -> list[tuple[str, int, int]]:
         """Return (stream, first_seq, next_seq) of buckets marked before `before_ms`, oldest mark first."""

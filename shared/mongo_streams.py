@@ -23,6 +23,7 @@ from shared.streams import StoreUnavailable
 
 _DUPLICATE_KEY: Final = 11000
 _RAISE_ATTEMPTS: Final = 3
+_INSERT_ATTEMPTS: Final = 3
 _RAISED: Final = tuple(field for field in Head.__struct_fields__ if field != "stream")
 _BUCKET_SEQS: Final = max(limits.messages + limits.changes for limits in (CHANNEL_LIMITS, CHANGE_LIMITS))
 """No bucket holds more events than this, so its `first_seq` is at most so far below any of its seqs."""
@@ -143,6 +144,36 @@ class MongoStreams:
                 else:
                     return
         raise StoreUnavailable("MongoDB: heads could not be raised")
+
+    async def insert_buckets(self, buckets: Sequence[Bucket]) -> None:
+        """Insert those of these buckets that are not there; return when all are stored by majority.
+
+        A name that is there already counts only once a majority read has shown it.
+        """
+        missing = {bucket_name(bucket.stream, bucket.first_seq): bucket for bucket in buckets}
+        for _ in range(_INSERT_ATTEMPTS):
+            async with self._mongo.asking():
+                found = await self._buckets.find({"_id": {"$in": list(missing)}}, {"_id": 1}).to_list(len(missing))
+            for document in found:
+                del missing[document["_id"]]
+            if not missing:
+                return
+            documents = [{"_id": name, **msgspec.to_builtins(bucket)} for name, bucket in missing.items()]
+            async with self._mongo.asking():
+                try:
+                    await self._buckets.insert_many(documents, ordered=False)
+                except BulkWriteError as error:
+                    failures = error.details["writeErrors"]
+                    if error.details["writeConcernErrors"] or any(f["code"] != _DUPLICATE_KEY for f in failures):
+                        raise
+                else:
+                    return
+        raise StoreUnavailable("MongoDB: buckets could not be inserted")
+
+    async def reopen(self, stream: str) -> None:
+        """Take the mark of being closed from a stream's first bucket."""
+        async with self._mongo.asking():
+            await self._buckets.update_one({"_id": bucket_name(stream, 1)}, {"$set": {"closed": False}})
 
     async def find_dirty(self, before_ms: int, limit: int) -> list[tuple[str, int, int]]:
         """Return (stream, first_seq, next_seq) of buckets marked before `before_ms`, oldest mark first."""

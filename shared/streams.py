@@ -54,6 +54,15 @@ class StreamStore(Protocol):
     async def raise_heads(self, heads: Sequence[Head]) -> None:
         """Raise each field to at least the value given; creates what is missing."""
 
+    async def insert_buckets(self, buckets: Sequence[Bucket]) -> None:
+        """Insert those of these buckets that are not there; return when all are stored by majority.
+
+        For imports: what has such a name already stays as it is, and nothing else is looked at. At most 100.
+        """
+
+    async def reopen(self, stream: str) -> None:
+        """Take the mark of being closed from a stream's first bucket."""
+
     async def find_dirty(self, before_ms: int, limit: int) -> list[tuple[str, int, int]]:
         """Return (stream, first_seq, next_seq) of buckets whose `dirty_at` is below `before_ms`, oldest first."""
 

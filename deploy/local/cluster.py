@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from deploy.local.control import STATUS, open_control, write_status
+from deploy.local.control import open_control, write_status
 from deploy.local.door import is_ready, require_free, say, say_ready
-from deploy.local.folder import Refused, bound_log, own_folder, secret_of
+from deploy.local.folder import STATUS, Refused, bound_log, own_folder, secret_of
 from deploy.local.mongo import mongo_answers, mongo_command, mongo_url
 from deploy.local.nginx import nginx_program
 from deploy.local.nodes import Backends, node_programs

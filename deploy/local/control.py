@@ -20,9 +20,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from deploy.local.folder import Refused
+from deploy.local.folder import STATUS, Refused
 
-STATUS = "cluster.json"
 _QUESTION_S = 5.0
 _ANSWER_S = 150.0
 

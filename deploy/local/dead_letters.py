@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from deploy.local.control import STATUS
+from deploy.local.folder import STATUS
 from services.history import dead_letters
 
 _URL: Final = "STARLING_BUS__URL"

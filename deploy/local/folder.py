@@ -6,6 +6,7 @@ Deployment code, for `make run` and `make cluster`.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -13,6 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+STATUS = "cluster.json"
+"""Which processes a cluster has, while it runs."""
+DATABASE = "database"
+"""Where the database of `make run` is, while it runs."""
 _MAX_LOG_BYTES = 16 * 1024 * 1024
 
 
@@ -53,3 +58,14 @@ def bound_log(log: Path) -> None:
     if log.stat().st_size > _MAX_LOG_BYTES:
         shutil.copyfile(log, log.with_suffix(".log.1"))
         os.truncate(log, 0)
+
+
+def database_url_of(data: Path) -> str:
+    """Return where the database of what runs on `data` is. Raises `Refused`."""
+    try:
+        status = json.loads((data / STATUS).read_text()) if (data / STATUS).exists() else None
+        if status is None:
+            return (data / DATABASE).read_text().strip()
+        return next(str(one["address"]) for one in status["processes"] if one["name"] == "mongo")
+    except (OSError, KeyError, ValueError, StopIteration) as error:
+        raise Refused(f"nothing runs on {data}; start it (make run DATA={data}), or set STARLING_MONGO__URL") from error

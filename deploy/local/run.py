@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from deploy.local.door import is_ready, require_free, say, say_ready
-from deploy.local.folder import Refused, bound_log, own_folder, secret_of
+from deploy.local.folder import DATABASE, Refused, bound_log, own_folder, secret_of
 from deploy.local.mongo import start_mongo
 from deploy.local.process import Child, NotInstalled, StartFailed, free_port, start_child, tail_of
 
@@ -54,6 +54,8 @@ def _run(port: int, data: Path, stop: threading.Event) -> None:
         say(f"starting, data and logs in {data}")
         mongo = start_mongo(data, free_port())
         stack.callback(mongo.child.terminate)
+        (data / DATABASE).write_text(mongo.url)
+        stack.callback((data / DATABASE).unlink, missing_ok=True)
         if stop.is_set():
             return
         services = start_child(

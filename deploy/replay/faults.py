@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.local.control import STATUS, ask_restart
-from deploy.local.folder import Refused
+from deploy.local.control import ask_restart
+from deploy.local.folder import STATUS, Refused
 from deploy.replay.rest import GaveUp
 
 KINDS: Final = ("gateways", "restart", "cuts")

@@ -48,6 +48,8 @@ class Backlog:
     async def read(self, stream: str, after: int, upto: int) -> list[Event] | None:
         """Return the events above `after`, at least up to `upto`; None if there are too many, or not so many.
 
+        None also where messages were imported meanwhile: they are no events, and its client finds them by paging.
+
         Raises `Unavailable`.
         """
         if upto - after > MOST_MISSED:
@@ -56,6 +58,8 @@ class Backlog:
         async with place.lock:
             while after + len(place.events) < upto:
                 page = await self._page(stream, after + len(place.events))
+                if page.after > after + len(place.events):
+                    return None
                 place.events += page.events
                 self._events += len(page.events) if place.is_kept else 0
                 if not page.events:

@@ -382,6 +382,8 @@ class Following:
             )
             if unit in self._again:
                 return
+            if page.after > position:
+                self._hub.skip(stream, page.after, page.after_id)
             for event in page.events:
                 self.perform(self._hub.fill(event, self._clock()))
             if not page.has_more or self._hub.roster.position(stream) == position:

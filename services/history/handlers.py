@@ -21,7 +21,7 @@ def handlers_of(pages: Pages) -> Mapping[type[Call], Callable[[Any], Awaitable[A
 
     async def read_channel_events(call: ReadChannelEvents) -> EventPage:
         try:
-            return await pages.events(call.channel_id, max(call.after_seq, 0), min(max(call.limit, 1), MAX_LIMIT))
+            return await pages.news(call.channel_id, max(call.after_seq, 0), min(max(call.limit, 1), MAX_LIMIT))
         except StoreUnavailable as error:
             raise Unavailable from error
 

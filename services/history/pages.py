@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from shared.core.calls import EventPage
 from shared.core.ids import MAX_ID
 from shared.core.stream import Bucket, Event, Record, channel_stream, event_of
@@ -78,6 +80,15 @@ class Pages:
                     events.append(event_of(bucket, record))
             bucket = await self._streams.read_bucket(stream, bucket.next_seq) if bucket.sealed else None
         return EventPage(tuple(events), has_more=False)
+
+    async def news(self, channel_id: int, after_seq: int, limit: int) -> EventPage:
+        """Return the same without what was imported, for who would tell it to clients: no event, and nothing new."""
+        head = await self._streams.read_head(channel_stream(channel_id))
+        if after_seq >= head.imported:
+            return await self.events(channel_id, after_seq, limit)
+        page = await self.events(channel_id, head.imported, limit)
+        after_id = head.last_id if head.seq == head.imported else 0
+        return msgspec.structs.replace(page, after=head.imported, after_id=after_id)
 
     async def heads(self, streams: Sequence[str]) -> dict[str, int]:
         """Return the last seq of each stream that has events; of a group's or user's, the last projected one."""

@@ -133,10 +133,16 @@ class ReadRevocations(Call, frozen=True, tag="read_revocations"):
 
 
 class EventPage(msgspec.Struct, frozen=True):
-    """Events of one stream in seq order, without a gap from `after_seq` on."""
+    """Events of one stream in seq order, without a gap from `after_seq` on, or from `after` if that is higher.
+
+    `after`: up to this seq the stream holds imported messages, which are no news; `after_id` is the last one's id if
+    nothing came behind them yet.
+    """
 
     events: tuple[Event, ...]
     has_more: bool
+    after: int = 0
+    after_id: int = 0
 
 
 class ReadChannelEvents(Call, frozen=True, tag="read_channel_events"):

@@ -212,6 +212,14 @@ class CommandExpired(StarlingError):
     message = "The message expired before it could be stored, try again"
 
 
+class ChannelClosed(StarlingError):
+    """Old messages are being imported into the channel; until that is done nothing can be sent there."""
+
+    status = 503
+    retryable = True
+    message = "The channel is closed while old messages are imported, try again later"
+
+
 CATALOGUE: dict[str, type[StarlingError]] = {
     kind.__name__: kind
     for kind in (
@@ -236,6 +244,7 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         InvalidJson,
         RateLimited,
         CommandExpired,
+        ChannelClosed,
     )
 }
 

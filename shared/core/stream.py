@@ -124,6 +124,8 @@ class Bucket(msgspec.Struct, frozen=True):
     `messages` and `changes` are each in seq order; together they hold first_seq..next_seq-1 without a
     gap. `first_id` is 0 until there is a message; `last_id` and `last_ordinal` go on from the bucket before.
     `group_id` and `to` (recipients of a direct channel) say whom the stream's events go to.
+    `imported` and `closed`, of the first bucket only: what an import took these messages from, and whether it is still
+    at it; while it is, nobody may write behind them.
     """
 
     stream: str
@@ -141,6 +143,8 @@ class Bucket(msgspec.Struct, frozen=True):
     messages: tuple[Record, ...] = ()
     changes: tuple[Record, ...] = ()
     v: int = BUCKET_VERSION
+    imported: str = ""
+    closed: bool = False
 
     def tail(self) -> Tail:
         """Return what a writer must know of this bucket, if it is the stream's last."""
@@ -184,7 +188,8 @@ class Head(msgspec.Struct, frozen=True):
     """One small document per stream, raised by `$max` after each commit: a lower bound of the truth.
 
     `tail` is the first_seq of the last bucket (0: the stream is empty). Events up to `projected`
-    stand in their projections; up to `published` they are confirmed by the bus.
+    stand in their projections; up to `published` they are confirmed by the bus. Those up to `imported` were
+    stored by an import and are no news to anybody.
     """
 
     stream: str
@@ -194,6 +199,7 @@ class Head(msgspec.Struct, frozen=True):
     tail: int = 0
     projected: int = 0
     published: int = 0
+    imported: int = 0
 
 
 class Write(msgspec.Struct, frozen=True):

@@ -70,6 +70,10 @@ class StreamBroken(Exception):
     """The stored chain contradicts itself (a named bucket is missing). Needs an operator."""
 
 
+class StreamClosed(Exception):
+    """An import is filling the stream: nobody else may write to it until that is done."""
+
+
 class Stored(msgspec.Struct, frozen=True):
     """Where a recognised command's event is."""
 
@@ -140,7 +144,7 @@ def load(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
     """Read what a writer must know: the tail, the last ten minutes' commands, and what is unpublished.
 
     The head may lag behind, so the chain is followed forward from it by name, then backward as far as
-    needed. All bucket reads are majority reads (rule 1).
+    needed. All bucket reads are majority reads (rule 1). Raises `StreamBroken`, `StreamClosed`.
     """
     head: Head = yield ReadHead(stream)
     bucket: Bucket | None = yield ReadBucket(stream, head.tail or 1)
@@ -148,6 +152,10 @@ def load(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
         if head.tail:
             raise StreamBroken(f"{bucket_name(stream, head.tail)} is missing")
         return Knowledge(Tail(stream), 0, 0)
+    if bucket.imported and (bucket.closed or not head.tail):
+        # Not closed any more, but with a head from before that: the next try has the new one, and so does not
+        # take a whole import for something that was never published.
+        raise StreamClosed(stream)
     newest = [bucket]
     while newest[-1].sealed:
         bucket = yield ReadBucket(stream, newest[-1].next_seq)

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy.local.cluster import Cluster, programs_of
-from deploy.local.control import STATUS
 from deploy.local.door import is_ready
+from deploy.local.folder import STATUS
 from deploy.local.process import free_port
 from deploy.local.program import Program
 from deploy.replay.play import Options, Replay

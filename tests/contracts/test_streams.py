@@ -206,6 +206,51 @@ async def test_write_behind_a_missing_bucket_leaves_nothing(store: StreamStore) 
     assert await store.read_bucket("c:1", 1) is None
 
 
+async def test_inserted_buckets_stay_as_they_are(store: StreamStore) -> None:
+    """An import's buckets are stored whole, once; what is there already stays; a closed one can be reopened."""
+    planned, _ = plan(
+        Tail("c:1", group_id=7), [message("one"), message("two"), message("three")], NOW, IdSource(1), LIMITS
+    )
+    after = planned.after
+    first = Bucket(
+        "c:1",
+        1,
+        4,
+        sealed=True,
+        window=after.window,
+        size=after.size,
+        first_id=after.first_id,
+        last_id=after.last_id,
+        last_ordinal=3,
+        group_id=7,
+        messages=planned.messages,
+        imported="print",
+        closed=True,
+    )
+    second = Bucket("c:1", 4, 5, prev=1, last_id=after.last_id + 1, last_ordinal=4)
+    await store.insert_buckets((first,))
+    await store.insert_buckets((msgspec.structs.replace(first, imported="other"), second))
+    await store.insert_buckets((first, second))
+    assert await store.read_bucket("c:1", 1) == first
+    assert await store.read_bucket("c:1", 4) == second
+    assert await store.commit([Writer(store, "c:1").write(message("mine"))]) == [False]
+    await store.reopen("c:1")
+    await store.reopen("c:2")
+    assert await store.read_bucket("c:1", 1) == msgspec.structs.replace(first, closed=False)
+
+
+async def test_an_imported_bucket_keeps_its_mark(store: StreamStore) -> None:
+    """Appending to a bucket leaves the mark of what it was imported from."""
+    planned, _ = plan(Tail("c:1"), [message("one")], NOW, IdSource(1), LIMITS)
+    await store.insert_buckets((Bucket("c:1", 1, 2, messages=planned.messages, imported="print"),))
+    writer = Writer(store, "c:1")
+    writer.tail = planned.after
+    await writer.append(message("two"))
+    bucket = await store.read_bucket("c:1", 1)
+    assert bucket is not None
+    assert (bucket.imported, len(bucket.messages)) == ("print", 2)
+
+
 async def test_bulk_tells_each_write_its_own_outcome(store: StreamStore) -> None:
     """In a bulk of many streams the losers do not take the winners with them, wherever they stand."""
     writers = [Writer(store, f"c:{number}") for number in range(9)]

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.gateway.backlog import Backlog
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Repair
 from services.gateway.core.state import HELD_EVENTS
@@ -18,8 +19,9 @@ from services.gateway.registry import Lifted, Link, RegistryUnavailable, Session
 from shared.core import calls
 from shared.core.events import MessageCreated
 from shared.core.model import Channel, ChannelType, User
-from shared.core.stream import Event, Record
+from shared.core.stream import Event, Record, channel_stream
 from shared.memory_bus import MemoryBus, MemorySubscription
+from shared.rpc import Rpc
 from shared.topology import Binding, Queue
 from tests.gateway.world import Client, World, open_client, open_node, open_world, settings_of
 from tests.waiting import running
@@ -123,6 +125,30 @@ async def test_a_lost_publish_is_repaired_in_order(world: World) -> None:
         for text in ("lost", "seen", "too"):
             await world.say(ann, channel, text)
         assert await read_messages(client, 3) == [(str(channel.id), seq) for seq in (1, 2, 3)]
+
+
+async def test_what_was_imported_is_no_news(world: World) -> None:
+    """Old messages of a followed channel are dispatched to nobody; the next new one is, with its seq behind them."""
+    ann = world.register("ann")
+    _, channel = await world.create_group(ann)
+    async with open_node(world) as node, open_client(node, world.token(ann)) as client:
+        world.imports(ann, channel, 200)
+        await world.say(ann, channel, "new")
+        await world.say(ann, channel, "newer")
+        assert await read_messages(client, 2) == [(str(channel.id), 201), (str(channel.id), 202)]
+
+
+async def test_who_resumes_over_an_import_begins_anew(world: World) -> None:
+    """The events between are old messages, to be found in pages; so there is no backlog, and none with a hole."""
+    ann = world.register("ann")
+    _, channel = await world.create_group(ann)
+    world.imports(ann, channel, 20)
+    backlog = Backlog(Rpc(world.bus, world.topology), lambda: 0.0)
+    assert await backlog.read(channel_stream(channel.id), 3, 20) is None
+    await world.say(ann, channel, "new")
+    missed = await backlog.read(channel_stream(channel.id), 20, 21)
+    assert missed is not None
+    assert [event.record.seq for event in missed] == [21]
 
 
 async def test_a_hole_delays_only_its_own_unit(world: World) -> None:

@@ -80,6 +80,8 @@ class World:
         self.tokens = Tokens(SECRET)
         self.ids = IdSource(1)
         self.streams: dict[str, list[Event]] = defaultdict(list)
+        self.imported: dict[str, int] = {}
+        """How many events of a stream were imported."""
         self.users: dict[int, User] = {}
         self.groups: dict[int, Group] = {}
         self.channels: dict[int, Channel] = {}
@@ -186,6 +188,12 @@ class World:
         event = self._append(channel_stream(channel.id), MessageCreated(author, content))
         await self.publish(event)
         return event
+
+    def imports(self, author: User, channel: Channel, count: int) -> None:
+        """Store old messages, which are published to nobody."""
+        for number in range(count):
+            self._append(channel_stream(channel.id), MessageCreated(author, f"old {number}"))
+        self.imported[channel_stream(channel.id)] = count
 
     async def publish(self, *events: Event) -> None:
         """Publish events, unless they are to be lost."""
@@ -304,8 +312,10 @@ class World:
 
     def read_events(self, stream: str, after_seq: int, limit: int) -> calls.EventPage:
         """Answer `ReadChanges` and `ReadChannelEvents`."""
-        events = self.streams[stream][after_seq:]
-        return calls.EventPage(tuple(events[:limit]), has_more=len(events) > limit)
+        imported = self.imported.get(stream, 0)
+        after = imported if after_seq < imported else 0
+        events = self.streams[stream][max(after_seq, after) :]
+        return calls.EventPage(tuple(events[:limit]), has_more=len(events) > limit, after=after)
 
     async def _sequence(self, shard: int, opened: asyncio.Semaphore) -> None:
         bindings = self.topology.log_bindings(shard)

@@ -73,6 +73,14 @@ class Hub(Generic[S]):
                 user.seq = event.record.seq
                 return self._apply_to_user(event, user, now)
 
+    def skip(self, stream: str, seq: int, last_message_id: int) -> None:
+        """Let a channel's stream go on behind `seq`: what it holds up to there was imported, and is told to nobody."""
+        channel = self.roster.channels.get(owner_of(stream))
+        if channel is not None and channel.seq < seq:
+            channel.seq = seq
+            channel.last_message_id = max(channel.last_message_id, last_message_id)
+            self._tracking.note(stream, seq)
+
     def _not_ours(self) -> list[Out[S]]:
         self.foreign += 1
         return []

@@ -16,7 +16,7 @@ import msgspec
 
 from services.history.core.pulse import SILENCE_MS
 from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect, Reply, SendMessage, refusal_of
-from shared.core.errors import CommandExpired, InternalError, error_of
+from shared.core.errors import ChannelClosed, CommandExpired, InternalError, StarlingError, error_of
 from shared.core.events import ChannelOpened, MessageCreated
 from shared.core.ids import IdSource
 from shared.core.stream import CHANNEL_LIMITS, Bucket, Draft, Event, Limits, Tail, Write, channel_stream, event_of, plan
@@ -28,6 +28,7 @@ from shared.core.writing import (
     ReadBucket,
     Stored,
     StreamBroken,
+    StreamClosed,
     Together,
     load,
     together,
@@ -35,6 +36,8 @@ from shared.core.writing import (
 
 ATTEMPTS: Final = 4
 """How often a channel's commit is tried anew after it was lost, before the shard is given back (rule 2)."""
+CLOSED_RETRY_S: Final = 5.0
+"""When a sender may try again where an import keeps the channel closed."""
 MAX_CHANNELS: Final = 20_000
 """Most channels that a shard's worker keeps knowledge of; the ones not touched for longest go first."""
 MAX_REFUSALS: Final = 10_000
@@ -197,12 +200,12 @@ def _learn(shard: Shard, lanes: Sequence[_Lane], replies: dict[int, Reply], now:
     unknown = [lane for lane in lanes if lane.stream not in shard.known]
     loaded = yield from together([_load(lane.stream, now) for lane in unknown])
     for lane, known in zip(unknown, loaded, strict=True):
-        if known is not None:
+        if isinstance(known, Knowledge):
             shard.known[lane.stream] = known
             continue
-        while lane.queue:  # a broken chain is no reason to stop the shard's other channels
+        while lane.queue:  # a broken chain is no reason to stop the shard's other channels, nor is a closed one
             index, command = lane.queue.popleft()
-            replies[index] = _broken(command)
+            replies[index] = refusal_of(command.command_id, known)
     for lane in lanes:
         known = shard.known.pop(lane.stream, None)
         if known is not None:
@@ -211,11 +214,13 @@ def _learn(shard: Shard, lanes: Sequence[_Lane], replies: dict[int, Reply], now:
             lane.learn(known)
 
 
-def _load(stream: str, now: int) -> Generator[Any, Any, Knowledge | None]:
+def _load(stream: str, now: int) -> Generator[Any, Any, Knowledge | StarlingError]:
     try:
         return (yield from load(stream, now))
     except StreamBroken:
-        return None
+        return _broken()
+    except StreamClosed:
+        return ChannelClosed(retry_after=CLOSED_RETRY_S)
 
 
 def _check_again(shard: Shard, commands: Sequence[AnyCommand], now: int) -> Generator[Any, Any, dict[int, str]]:
@@ -277,8 +282,8 @@ def _decide(
     return drafts, taken
 
 
-def _broken(command: AnyCommand) -> Reply:
-    return refusal_of(command.command_id, InternalError("The channel's history is broken"))
+def _broken() -> StarlingError:
+    return InternalError("The channel's history is broken")
 
 
 def _recipients(command: OpenDirect) -> tuple[int, ...]:
@@ -322,7 +327,7 @@ def _find_again(
         bucket = by_place[lane.stream, place.first_seq]
         record = next((one for one in bucket.records() if one.seq == place.seq), None) if bucket else None
         if bucket is None or record is None:
-            replies[index] = _broken(command)
+            replies[index] = refusal_of(command.command_id, _broken())
             continue
         lane.events[record.seq] = event_of(bucket, record)
         replies[index] = Reply(command.command_id, record.seq, record.id)
