@@ -16,12 +16,11 @@ import structlog
 
 from shared.bus import Bus, BusUnavailable, Unroutable
 from shared.core.commands import (
+    AnyCommand,
     BadEnvelope,
     Commands,
-    OpenDirect,
     Replies,
     Reply,
-    SendMessage,
     decode_for_node,
     encode_envelope,
 )
@@ -37,8 +36,6 @@ _OPENING_S: Final = 5.0
 _RETRY_S: Final = 1.0
 
 log = structlog.get_logger()
-
-AnyCommand = SendMessage | OpenDirect
 
 
 class CommandLog:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from shared.core.amending import Amendment
 from shared.core.stream import Bucket, Head, Write
 
 _Name = tuple[str, int]
@@ -72,9 +73,10 @@ class MemoryStreams:
             if before.next_seq != before.first_seq:
                 return False
             insort(self._chains.setdefault(before.stream, []), before.first_seq)
-            messages, changes = write.messages, write.changes
+            messages, changes, applied_seq = write.messages, write.changes, 0
         elif stored.next_seq == before.next_seq and not stored.sealed:
             messages, changes = stored.messages + write.messages, stored.changes + write.changes
+            applied_seq = stored.applied_seq
         else:
             return False
         self._buckets[name] = Bucket(
@@ -93,10 +95,18 @@ class MemoryStreams:
             messages=messages,
             changes=changes,
             imported=stored.imported if stored is not None else "",
+            applied_seq=applied_seq,
         )
         if write.dirty_at:
             self._dirty[name] = write.dirty_at
         return True
+
+    async def amend(self, amendments: Sequence[Amendment]) -> None:
+        """Apply each amendment to its bucket if it is not applied yet."""
+        for amendment in amendments:
+            name = (amendment.stream, amendment.first_seq)
+            if (bucket := self._buckets.get(name)) is not None:
+                self._buckets[name] = amendment.apply(bucket)
 
     async def raise_heads(self, heads: Sequence[Head]) -> None:
         """Raise each field to at least the value given; creates what is missing."""

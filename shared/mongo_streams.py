@@ -16,6 +16,7 @@ import msgspec
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from shared.core.amending import Amendment
 from shared.core.ids import first_id_at
 from shared.core.stream import BUCKET_VERSION, CHANGE_LIMITS, CHANNEL_LIMITS, Bucket, Head, Write, bucket_name
 from shared.mongo import Document, Mongo
@@ -126,6 +127,13 @@ class MongoStreams:
             async with self._mongo.asking():
                 await self._buckets.delete_one({"_id": name, "next_seq": write.after.next_seq, "stray": True})
 
+    async def amend(self, amendments: Sequence[Amendment]) -> None:
+        """Apply each amendment to its bucket if it is not applied yet, in one unordered bulk."""
+        if not amendments:
+            return
+        async with self._mongo.asking():
+            await self._buckets.bulk_write([_update_of(amendment) for amendment in amendments], ordered=False)
+
     async def raise_heads(self, heads: Sequence[Head]) -> None:
         """Raise each field to at least the value given; creates what is missing."""
         todo = [UpdateOne({"_id": head.stream}, {"$max": _fields_of(head)}, upsert=True) for head in heads]
@@ -231,6 +239,19 @@ def _upsert_of(write: Write) -> UpdateOne:
         update["$push"] = push
     name = bucket_name(before.stream, before.first_seq)
     return UpdateOne({"_id": name, "next_seq": before.next_seq, "sealed": False}, update, upsert=True)
+
+
+def _update_of(amendment: Amendment) -> UpdateOne:
+    values: Document = {"applied_seq": amendment.seq}
+    for index, patch in amendment.patches.items():
+        place = f"messages.{index}.body"
+        if patch.body is not None:
+            values[place] = msgspec.to_builtins(patch.body)
+        for field, value in patch.fields.items():
+            values[f"{place}.{field}"] = msgspec.to_builtins(value)
+    name = bucket_name(amendment.stream, amendment.first_seq)
+    # "Not at or above" is true of a bucket without the field, too: nothing was applied to it yet.
+    return UpdateOne({"_id": name, "applied_seq": {"$not": {"$gte": amendment.seq}}}, {"$set": values})
 
 
 def _bucket_of(document: Document | None) -> Bucket | None:

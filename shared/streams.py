@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
+from shared.core.amending import Amendment
 from shared.core.stream import Bucket, Head, Write
-from shared.core.writing import Commit, RaiseHeads, ReadBucket, ReadHead, Together
+from shared.core.writing import Amend, Commit, FindBucket, RaiseHeads, ReadBucket, ReadHead, Together
 
 T = TypeVar("T")
 
@@ -51,6 +52,12 @@ class StreamStore(Protocol):
         for an outage: that is False for all.
         """
 
+    async def amend(self, amendments: Sequence[Amendment]) -> None:
+        """Apply each amendment to its bucket if it is not applied yet, in one unordered bulk.
+
+        Of one bucket at most one. What has stood in the bucket before, its `next_seq` and seal too, stays as it is.
+        """
+
     async def raise_heads(self, heads: Sequence[Head]) -> None:
         """Raise each field to at least the value given; creates what is missing."""
 
@@ -86,6 +93,10 @@ async def drive(generator: Generator[Any, Any, T], store: StreamStore, perform: 
                 return await store.read_head(stream)
             case ReadBucket(stream, first_seq):
                 return await store.read_bucket(stream, first_seq)
+            case FindBucket(stream, message_id):
+                return await store.find_bucket_of_id(stream, message_id)
+            case Amend(amendments):
+                return await store.amend(amendments)
             case Commit(writes):
                 return await store.commit(writes)
             case RaiseHeads(heads):

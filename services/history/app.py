@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.history.core.pulse import Pulse
-from services.history.core.sequencer import AnyCommand, Settled
+from services.history.core.sequencer import Settled
 from services.history.core.spread import Spread
 from services.history.core.union import UnionWidth
 from services.history.handlers import handlers_of
@@ -22,6 +22,7 @@ from services.history.rest import History, router
 from services.history.spreading import give_signs, hear_signs
 from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
+from shared.core.commands import AnyCommand
 from shared.core.letters import DeadLetter
 from shared.core.limits import Budgets
 from shared.core.stream import Event

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from services.history.core.pulse import Pulse
-from services.history.core.sequencer import Shard
+from services.history.core.shard import Shard
 from shared.bus import Batch, Bus, BusUnavailable
 from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.invalidation import SIGN_OF_LIFE, decode_invalidation, encode_invalidation

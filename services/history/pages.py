@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from shared.core.calls import EventPage
+from shared.core.events import MessageCreated
 from shared.core.ids import MAX_ID
 from shared.core.stream import Bucket, Event, Record, channel_stream, event_of
 from shared.streams import StreamStore
@@ -31,7 +32,7 @@ class Pages:
         """Return the `limit` messages next before `message_id` (`MAX_ID`: the latest), newest first."""
         page: list[Record] = []
         async for bucket in self._backward(channel_stream(channel_id), message_id):
-            older = (record for record in reversed(bucket.messages) if record.id < message_id)
+            older = (record for record in reversed(bucket.messages) if record.id < message_id and is_live(record))
             page += islice(older, limit - len(page))
             if len(page) == limit:
                 break
@@ -41,7 +42,7 @@ class Pages:
         """Return the `limit` messages next after `message_id`, newest first."""
         page: list[Record] = []
         async for bucket in self._forward(channel_stream(channel_id), message_id):
-            newer = (record for record in bucket.messages if record.id > message_id)
+            newer = (record for record in bucket.messages if record.id > message_id and is_live(record))
             page += islice(newer, limit - len(page))
             if len(page) == limit:
                 break
@@ -58,7 +59,7 @@ class Pages:
         bucket = await self._streams.find_bucket_of_id(channel_stream(channel_id), message_id)
         if bucket is None:
             return None
-        return next((record for record in bucket.messages if record.id == message_id), None)
+        return next((record for record in bucket.messages if record.id == message_id and is_live(record)), None)
 
     async def at_seq(self, channel_id: int, seq: int) -> Record | None:
         """Return the event with this seq; None if the channel has none."""
@@ -126,3 +127,8 @@ class Pages:
                 break
             bucket = behind
         return bucket
+
+
+def is_live(record: Record) -> bool:
+    """Whether a message is still there: a deleted one leaves a stub, which nobody sees."""
+    return isinstance(record.body, MessageCreated)

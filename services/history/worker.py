@@ -13,12 +13,15 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from services.history.core.sequencer import AnyCommand, CheckAccess, Settled, Shard, sequence
+from services.history.core.deciding import Verdict
+from services.history.core.sequencer import CheckAccess, Settled, sequence
+from services.history.core.shard import Shard
 from services.history.core.spread import OWNER, STANDBY
 from services.history.letters import reason_of
 from shared.bus import Batch, Bus, BusUnavailable, Subscription
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import (
+    AnyCommand,
     BadEnvelope,
     Replies,
     Reply,
@@ -237,7 +240,7 @@ class ShardWorker:
                 return [verdicts[pair] for pair in pairs]
         raise TypeError(f"nobody performs {effect!r}")
 
-    async def _verdicts(self, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    async def _verdicts(self, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Verdict]:
         """Look permissions up, for some seconds while groups does not answer; then senders are told to try again.
 
         Not for as long as the commands live, as with the store: without groups the shard's other channels go on.
@@ -245,7 +248,7 @@ class ShardWorker:
         clock = asyncio.get_running_loop().time
         until = clock() + self._patience_s
         pause = _BACKOFF_S[0]
-        found: dict[tuple[int, int], str] = {}
+        found: dict[tuple[int, int], Verdict] = {}
         open_pairs = list(pairs)
         while True:
             verdicts = await asyncio.gather(*(self._verdict(*pair) for pair in open_pairs))
@@ -255,21 +258,22 @@ class ShardWorker:
                 return found
             if clock() >= until:
                 log.warning("permissions_unknown", shard=self._number, permissions=len(open_pairs))
-                return found | dict.fromkeys(open_pairs, Unavailable.__name__)
+                return found | dict.fromkeys(open_pairs, Verdict(0, Unavailable.__name__))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
             pause = min(pause * 2, _BACKOFF_S[1])
 
-    async def _verdict(self, channel_id: int, user_id: int) -> str | None:
-        """Return today's refusal, "" for none; None if groups fails, which is no command's fault whatever it says."""
+    async def _verdict(self, channel_id: int, user_id: int) -> Verdict | None:
+        """Return what groups says today; None if it fails, which is no command's fault whatever it says."""
         try:
             access: Access = await self._rpc.call(ReadAccess(channel_id, user_id))
         except StarlingError as error:
-            return name_of(error) if error.status < _SERVER_ERRORS and not error.retryable else None
+            is_told = error.status < _SERVER_ERRORS and not error.retryable
+            return Verdict(0, name_of(error)) if is_told else None
         except Exception:
             log.exception("access_unreadable", shard=self._number, channel_id=channel_id)
             return None
         place = place_of_access(access)
-        return place.refusal if place is not None else UnknownChannel.__name__
+        return Verdict(0, UnknownChannel.__name__) if place is None else Verdict(place.permissions, place.refusal)
 
     async def _reply(self, commands: Sequence[AnyCommand], replies: dict[int, Reply]) -> None:
         """Tell each waiting node; a node that is gone needs no reply."""

@@ -54,8 +54,45 @@ class OpenDirect(Command, frozen=True, tag="open_direct"):
     channel: Channel
 
 
+class MessageCommand(Command, frozen=True):
+    """Base of what is done to messages that there are. The user may do `permissions` by the facts of `group_seq`.
+
+    `group_id` = 0: in a direct channel, where permissions do not change.
+    """
+
+    user_id: int
+    permissions: int
+    group_id: int = 0
+    group_seq: int = 0
+
+
+class EditMessage(MessageCommand, frozen=True, kw_only=True, tag="edit_message"):
+    """Change what the user wrote."""
+
+    message_id: int
+    content: str
+
+
+class DeleteMessage(MessageCommand, frozen=True, kw_only=True, tag="delete_message"):
+    """Delete a message: the user's own, or with MANAGE_MESSAGES that of another."""
+
+    message_id: int
+
+
+class DeleteMessages(MessageCommand, frozen=True, kw_only=True, tag="delete_messages"):
+    """Delete those of these messages that there are; needs MANAGE_MESSAGES. At most 100, each once."""
+
+    message_ids: tuple[int, ...]
+
+
+AnyCommand = SendMessage | OpenDirect | EditMessage | DeleteMessage | DeleteMessages
+
+
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a command: stored as (`seq`, `id`), or refused with `error` (a catalogue class name)."""
+    """What became of a command: stored as (`seq`, `id`), or refused with `error` (a catalogue class name).
+
+    `id` is that of a message that was written. A `seq` of 0 without an error: there was nothing to change.
+    """
 
     command_id: int
     seq: int = 0
@@ -88,7 +125,7 @@ def refusal_of(command_id: int, error: StarlingError) -> Reply:
 class Commands(msgspec.Struct, frozen=True, tag_field="k", tag="commands"):
     """To a shard of the log."""
 
-    items: tuple[SendMessage | OpenDirect, ...]
+    items: tuple[AnyCommand, ...]
     v: int = ENVELOPE_VERSION
 
 

@@ -139,6 +139,38 @@ class MissingPermissions(StarlingError):
     message = "You lack permissions to perform that action"
 
 
+class CannotActInDirect(StarlingError):
+    """What was asked for is not possible in a direct channel."""
+
+    code = 50003
+    status = 403
+    message = "Cannot execute action on a DM channel"
+
+
+class CannotEditOthers(StarlingError):
+    """Only its author can edit a message."""
+
+    code = 50005
+    status = 403
+    message = "Cannot edit a message authored by another user"
+
+
+class WrongCountToDelete(StarlingError):
+    """Too few or too many messages to delete at once."""
+
+    code = 50016
+    status = 400
+    message = "Provided too few or too many messages to delete. Must provide at least 2 and at most 100 messages"
+
+
+class TooOldToDelete(StarlingError):
+    """Messages that are older than two weeks can be deleted one by one only."""
+
+    code = 50034
+    status = 400
+    message = "A message provided was too old to bulk delete"
+
+
 class CannotMessageUser(StarlingError):
     """A direct channel with this user is not possible."""
 
@@ -238,6 +270,10 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         TooManyChannels,
         MissingAccess,
         MissingPermissions,
+        CannotActInDirect,
+        CannotEditOthers,
+        WrongCountToDelete,
+        TooOldToDelete,
         CannotMessageUser,
         NotText,
         EmptyMessage,

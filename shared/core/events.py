@@ -20,12 +20,57 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     """A person wrote a message. `author` is how the author looked when it was written.
 
     `nonce`: the client's own mark where it is not to recognise repeats by (that one stands in the record).
+    In its bucket this is the message as it stands today: changes are projected onto it (`shared.core.amending`).
+    `edited_at`: when its content was changed last, Unix ms; 0: never.
     """
 
     author: User
     content: str
     reference_id: int = 0
     nonce: str = ""
+    edited_at: int = 0
+
+
+class MessageStub(Body, frozen=True, tag="message_stub"):
+    """What is left of a deleted message, in its place in its bucket (rule 11 of docs/rules.md)."""
+
+    author_id: int
+
+
+class Target(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message that a change is about, and where it stands: `index` in the messages of the bucket `first_seq`.
+
+    Messages never move, so that a change can be projected by its record alone. `seq` and `ordinal` are the message's.
+    """
+
+    id: int
+    seq: int
+    ordinal: int
+    author_id: int
+    first_seq: int
+    index: int
+
+
+class MessageEdited(Body, frozen=True, tag="message_edited"):
+    """A message was changed by its author: `message` is all of it from now on. `sent_at`: of its creation, Unix ms."""
+
+    target: Target
+    sent_at: int
+    message: MessageCreated
+
+
+class MessageDeleted(Body, frozen=True, tag="message_deleted"):
+    """A message was deleted by `by`, a user's id."""
+
+    target: Target
+    by: int
+
+
+class MessagesDeleted(Body, frozen=True, tag="messages_deleted"):
+    """Several messages were deleted at once by `by`, a user's id. The newest first."""
+
+    targets: tuple[Target, ...]
+    by: int
 
 
 class ChannelOpened(Body, frozen=True, tag="channel_opened"):
@@ -106,6 +151,10 @@ class TokensRevoked(Body, frozen=True, tag="tokens_revoked"):
 
 AnyBody = (
     MessageCreated
+    | MessageStub
+    | MessageEdited
+    | MessageDeleted
+    | MessagesDeleted
     | ChannelOpened
     | GroupCreated
     | ChannelCreated

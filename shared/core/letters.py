@@ -52,6 +52,7 @@ _decoder = msgspec.msgpack.Decoder(DeadLetter)
 def letter_of_command(command: Any, reason: str, *, shard: int, now: int) -> DeadLetter:
     """Return the letter about a command of the log."""
     author = getattr(command, "author", None)
+    author_id = author.id if author is not None else getattr(command, "user_id", 0)
     return DeadLetter(
         id=str(command.command_id),
         shard=shard,
@@ -61,7 +62,7 @@ def letter_of_command(command: Any, reason: str, *, shard: int, now: int) -> Dea
         kind=type(command).__name__,
         command_id=command.command_id,
         channel_id=command.channel_id,
-        author_id=author.id if author is not None else 0,
+        author_id=author_id,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from shared.core.events import AnyBody, MessageCreated
+from shared.core.events import AnyBody, MessageCreated, MessageStub
 from shared.core.ids import IdSource, ms_of
 
 BUCKET_VERSION: Final = 1
@@ -71,13 +71,6 @@ class Draft(msgspec.Struct, frozen=True):
     command_id: int = 0
     nonce: str = ""
 
-    @property
-    def key(self) -> Key | None:
-        """The (author, nonce) pair by which a repeated send is recognised, if it has one."""
-        if self.nonce and isinstance(self.body, MessageCreated):
-            return (self.body.author.id, self.nonce)
-        return None
-
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """An event in its place. `at`: when it was sequenced, Unix ms. `id` and `ordinal`: messages only."""
@@ -97,6 +90,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
             yield self.command_id
         if self.nonce and isinstance(self.body, MessageCreated):
             yield (self.body.author.id, self.nonce)
+        elif self.nonce and isinstance(self.body, MessageStub):
+            yield (self.body.author_id, self.nonce)
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -123,7 +118,8 @@ class Bucket(msgspec.Struct, frozen=True):
 
     `messages` and `changes` are each in seq order; together they hold first_seq..next_seq-1 without a
     gap. `first_id` is 0 until there is a message; `last_id` and `last_ordinal` go on from the bucket before.
-    `group_id` and `to` (recipients of a direct channel) say whom the stream's events go to.
+    `group_id` and `to` (recipients of a direct channel) say whom the stream's events go to. All changes of its
+    messages up to `applied_seq` of the stream are projected onto them; where they stand themselves does not matter.
     `imported` and `closed`, of the first bucket only: what an import took these messages from, and whether it is still
     at it; while it is, nobody may write behind them.
     """
@@ -142,6 +138,7 @@ class Bucket(msgspec.Struct, frozen=True):
     to: tuple[int, ...] = ()
     messages: tuple[Record, ...] = ()
     changes: tuple[Record, ...] = ()
+    applied_seq: int = 0
     v: int = BUCKET_VERSION
     imported: str = ""
     closed: bool = False

@@ -23,6 +23,9 @@ from shared.core.events import (
     MemberChanged,
     MemberRemoved,
     MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessagesDeleted,
     UserChanged,
 )
 from shared.core.ids import MAX_ID
@@ -253,7 +256,7 @@ def message_of(record: Record, channel_id: int, group_id: int) -> Json:
         "content": body.content,
         "author": user_of(body.author),
         "timestamp": iso_of(record.at),
-        "edited_timestamp": None,
+        "edited_timestamp": iso_of(body.edited_at) if body.edited_at else None,
         "tts": False,
         "mention_everyone": False,
         "mentions": [],
@@ -277,16 +280,35 @@ def message_of(record: Record, channel_id: int, group_id: int) -> Json:
     return message
 
 
+def message_update_of(edited: MessageEdited, seq: int, channel_id: int, group_id: int) -> Json:
+    """Return a MESSAGE_UPDATE: the whole message as it was then, `seq` the edit's own."""
+    target = edited.target
+    record = Record(seq, edited.sent_at, edited.message, id=target.id, ordinal=target.ordinal)
+    return message_of(record, channel_id, group_id)
+
+
+def _deletion_of(event: Event) -> Json:
+    """Return what MESSAGE_DELETE and MESSAGE_DELETE_BULK have in common."""
+    deletion: Json = {"channel_id": str(owner_of(event.stream)), "seq": event.record.seq}
+    return deletion | ({"guild_id": str(event.group_id)} if event.group_id else {})
+
+
 def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[None, None]:
     """Return name and payload (`t`, `d`) of an event's dispatch; (None, None) if clients get none of it as such.
 
-    Those are accounts and groups coming to be, and joins, which a session sees as a GUILD_CREATE made from the
-    group's body. `viewer` matters only where a DM opens.
+    Those are accounts and groups coming to be, joins, which a session sees as a GUILD_CREATE made from the
+    group's body, and what was written once and is deleted today. `viewer` matters only where a DM opens.
     """
     record = event.record
     match record.body:
         case MessageCreated():
             return "MESSAGE_CREATE", message_of(record, owner_of(event.stream), event.group_id)
+        case MessageEdited() as edited:
+            return "MESSAGE_UPDATE", message_update_of(edited, record.seq, owner_of(event.stream), event.group_id)
+        case MessageDeleted(target):
+            return "MESSAGE_DELETE", {"id": str(target.id)} | _deletion_of(event)
+        case MessagesDeleted(targets):
+            return "MESSAGE_DELETE_BULK", {"ids": [str(target.id) for target in targets]} | _deletion_of(event)
         case ChannelOpened(channel):
             return "CHANNEL_CREATE", channel_of(channel, record.seq, viewer=viewer) | {"seq": record.seq}
         case ChannelCreated(channel):

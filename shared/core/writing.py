@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.core.stream import Bucket, Draft, Event, Head, Key, Record, Tail, Write, bucket_name
+from shared.core.amending import Amendment
+from shared.core.stream import Bucket, Event, Head, Key, Record, Tail, Write, bucket_name
 
 DEDUPE_MS: Final = 10 * 60 * 1000
 """How long after storing a nonce or command id is recognised (promise 3)."""
@@ -36,6 +37,13 @@ class ReadBucket(msgspec.Struct, frozen=True):
     first_seq: int
 
 
+class FindBucket(msgspec.Struct, frozen=True):
+    """[Bucket | None]: the last bucket with `0 < first_id <= message_id`, a majority read."""
+
+    stream: str
+    message_id: int
+
+
 class Commit(msgspec.Struct, frozen=True):
     """[list[bool]]: for each write, True only if it is certain that it was stored by majority.
 
@@ -43,6 +51,12 @@ class Commit(msgspec.Struct, frozen=True):
     """
 
     writes: tuple[Write, ...]
+
+
+class Amend(msgspec.Struct, frozen=True):
+    """[None]: project changes onto their messages; each amendment where it is not applied yet. Idempotent."""
+
+    amendments: tuple[Amendment, ...]
 
 
 class RaiseHeads(msgspec.Struct, frozen=True):
@@ -115,11 +129,9 @@ class Knowledge:
             for key in record.keys:
                 self.seen[key] = place
 
-    def find(self, draft: Draft, now: int) -> Stored | None:
-        """Return where this command's event is, if it is stored already and not too long ago."""
-        if draft.command_id and (place := self.stored_at(draft.command_id, now)) is not None:
-            return place
-        return self.stored_at(key, now) if (key := draft.key) is not None else None
+    def find(self, keys: Iterable[Key], now: int) -> Stored | None:
+        """Return where the event of a command with these keys is, if it is stored already and not too long ago."""
+        return next((place for key in keys if (place := self.stored_at(key, now)) is not None), None)
 
     def stored_at(self, key: Key, now: int) -> Stored | None:
         """Return where the event of this key is, if it was stored within `DEDUPE_MS`."""

@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from shared.core.amending import Amendment, Patch
 from shared.core.events import (
     AnyBody,
     ChannelCreated,
@@ -19,6 +20,11 @@ from shared.core.events import (
     MemberAdded,
     MemberRemoved,
     MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessagesDeleted,
+    MessageStub,
+    Target,
     UserRegistered,
 )
 from shared.core.ids import MAX_ID, IdSource, first_id_at
@@ -38,8 +44,13 @@ BOB = User((1 << 62) + 1, "bob")
 GROUP = Group(1 << 61, "Garden", ALICE.id, public=True)
 CHANNEL = Channel(1 << 60, ChannelType.TEXT, "general", GROUP.id, position=2, topic="plants")
 MEMBER = Member(GROUP.id, BOB, NOW, nick="bobby", roles=(7, MAX_ID))
+TARGET = Target(1 << 58, 3, 2, ALICE.id, first_seq=1, index=99)
 BODIES: tuple[AnyBody, ...] = (
-    MessageCreated(ALICE, "hello\n\x01 ☂ 𝔘", reference_id=1 << 59),
+    MessageCreated(ALICE, "hello\n\x01 ☂ 𝔘", reference_id=1 << 59, edited_at=NOW),
+    MessageStub(ALICE.id),
+    MessageEdited(TARGET, NOW, MessageCreated(ALICE, "better ☂")),
+    MessageDeleted(TARGET, BOB.id),
+    MessagesDeleted((TARGET, TARGET), BOB.id),
     ChannelOpened(Channel(5, ChannelType.DIRECT, recipients=(ALICE, BOB))),
     GroupCreated(GROUP, (CHANNEL,), MEMBER),
     ChannelCreated(CHANNEL),
@@ -249,6 +260,46 @@ async def test_an_imported_bucket_keeps_its_mark(store: StreamStore) -> None:
     bucket = await store.read_bucket("c:1", 1)
     assert bucket is not None
     assert (bucket.imported, len(bucket.messages)) == ("print", 2)
+
+
+async def test_amendments_are_applied_once_and_never_backwards(store: StreamStore) -> None:
+    """What is behind the bucket's `applied_seq` changes nothing; what reaches beyond it is applied, all of it."""
+    writer = Writer(store, "c:1")
+    written = await writer.append(message("one", "n1"), message("two"), change(1))
+    edited = MessageCreated(BOB, "uno ☂", edited_at=NOW)
+    await store.amend([Amendment("c:1", 1, 5, {0: Patch(edited)})])
+    await store.amend([Amendment("c:1", 1, 5, {0: Patch(MessageStub(BOB.id))})])
+    await store.amend([Amendment("c:1", 1, 4, {0: Patch(MessageStub(BOB.id)), 1: Patch(MessageStub(BOB.id))})])
+    bucket = await store.read_bucket("c:1", 1)
+    assert bucket is not None
+    assert [record.body for record in bucket.messages] == [edited, written.messages[1].body]
+    assert bucket.applied_seq == 5
+    await store.amend(
+        [Amendment("c:1", 1, 6, {0: Patch(fields={"edited_at": NOW + 1}), 1: Patch(MessageStub(BOB.id))})]
+    )
+    bucket = await store.read_bucket("c:1", 1)
+    assert bucket is not None
+    assert bucket.messages[0] == msgspec.structs.replace(
+        written.messages[0], body=msgspec.structs.replace(edited, edited_at=NOW + 1)
+    )
+    assert bucket.messages[1] == msgspec.structs.replace(written.messages[1], body=MessageStub(BOB.id))
+    assert (bucket.changes, bucket.applied_seq, bucket.tail()) == (written.changes, 6, written.after)
+
+
+async def test_appends_go_on_behind_an_amendment_and_seals_take_it(store: StreamStore) -> None:
+    """Projecting is nobody's append: it meets no fence, and is no matter to it; a sealed bucket is amended alike."""
+    writer = Writer(store, "c:1")
+    await writer.append(message("one"))
+    await store.amend([Amendment("c:1", 1, 9, {0: Patch(MessageStub(BOB.id))})])
+    await writer.append(message("two"), message("three"))
+    assert writer.tail.sealed
+    await store.amend([Amendment("c:1", 1, 10, {2: Patch(MessageStub(BOB.id))}), Amendment("c:2", 1, 1, {})])
+    bucket = await store.read_bucket("c:1", 1)
+    assert bucket is not None
+    assert [isinstance(record.body, MessageStub) for record in bucket.messages] == [True, False, True]
+    assert (bucket.applied_seq, bucket.tail()) == (10, writer.tail)
+    assert await store.read_bucket("c:2", 1) is None
+    await store.amend([])
 
 
 async def test_bulk_tells_each_write_its_own_outcome(store: StreamStore) -> None:

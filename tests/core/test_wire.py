@@ -23,6 +23,11 @@ from shared.core.events import (
     MemberChanged,
     MemberRemoved,
     MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessagesDeleted,
+    MessageStub,
+    Target,
     UserChanged,
     UserRegistered,
 )
@@ -185,3 +190,33 @@ def test_payloads_are_plain_json() -> None:
     """The encoder's bytes are what any JSON parser reads, unescaped UTF-8 inside."""
     assert json.loads(wire.encode(guild_create()))["name"] == "tea"
     assert "ü".encode() in wire.encode({"name": "grün"})
+
+
+TARGET = Target(77, 3, 2, 11, 1, 0)
+
+
+@pytest.mark.parametrize("group_id", [5, 0], ids=["group", "direct"])
+def test_an_edit_is_told_as_the_whole_message(group_id: int) -> None:
+    """MESSAGE_UPDATE has what MESSAGE_CREATE has; the time of the edit; as `seq` its own."""
+    edited = MessageEdited(TARGET, AT, MessageCreated(ANN, "better", edited_at=AT + 1000))
+    t, d = wire.dispatch_of(Event("c:6", Record(9, AT + 1000, edited, 1), group_id, () if group_id else (11, 12)))
+    assert d is not None
+    assert t == "MESSAGE_UPDATE"
+    assert d.keys() >= MESSAGE_KEYS | ({"guild_id"} if group_id else {"channel_type"})
+    assert (d["id"], d["channel_id"], d["content"], d["seq"]) == ("77", "6", "better", 9)
+    assert (d["timestamp"], d["edited_timestamp"]) == (wire.iso_of(AT), wire.iso_of(AT + 1000))
+
+
+@pytest.mark.parametrize("group_id", [5, 0], ids=["group", "direct"])
+def test_deletions_tell_ids_only(group_id: int) -> None:
+    """MESSAGE_DELETE and MESSAGE_DELETE_BULK name what is gone, where, and their own seq."""
+    where: dict[str, object] = {"channel_id": "6", "seq": 9} | ({"guild_id": "5"} if group_id else {})
+    one = Event("c:6", Record(9, AT, MessageDeleted(TARGET, 11), 1), group_id)
+    assert wire.dispatch_of(one) == ("MESSAGE_DELETE", {"id": "77", **where})
+    many = Event("c:6", Record(9, AT, MessagesDeleted((TARGET, TARGET), 11), 1), group_id)
+    assert wire.dispatch_of(many) == ("MESSAGE_DELETE_BULK", {"ids": ["77", "77"], **where})
+
+
+def test_what_is_deleted_today_is_told_as_nothing() -> None:
+    """A creation that is read from the stream when its message is gone is an event without a dispatch."""
+    assert wire.dispatch_of(Event("c:6", Record(3, AT, MessageStub(11), id=77), 5)) == (None, None)

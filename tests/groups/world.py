@@ -21,7 +21,8 @@ from services.groups.memory_store import MemoryGroups
 from services.groups.passwords import open_passwords
 from services.groups.service import Groups
 from services.groups.store import GroupStore
-from services.history.core.sequencer import Settled, Shard, sequence
+from services.history.core.sequencer import Settled, sequence
+from services.history.core.shard import Shard
 from shared.auth import Tokens
 from shared.bus import BusUnavailable
 from shared.command_log import open_command_log

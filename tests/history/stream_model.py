@@ -17,15 +17,41 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.history.core.sequencer import AnyCommand, CheckAccess, Settled, Shard, sequence
-from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect, Reply, SendMessage
-from shared.core.events import MessageCreated
-from shared.core.ids import IdSource, first_id_at
+from services.history.core.deciding import Verdict
+from services.history.core.sequencer import CheckAccess, Settled, sequence
+from services.history.core.shard import Shard
+from services.history.pages import Pages
+from shared.core.amending import Amendment
+from shared.core.commands import (
+    COMMAND_LIFETIME_MS,
+    AnyCommand,
+    DeleteMessage,
+    DeleteMessages,
+    EditMessage,
+    OpenDirect,
+    Reply,
+    SendMessage,
+)
+from shared.core.events import MessageCreated, MessageStub
+from shared.core.ids import MAX_ID, IdSource, first_id_at
 from shared.core.model import Channel, ChannelType, User
-from shared.core.stream import Bucket, Event, Limits, Record, Write, channel_stream
-from shared.core.writing import DEDUPE_MS, Commit, Publish, RaiseHeads, ReadBucket, ReadHead, Together
+from shared.core.permissions import ALL, DEFAULT
+from shared.core.stream import Bucket, Event, Limits, Record, Write, channel_stream, owner_of
+from shared.core.wire import dispatch_of
+from shared.core.writing import (
+    DEDUPE_MS,
+    Amend,
+    Commit,
+    FindBucket,
+    Publish,
+    RaiseHeads,
+    ReadBucket,
+    ReadHead,
+    Together,
+)
 from shared.memory_streams import MemoryStreams
 from shared.streams import StreamStore
+from tests.history.plain_model import Plain, Shown, shown
 
 SMALL = Limits(messages=3, changes=2, size_bytes=1500, window_ms=24 * 3600 * 1000)
 START_MS = 1_700_000_000_000
@@ -73,6 +99,8 @@ class Rivals(RuleBasedStateMachine):
         self.commands = 0
         self.log: list[AnyCommand] = []
         self.late: list[Write] = []
+        self.late_amendments: list[Amendment] = []
+        self.plain: dict[str, Plain] = defaultdict(Plain)
         self.published: dict[str, set[int]] = defaultdict(set)
         self.replies: list[tuple[AnyCommand, Reply]] = []
         self.workers = (Worker(IdSource(1), 0), Worker(IdSource(2), 0))
@@ -113,6 +141,39 @@ class Rivals(RuleBasedStateMachine):
                 refusal=refusal if nonce else "",
             )
         )
+
+    @rule(
+        which_channel=st.integers(0, 1),
+        kind=st.sampled_from(("edit", "edit", "delete", "bulk")),
+        user=st.sampled_from(AUTHORS),
+        places=st.lists(st.integers(-1, 12), min_size=1, max_size=4, unique=True),
+        permissions=st.sampled_from((ALL, ALL, DEFAULT, 0)),
+        group_seq=st.integers(1, 3),
+    )
+    def change(
+        self, which_channel: int, kind: str, user: User, places: list[int], permissions: int, group_seq: int
+    ) -> None:
+        """Ask for a change of messages, the newest first; of one that never was, and of deleted ones, too."""
+        self.commands += 1
+        channel_id = self.channels[which_channel]
+        ids = [*self.plain[channel_stream(channel_id)].ids[::-1], first_id_at(self.now) + 5]
+        message_ids = tuple({ids[place % len(ids)] for place in places})
+        common: dict[str, Any] = {
+            "command_id": self.commands,
+            "channel_id": channel_id,
+            "reply_to": "node",
+            "expires_at": self.now + COMMAND_LIFETIME_MS,
+            "user_id": user.id,
+            "permissions": permissions,
+            "group_id": GROUP,
+            "group_seq": group_seq,
+        }
+        if kind == "edit":
+            self.log.append(EditMessage(**common, message_id=message_ids[0], content=f"edit {self.commands}"))
+        elif kind == "delete":
+            self.log.append(DeleteMessage(**common, message_id=message_ids[0]))
+        else:
+            self.log.append(DeleteMessages(**common, message_ids=message_ids))
 
     @rule()
     def open_direct(self) -> None:
@@ -190,10 +251,13 @@ class Rivals(RuleBasedStateMachine):
             self.take(which, len(self.log))
             self._to_end(self.workers[which])
 
-    @rule(which=st.integers(0, 1))
-    def crash(self, which: int) -> None:
-        """Kill a worker between two of its steps."""
-        self.workers[which].drop()
+    @rule(which=st.integers(0, 1), is_sent=st.booleans())
+    def crash(self, which: int, *, is_sent: bool) -> None:
+        """Kill a worker between two of its steps; what it was about to project may be on its way."""
+        worker = self.workers[which]
+        if is_sent and isinstance(worker.effect, Amend):
+            self.late_amendments += worker.effect.amendments
+        worker.drop()
 
     @rule(which=st.integers(0, 1), seq=st.integers(1, 4))
     def hear_of_change(self, which: int, seq: int) -> None:
@@ -204,7 +268,71 @@ class Rivals(RuleBasedStateMachine):
     @rule(index=st.integers(0, 10))
     def land(self, index: int) -> None:
         """Let a write that its worker gave up for lost reach the store after all."""
-        self.run(self.store.commit((self.late.pop(index % len(self.late)),)))
+        self._store(self.late.pop(index % len(self.late)))
+
+    @precondition(lambda self: self.late_amendments)
+    @rule(index=st.integers(0, 10), is_repeated=st.booleans())
+    def land_amendment(self, index: int, *, is_repeated: bool) -> None:
+        """Let what a dead worker projected reach the store late, perhaps twice."""
+        amendment = self.late_amendments[index % len(self.late_amendments)]
+        self.run(self.store.amend((amendment,)))
+        if not is_repeated:
+            self.late_amendments.remove(amendment)
+
+    # what readers do
+
+    @rule(
+        which_channel=st.integers(0, 1),
+        place=st.integers(0, 20),
+        limit=st.integers(1, 8),
+        way=st.sampled_from(("before", "after", "around", "latest", "events", "one")),
+    )
+    def read(self, which_channel: int, place: int, limit: int, way: str) -> None:
+        """Read a page, or events: it is what stands in the list of all that is there, whatever its buckets are."""
+        channel = self.channels[which_channel]
+        stream = channel_stream(channel)
+        pages = Pages(self.store)
+        every = self._shown(stream)
+        ids = [*self.plain[stream].ids[::-1], 1]
+        cursor = ids[place % len(ids)]
+        older = [one for one in every if one.id < cursor]
+        newer = [one for one in every if one.id > cursor]
+        match way:
+            case "before":
+                self._check_page(pages.before(channel, cursor, limit), older[:limit])
+            case "after":
+                self._check_page(pages.after(channel, cursor, limit), newer[-limit:])
+            case "around":
+                half = limit // 2
+                newer = [one for one in every if one.id >= cursor]
+                self._check_page(pages.around(channel, cursor, limit), newer[-(limit - half) :] + older[:half])
+            case "latest":
+                self._check_page(pages.before(channel, MAX_ID, limit), every[:limit])
+            case "one":
+                found = self.run(pages.find(channel, cursor))
+                assert (shown(found) if found else None) == next((one for one in every if one.id == cursor), None)
+            case "events":
+                self._check_events(stream, place, limit)
+
+    def _check_page(self, page: Any, expected: list[Shown]) -> None:
+        assert [shown(record) for record in self.run(page)] == expected
+
+    def _check_events(self, stream: str, after_seq: int, limit: int) -> None:
+        page = self.run(Pages(self.store).events(owner_of(stream), after_seq, limit))
+        last = len(self.plain[stream].events)
+        assert [event.record.seq for event in page.events] == list(range(after_seq + 1, last + 1))[:limit]
+        assert page.has_more == (last > after_seq + limit)
+        there = {one.id: one for one in self._shown(stream)}
+        for event in page.events:
+            t, d = dispatch_of(event)
+            stored = self.plain[stream].events[event.record.seq]
+            if not stored.id:
+                assert event.record == stored
+            elif (today := there.get(stored.id)) is not None:
+                assert d is not None
+                assert (t, d["content"]) == ("MESSAGE_CREATE", today.content)
+            else:
+                assert (t, d) == (None, None)
 
     def _go(self, worker: Worker, result: Any) -> None:
         assert worker.running is not None
@@ -234,6 +362,10 @@ class Rivals(RuleBasedStateMachine):
                 return self.run(self.store.read_head(stream))
             case ReadBucket(stream, first_seq):
                 return self.run(self.store.read_bucket(stream, first_seq))
+            case FindBucket(stream, message_id):
+                return self.run(self.store.find_bucket_of_id(stream, message_id))
+            case Amend(amendments):
+                return self.run(self.store.amend(amendments))
             case RaiseHeads(heads):
                 return self.run(self.store.raise_heads(heads))
             case Together(effects):
@@ -245,7 +377,7 @@ class Rivals(RuleBasedStateMachine):
                     self._publish(event)
                 return None
             case CheckAccess(pairs):
-                return ["MissingAccess" if user == AUTHORS[1].id else "" for _, user in pairs]
+                return [Verdict(0, "MissingAccess") if user == AUTHORS[1].id else Verdict(ALL) for _, user in pairs]
         raise AssertionError(effect)
 
     def _commit(self, write: Write, fate: Fate) -> bool:
@@ -253,12 +385,22 @@ class Rivals(RuleBasedStateMachine):
             self.late.append(write)
         if fate in {"lost", "late"}:
             return False
-        (stored,) = self.run(self.store.commit((write,)))
+        stored = self._store(write)
         return stored if fate == "stored" else False
+
+    def _store(self, write: Write) -> bool:
+        (stored,) = self.run(self.store.commit((write,)))
+        if stored:
+            self.plain[write.after.stream].store(write.records)
+        return bool(stored)
 
     def _publish(self, event: Event) -> None:
         """Persist, then publish: what goes out is stored as it goes out, and goes to the right members."""
-        assert event.record in self._records(event.stream), "a ghost was published"
+        stored = self.plain[event.stream].events[event.record.seq]
+        if stored.id:  # as it was written, or as it stood at any time since
+            assert (event.record.id, event.record.ordinal) == (stored.id, stored.ordinal), "a ghost was published"
+        else:
+            assert event.record == stored, "a ghost was published"
         if event.stream == channel_stream(self.direct):
             assert event.to == tuple(user.id for user in AUTHORS)
         else:
@@ -290,7 +432,8 @@ class Rivals(RuleBasedStateMachine):
         chain = self._chain(stream)
         records = [record for bucket in chain for record in bucket.records()]
         assert [record.seq for record in records] == list(range(1, len(records) + 1))
-        messages = [record for record in records if isinstance(record.body, MessageCreated)]
+        assert len(records) == len(self.plain[stream].events)
+        messages = [record for record in records if isinstance(record.body, MessageCreated | MessageStub)]
         ids = [record.id for record in messages]
         assert ids == sorted(set(ids))
         assert [record.ordinal for record in messages] == list(range(1, len(messages) + 1))
@@ -304,6 +447,28 @@ class Rivals(RuleBasedStateMachine):
             windows = {record.id // first_id_at_window() for record in bucket.messages}
             assert len(windows) <= 1
         self._check_nothing_twice(records)
+
+    def _shown(self, stream: str) -> list[Shown]:
+        """Return all messages that readers see today, newest first: each as the projection of its bucket tells."""
+        plain = self.plain[stream]
+        found: list[Shown] = []
+        for bucket in self._chain(stream):
+            there = plain.messages(bucket.applied_seq)
+            found += [there[record.id] for record in bucket.messages if record.id in there]
+        return found[::-1]
+
+    @invariant()
+    def projections_are_exact(self) -> None:
+        """Hold messages to all changes up to their bucket's `applied_seq`, and to those that a head tells of."""
+        for channel in self.channels:
+            stream = channel_stream(channel)
+            plain = self.plain[stream]
+            projected = self.run(self.store.read_head(stream)).projected
+            for bucket in self._chain(stream):
+                there = plain.messages(bucket.applied_seq)
+                ids = [record.id for record in bucket.messages]
+                assert [shown(record) for record in bucket.messages] == [there.get(one) for one in ids]
+                assert plain.last_change(ids, projected) <= bucket.applied_seq
 
     def _check_nothing_twice(self, records: list[Record]) -> None:
         stored: dict[Any, int] = {}
@@ -329,12 +494,17 @@ class Rivals(RuleBasedStateMachine):
                 if isinstance(command, SendMessage) and command.refusal:
                     assert all(record.command_id != command.command_id for record in by_stream[stream].values())
                 continue
+            if not reply.seq:
+                assert isinstance(command, DeleteMessages), "nothing to change"
+                continue
             record = by_stream[stream][reply.seq]
             assert record.id == reply.id
             assert reply.seq in self.published[stream]
+            assert reply.seq <= self.run(self.store.read_head(stream)).projected
             if isinstance(command, SendMessage):
-                assert isinstance(record.body, MessageCreated)
-                assert record.body.author == command.author
+                written = self.plain[stream].events[reply.seq].body
+                assert isinstance(written, MessageCreated)
+                assert written.author == command.author
                 assert record.command_id == command.command_id or (command.nonce and record.nonce == command.nonce)
 
     def teardown(self) -> None:

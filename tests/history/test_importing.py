@@ -21,7 +21,8 @@ from services.history.core.importing import (
     ids_of,
     survey,
 )
-from services.history.core.sequencer import CheckAccess, Settled, Shard, sequence
+from services.history.core.sequencer import CheckAccess, Settled, sequence
+from services.history.core.shard import Shard
 from services.history.importing import Imported, NotEmpty, import_messages
 from services.history.pages import Pages
 from shared.core.calls import EventPage
@@ -32,7 +33,7 @@ from shared.core.stream import Bucket, Draft, Event, Head, Limits, Tail, channel
 from shared.core.writing import Knowledge, Publish
 from shared.memory_streams import MemoryStreams
 from shared.streams import StoreUnavailable, drive
-from tests.history.test_sequencer import command
+from tests.history.bench import command
 
 NOW = 1_790_000_000_000
 CHANNEL = Channel(11, ChannelType.TEXT, "general", 9)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.history.core.pulse import SILENCE_MS, Pulse
-from services.history.core.sequencer import Shard
+from services.history.core.shard import Shard
 from services.history.invalidations import hear_invalidations, keep_pulse
 from shared.bus import BusUnavailable
 from shared.core.commands import COMMAND_LIFETIME_MS

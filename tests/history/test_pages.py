@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.history.core.sequencer import Shard, sequence
+from services.history.core.sequencer import sequence
+from services.history.core.shard import Shard
 from services.history.pages import Pages
 from shared.core.ids import MAX_ID, IdSource
 from shared.core.stream import Limits, Record
 from shared.memory_streams import MemoryStreams
 from shared.streams import StreamStore, drive
-from tests.history.test_sequencer import CHANNEL, NOW, command
+from tests.history.bench import CHANNEL, NOW, command
 
 LIMITS = Limits(messages=4, window_ms=1_000)
 

@@ -2,94 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
-
-import msgspec
-
-from services.history.core.sequencer import ATTEMPTS, AnyCommand, CheckAccess, Settled, Shard, sequence
-from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
+from services.history.core.deciding import Verdict
+from services.history.core.sequencer import ATTEMPTS
+from shared.core.commands import (
+    COMMAND_LIFETIME_MS,
+)
 from shared.core.ids import IdSource
-from shared.core.model import User
-from shared.core.stream import CHANNEL_LIMITS, Event, Limits, channel_stream
-from shared.core.writing import DEDUPE_MS, Commit, Publish, RaiseHeads, ReadBucket, ReadHead, Together
-from shared.memory_streams import MemoryStreams
-
-NOW = 1_700_000_000_000
-ADA = User(id=1, username="ada")
-CHANNEL = 11
-
-
-def command(number: int, now: int = NOW, **changes: Any) -> SendMessage:
-    """Return the send of one message, numbered."""
-    sent = SendMessage(
-        command_id=number,
-        channel_id=CHANNEL,
-        reply_to="node",
-        expires_at=now + COMMAND_LIFETIME_MS,
-        author=ADA,
-        content=f"message {number}",
-        group_id=9,
-        group_seq=5,
-    )
-    return msgspec.structs.replace(sent, **changes)
-
-
-class Bench:
-    """One worker on a memory store. `fail` says which commits are lost; `stop_at` crashes before such an effect."""
-
-    def __init__(self, limits: Limits = CHANNEL_LIMITS) -> None:
-        self.store = MemoryStreams()
-        self.shard = Shard(limits)
-        self.ids = IdSource(1)
-        self.effects: list[Any] = []
-        self.published: list[Event] = []
-        self.fail: Callable[[str], bool] = lambda stream: False
-        self.verdict = ""
-        self.silent_ms = 0
-
-    def settle(self, *commands: AnyCommand, now: int = NOW, stop_at: type | None = None) -> Settled | None:
-        """Run a batch; None if it was stopped."""
-        self.effects = []
-        self.shard.heard_at = now - self.silent_ms
-        writer = sequence(self.shard, commands, now, self.ids)
-        result = None
-        while True:
-            try:
-                effect = writer.send(result)
-            except StopIteration as stop:
-                settled: Settled = stop.value
-                return settled
-            if stop_at is not None and isinstance(effect, stop_at):
-                writer.close()
-                self.shard.forget()
-                return None
-            self.effects.append(effect)
-            result = self.perform(effect)
-
-    def perform(self, effect: Any) -> Any:
-        """Do what the sequencer asks for."""
-        match effect:
-            case Together(effects):
-                return [self.perform(one) for one in effects]
-            case ReadHead(stream):
-                return asyncio.run(self.store.read_head(stream))
-            case ReadBucket(stream, first_seq):
-                return asyncio.run(self.store.read_bucket(stream, first_seq))
-            case RaiseHeads(heads):
-                return asyncio.run(self.store.raise_heads(heads))
-            case Commit(writes):
-                return [
-                    not self.fail(write.before.stream) and asyncio.run(self.store.commit((write,)))[0]
-                    for write in writes
-                ]
-            case Publish(events):
-                self.published += events
-                return None
-            case CheckAccess(pairs):
-                return [self.verdict] * len(pairs)
-        raise AssertionError(effect)
+from shared.core.stream import CHANNEL_LIMITS, Limits, channel_stream
+from shared.core.writing import (
+    DEDUPE_MS,
+    Commit,
+    Publish,
+    RaiseHeads,
+)
+from tests.history.bench import CHANNEL, NOW, Bench, command
 
 
 def test_stored_then_head_then_published() -> None:
@@ -178,7 +104,7 @@ def test_permission_is_looked_at_again_when_facts_moved_on() -> None:
     """A command permitted under older facts than the worker has heard of is refused if today says no."""
     bench = Bench()
     bench.shard.note_group_seq(9, 6)
-    bench.verdict = "MissingAccess"
+    bench.verdict = Verdict(0, "MissingAccess")
     refused = bench.settle(command(1), command(2, group_seq=6))
     assert refused is not None
     assert refused.replies[0].error == "MissingAccess"
@@ -188,7 +114,7 @@ def test_permission_is_looked_at_again_when_facts_moved_on() -> None:
 def test_permission_is_looked_at_again_in_silence() -> None:
     """While nothing was heard of invalidations for two seconds, no permission is taken for granted."""
     bench = Bench()
-    bench.verdict = "MissingAccess"
+    bench.verdict = Verdict(0, "MissingAccess")
     bench.silent_ms = 2_000
     trusted = bench.settle(command(1))
     bench.silent_ms = 2_001

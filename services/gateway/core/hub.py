@@ -23,7 +23,6 @@ from shared.core.events import (
     MemberAdded,
     MemberChanged,
     MemberRemoved,
-    MessageCreated,
     TokensRevoked,
     UserChanged,
 )
@@ -112,7 +111,7 @@ class Hub(Generic[S]):
         if (wrong := self._out_of_turn(event, channel.seq, now)) is not None:
             return wrong
         channel.seq = event.record.seq
-        if isinstance(event.record.body, MessageCreated):
+        if event.record.id:  # a message's, also if it was deleted since
             channel.last_message_id = event.record.id
         sessions = self.roster.sessions_of(channel)
         t, d = wire.dispatch_of(event) if sessions else (None, None)

@@ -1,27 +1,41 @@
 """The sequencer: from a batch of commands to stored events, in the one order that everybody sees.
 
 Ring 1 (core). A generator per batch, driven by `services.history.worker`. The order of steps is rule 3 of
-docs/rules.md: commit, raise the heads, publish; the worker then replies and acks. What it
-knows of channels lives in `Shard` and is dropped whenever a batch does not come to its end.
+docs/rules.md: commit, project, raise the heads, publish; the worker then replies and acks. What it
+knows of channels lives in `Shard` and is dropped whenever a batch does not come to its end. What a command comes to
+is the business of `deciding`, what a change does to messages that of `shared.core.amending`.
 Rules of streams: `shared.core.stream`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
 
-from services.history.core.pulse import SILENCE_MS
-from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect, Reply, SendMessage, refusal_of
-from shared.core.errors import ChannelClosed, CommandExpired, InternalError, StarlingError, error_of
-from shared.core.events import ChannelOpened, MessageCreated
+from services.history.core.deciding import (
+    Standing,
+    Verdict,
+    draft_of,
+    keys_of,
+    message_ids_of,
+    messages_in,
+    take_in,
+    user_of,
+)
+from services.history.core.shard import Shard
+from shared.core.amending import amendments_of
+from shared.core.commands import AnyCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
+from shared.core.errors import ChannelClosed, CommandExpired, InternalError, StarlingError
 from shared.core.ids import IdSource
-from shared.core.stream import CHANNEL_LIMITS, Bucket, Draft, Event, Limits, Tail, Write, channel_stream, event_of, plan
+from shared.core.stream import Bucket, Draft, Event, Key, Record, Tail, Write, channel_stream, event_of, plan
 from shared.core.writing import (
+    Amend,
     Commit,
+    FindBucket,
     Knowledge,
     Publish,
     RaiseHeads,
@@ -38,18 +52,14 @@ ATTEMPTS: Final = 4
 """How often a channel's commit is tried anew after it was lost, before the shard is given back (rule 2)."""
 CLOSED_RETRY_S: Final = 5.0
 """When a sender may try again where an import keeps the channel closed."""
-MAX_CHANNELS: Final = 20_000
-"""Most channels that a shard's worker keeps knowledge of; the ones not touched for longest go first."""
-MAX_REFUSALS: Final = 10_000
-"""Most refusals remembered by nonce; the oldest go first."""
-
-AnyCommand = SendMessage | OpenDirect
+_BUCKETS_AT_ONCE: Final = 32
+"""Most whole buckets that are read side by side to find the messages of a batch's commands."""
 
 
 class CheckAccess(msgspec.Struct, frozen=True):
-    """[list[str]]: for each (channel id, user id), the catalogue class name of today's refusal, or "".
+    """[list[Verdict]]: for each (channel id, user id), what that user may do there by today's facts.
 
-    The name of a retryable one says that nobody could tell.
+    A retryable refusal says that nobody could tell.
     """
 
     pairs: tuple[tuple[int, int], ...]
@@ -62,85 +72,33 @@ class Settled(msgspec.Struct, frozen=True):
     given_back: tuple[int, ...] = ()
 
 
-class Shard:
-    """What a worker knows of the channels of its shard. `forget()` whenever a batch broke off."""
-
-    def __init__(self, limits: Limits = CHANNEL_LIMITS) -> None:
-        self.limits = limits
-        self.known: dict[str, Knowledge] = {}
-        self.refusals: dict[tuple[str, int, str], tuple[int, Reply]] = {}
-        self.group_seqs: dict[int, int] = {}
-        self.doubt_until = 0
-        """Until then (Unix ms) changes of groups may have been missed, and no permission is taken for granted."""
-        self.heard_at = 0
-        """When invalidations, or the sign of life that stands for none, were last heard (Unix ms)."""
-
-    def is_in_doubt(self, now: int) -> bool:
-        """Whether changes of groups may have been missed, so that every permission is looked up."""
-        return now < self.doubt_until or now - self.heard_at > SILENCE_MS
-
-    def forget(self) -> None:
-        """Drop all knowledge of channels. Refusals and groups' seqs stay true."""
-        self.known.clear()
-
-    def note_group_seq(self, group_id: int, seq: int) -> None:
-        """Take in that a group has changed: sends permitted under older facts are looked at again."""
-        if seq > self.group_seqs.get(group_id, 0):
-            self.group_seqs.pop(group_id, None)
-            self.group_seqs[group_id] = seq
-            if len(self.group_seqs) > MAX_CHANNELS:
-                del self.group_seqs[next(iter(self.group_seqs))]
-
-    def remember_refusal(self, stream: str, command: SendMessage, reply: Reply, now: int) -> None:
-        """Refuse this nonce alike while an earlier attempt of it can still be unexpired (rule 10)."""
-        if command.nonce and command.enforce_nonce:
-            self.refusals[stream, command.author.id, command.nonce] = (now + COMMAND_LIFETIME_MS, reply)
-        while self.refusals:
-            oldest = next(iter(self.refusals))
-            if self.refusals[oldest][0] > now and len(self.refusals) <= MAX_REFUSALS:
-                break
-            del self.refusals[oldest]
-
-    def refused_before(self, stream: str, command: SendMessage, now: int) -> Reply | None:
-        """Return the remembered refusal of this author's nonce."""
-        until, reply = self.refusals.get((stream, command.author.id, command.nonce), (0, None))
-        return reply if until > now and command.enforce_nonce else None
-
-    def trim(self) -> None:
-        """Keep to `MAX_CHANNELS`."""
-        while len(self.known) > MAX_CHANNELS:
-            del self.known[next(iter(self.known))]
-
-
 class _Lane:
-    """One channel's part of a batch."""
+    """One channel's part of a batch.
 
-    __slots__ = ("attempts", "events", "known", "queue", "stream", "touched")
+    `changes` are committed and perhaps not projected; `messages` are those that its commands are about, as they
+    stand after all that is committed.
+    """
+
+    __slots__ = ("attempts", "changes", "events", "known", "messages", "queue", "stream", "touched")
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self.known = Knowledge(Tail(stream), 0, 0)
         self.queue: deque[tuple[int, AnyCommand]] = deque()
         self.events: dict[int, Event] = {}
+        self.changes: list[Record] = []
+        self.messages: dict[int, Standing] = {}
         self.attempts = 0
         self.touched = False
 
     def learn(self, known: Knowledge) -> None:
-        """Take fresh knowledge; what was found unpublished goes out with this batch."""
+        """Take fresh knowledge; what was found unprojected or unpublished is so with this batch."""
         self.known = known
         for record in known.pending:
             self.events[record.seq] = event_of(known.tail, record)
             self.touched = True
+        self.changes = [record for record in known.pending if record.seq > known.projected and not record.id]
         known.pending = []
-
-
-def draft_of(command: AnyCommand) -> Draft:
-    """Return the event that a command asks for."""
-    if isinstance(command, SendMessage):
-        enforced, shown = (command.nonce, "") if command.enforce_nonce else ("", command.nonce)
-        body = MessageCreated(command.author, command.content, command.reference_id, shown)
-        return Draft(body, command.command_id, enforced)
-    return Draft(ChannelOpened(command.channel), command.command_id)
 
 
 def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSource) -> Generator[Any, Any, Settled]:
@@ -189,6 +147,7 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
             yield from _learn(shard, lost, replies, now)
         open_lanes = [lane for lane in open_lanes if lane.queue]
 
+    yield from _project(lanes.values())
     yield from _find_again(hits, replies)
     yield from _publish(list(lanes.values()))
     shard.trim()
@@ -196,7 +155,7 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
 
 
 def _learn(shard: Shard, lanes: Sequence[_Lane], replies: dict[int, Reply], now: int) -> Generator[Any, Any, None]:
-    """Give each lane its channel's knowledge, read where the shard has none."""
+    """Give each lane its channel's knowledge, read where the shard has none, and its commands' messages."""
     unknown = [lane for lane in lanes if lane.stream not in shard.known]
     loaded = yield from together([_load(lane.stream, now) for lane in unknown])
     for lane, known in zip(unknown, loaded, strict=True):
@@ -212,6 +171,8 @@ def _learn(shard: Shard, lanes: Sequence[_Lane], replies: dict[int, Reply], now:
             shard.known[lane.stream] = known  # now the last to be trimmed
             known.prune(now)
             lane.learn(known)
+    yield from _project(lanes)  # a decision reads messages that are complete to the tail
+    yield from _find_messages(lanes, now)
 
 
 def _load(stream: str, now: int) -> Generator[Any, Any, Knowledge | StarlingError]:
@@ -223,92 +184,146 @@ def _load(stream: str, now: int) -> Generator[Any, Any, Knowledge | StarlingErro
         return ChannelClosed(retry_after=CLOSED_RETRY_S)
 
 
-def _check_again(shard: Shard, commands: Sequence[AnyCommand], now: int) -> Generator[Any, Any, dict[int, str]]:
+def _project(lanes: Iterable[_Lane]) -> Generator[Any, Any, None]:
+    """Project what is committed onto its messages: one update for each bucket, with all its changes (rule 3)."""
+    changed = [lane for lane in lanes if lane.changes]
+    if amendments := tuple(chain.from_iterable(amendments_of(lane.stream, lane.changes) for lane in changed)):
+        yield Amend(amendments)
+    for lane in changed:
+        lane.changes.clear()
+
+
+def _find_messages(lanes: Sequence[_Lane], now: int) -> Generator[Any, Any, None]:
+    """Read the messages that commands are about; nothing for those that write new ones."""
+    wanted: list[tuple[_Lane, list[int]]] = []
+    for lane in lanes:
+        lane.messages = {}
+        ids = {
+            message_id
+            for _, command in lane.queue
+            for message_id in message_ids_of(command)
+            if message_id <= lane.known.tail.last_id and lane.known.stored_at(command.command_id, now) is None
+        }
+        if ids:
+            wanted.append((lane, sorted(ids)))
+    while wanted:
+        reading, wanted = wanted[:_BUCKETS_AT_ONCE], wanted[_BUCKETS_AT_ONCE:]
+        buckets: list[Bucket | None] = yield Together(
+            tuple(_search_of(lane.known.tail, message_ids[-1]) for lane, message_ids in reading)
+        )
+        for (lane, message_ids), bucket in zip(reading, buckets, strict=True):
+            found = messages_in(bucket) if bucket is not None else {}
+            while message_ids and (bucket is None or message_ids[-1] >= bucket.first_id):
+                if (standing := found.get(message_id := message_ids.pop())) is not None:
+                    lane.messages[message_id] = standing
+            if message_ids:
+                wanted.append((lane, message_ids))
+
+
+def _search_of(tail: Tail, message_id: int) -> ReadBucket | FindBucket:
+    """Return how to find the bucket of a message: what is new is in the tail."""
+    if 0 < tail.first_id <= message_id:
+        return ReadBucket(tail.stream, tail.first_seq)
+    return FindBucket(tail.stream, message_id)
+
+
+def _check_again(shard: Shard, commands: Sequence[AnyCommand], now: int) -> Generator[Any, Any, dict[int, Verdict]]:
     """Look again at what was permitted under older facts than this shard has heard of."""
     doubtful = [
         (index, command)
         for index, command in enumerate(commands)
-        if isinstance(command, SendMessage)
+        if isinstance(command, SendMessage | MessageCommand)
         and command.group_id
         and (shard.is_in_doubt(now) or command.group_seq < shard.group_seqs.get(command.group_id, 0))
     ]
     if not doubtful:
         return {}
-    pairs = tuple((command.channel_id, command.author.id) for _, command in doubtful)
-    verdicts: list[str] = yield CheckAccess(pairs)
+    pairs = tuple((command.channel_id, user_of(command)) for _, command in doubtful)
+    verdicts: list[Verdict] = yield CheckAccess(pairs)
     return {index: verdict for (index, _), verdict in zip(doubtful, verdicts, strict=True)}
 
 
 def _decide(
     shard: Shard,
     lane: _Lane,
-    verdicts: dict[int, str],
+    verdicts: dict[int, Verdict],
     replies: dict[int, Reply],
     hits: list[tuple[int, AnyCommand, _Lane, Stored]],
     now: int,
 ) -> tuple[list[Draft], list[tuple[int, AnyCommand]]]:
     """Take commands off the lane: repeats and refusals are settled, the others come back to be written.
 
-    First the dedupe lookup, and only for the rest expiry and permission.
+    First the dedupe lookup, and only for the rest expiry and permission. Each is decided on what those before it
+    make of the messages.
     """
     drafts: list[Draft] = []
     taken: list[tuple[int, AnyCommand]] = []
-    keys: set[Any] = set()
+    keys: set[Key] = set()
+    messages = dict(lane.messages)
     while lane.queue and len(drafts) < shard.limits.messages:
         index, command = lane.queue[0]
-        draft = draft_of(command)
-        place = lane.known.find(draft, now)
+        its_keys = set(keys_of(command))
+        place = lane.known.find(its_keys, now)
         if place is None and isinstance(command, OpenDirect) and lane.known.tail.next_seq > 1:
             place = Stored(seq=1, first_seq=1, at=now)
         if place is not None:
             hits.append((index, command, lane, place))
             lane.queue.popleft()
             continue
-        its_keys = {draft.command_id, draft.key} - {0, None}
         if keys & its_keys or (isinstance(command, OpenDirect) and drafts):
             break  # a repeat within this batch: decided when the first of them is stored
         lane.queue.popleft()
-        refusal = _refusal(shard, lane.stream, command, verdicts.get(index, ""), now)
-        if refusal is not None:
-            replies[index] = refusal
+        decided = _judge(shard, lane, command, messages, verdicts.get(index), now)
+        if isinstance(decided, Reply):
+            replies[index] = decided
             continue
         if lane.known.tail.next_seq == 1 and not drafts:
-            to = command.to if isinstance(command, SendMessage) else _recipients(command)
-            group_id = command.group_id if isinstance(command, SendMessage) else 0
-            lane.known.tail = msgspec.structs.replace(lane.known.tail, group_id=group_id, to=to)
-        drafts.append(draft)
+            lane.known.tail = _begun_by(command, lane.known.tail)
+        take_in(messages, decided.body)
+        drafts.append(decided)
         taken.append((index, command))
         keys |= its_keys
     return drafts, taken
+
+
+def _judge(
+    shard: Shard, lane: _Lane, command: AnyCommand, messages: dict[int, Standing], verdict: Verdict | None, now: int
+) -> Draft | Reply:
+    """Return what a command comes to, or the reply that settles it."""
+    if isinstance(command, SendMessage) and (before := shard.refused_before(lane.stream, command, now)) is not None:
+        return msgspec.structs.replace(before, command_id=command.command_id)
+    if command.expires_at <= now:
+        return refusal_of(command.command_id, CommandExpired())
+    try:
+        return draft_of(command, messages, verdict, now) or Reply(command.command_id)
+    except StarlingError as refusal:
+        reply = refusal_of(command.command_id, refusal)
+        if isinstance(command, SendMessage) and not refusal.retryable:  # what can't be known now holds nobody to it
+            shard.remember_refusal(lane.stream, command, reply, now)
+        return reply
+
+
+def _begun_by(command: AnyCommand, tail: Tail) -> Tail:
+    """Return the tail of a stream that begins with this command: it says whom the stream's events go to."""
+    match command:
+        case SendMessage(group_id=group_id, to=to):
+            return msgspec.structs.replace(tail, group_id=group_id, to=to)
+        case OpenDirect(channel=channel):
+            return msgspec.structs.replace(tail, to=tuple(user.id for user in channel.recipients))
+        case _:
+            raise TypeError(f"a stream can't begin with {type(command).__name__}")
 
 
 def _broken() -> StarlingError:
     return InternalError("The channel's history is broken")
 
 
-def _recipients(command: OpenDirect) -> tuple[int, ...]:
-    return tuple(user.id for user in command.channel.recipients)
-
-
-def _refusal(shard: Shard, stream: str, command: AnyCommand, verdict: str, now: int) -> Reply | None:
-    if isinstance(command, SendMessage):
-        before = shard.refused_before(stream, command, now)
-        if before is not None:
-            return msgspec.structs.replace(before, command_id=command.command_id)
-    if command.expires_at <= now:
-        return refusal_of(command.command_id, CommandExpired())
-    if isinstance(command, SendMessage) and (reason := command.refusal or verdict):
-        error = error_of(reason, "")
-        reply = refusal_of(command.command_id, error)
-        if not error.retryable:  # what can't be known now is nothing to hold an author to
-            shard.remember_refusal(stream, command, reply, now)
-        return reply
-    return None
-
-
 def _take_in(lane: _Lane, write: Write, taken: Sequence[tuple[int, AnyCommand]], replies: dict[int, Reply]) -> None:
     lane.known.advance(write)
     lane.touched = True
+    lane.changes += write.changes
+    for record in write.changes:
+        take_in(lane.messages, record.body)
     for (index, command), record in zip(taken, write.records, strict=True):
         replies[index] = Reply(command.command_id, record.seq, record.id)
         lane.events[record.seq] = event_of(write.after, record)

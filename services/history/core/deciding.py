@@ -1,0 +1,161 @@
+"""Deciding: what each command comes to, by the messages as they stand and by what its user may do.
+
+Ring 1 (core). Pure: a refusal is raised, as an error of the catalogue. Which messages a decision needs `message_ids_of`
+says; who finds them, and in which order commands are decided, is `sequencer`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from shared.core.amending import patches_of
+from shared.core.commands import (
+    AnyCommand,
+    DeleteMessage,
+    DeleteMessages,
+    EditMessage,
+    MessageCommand,
+    OpenDirect,
+    SendMessage,
+)
+from shared.core.errors import CannotEditOthers, MissingAccess, MissingPermissions, UnknownMessage, error_of
+from shared.core.events import (
+    AnyBody,
+    ChannelOpened,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessagesDeleted,
+    Target,
+)
+from shared.core.permissions import Permission
+from shared.core.stream import Bucket, Draft, Key, Record
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a user may do in a channel by today's facts. `refusal`: why not write there (a name of the catalogue)."""
+
+    permissions: int
+    refusal: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A message that there is, and where it stands."""
+
+    target: Target
+    sent_at: int
+    message: MessageCreated
+
+
+Messages = Mapping[int, Standing]
+"""By id. What is not in it does not exist, or not any more."""
+
+
+def keys_of(command: AnyCommand) -> Iterator[Key]:
+    """Yield all under which a repeat of this command is recognised."""
+    yield command.command_id
+    if isinstance(command, SendMessage) and command.nonce and command.enforce_nonce:
+        yield (command.author.id, command.nonce)
+
+
+def user_of(command: AnyCommand) -> int:
+    """Return the id of the user who asks; 0 for a command of our own."""
+    match command:
+        case SendMessage(author=author):
+            return author.id
+        case MessageCommand(user_id=user_id):
+            return user_id
+        case _:
+            return 0
+
+
+def message_ids_of(command: AnyCommand) -> tuple[int, ...]:
+    """Return which messages must be known to decide on this."""
+    match command:
+        case EditMessage(message_id=message_id) | DeleteMessage(message_id=message_id):
+            return (message_id,)
+        case DeleteMessages(message_ids=message_ids):
+            return message_ids
+        case _:
+            return ()
+
+
+def draft_of(command: AnyCommand, messages: Messages, verdict: Verdict | None, now: int) -> Draft | None:
+    """Return the event that a command comes to; None if there is nothing to change.
+
+    `verdict`: what its user may do, if that was looked up again. Raises the refusal.
+    """
+    match command:
+        case SendMessage():
+            if reason := command.refusal or (verdict.refusal if verdict is not None else ""):
+                raise error_of(reason, "")
+            enforced, shown = (command.nonce, "") if command.enforce_nonce else ("", command.nonce)
+            body = MessageCreated(command.author, command.content, command.reference_id, shown)
+            return Draft(body, command.command_id, enforced)
+        case OpenDirect():
+            return Draft(ChannelOpened(command.channel), command.command_id)
+        case _:
+            if verdict is None:
+                verdict = Verdict(command.permissions)
+            if not verdict.permissions & Permission.VIEW_CHANNEL:
+                raise error_of(verdict.refusal or MissingAccess.__name__, "")
+            change = _change_of(command, messages, verdict.permissions, now)
+            return Draft(change, command.command_id) if change is not None else None
+
+
+def _change_of(
+    command: EditMessage | DeleteMessage | DeleteMessages, messages: Messages, permissions: int, now: int
+) -> AnyBody | None:
+    match command:
+        case EditMessage():
+            standing = _require_message(messages, command.message_id)
+            if standing.target.author_id != command.user_id:
+                raise CannotEditOthers
+            message = msgspec.structs.replace(standing.message, content=command.content, edited_at=now)
+            return MessageEdited(standing.target, standing.sent_at, message)
+        case DeleteMessage():
+            standing = _require_message(messages, command.message_id)
+            if standing.target.author_id != command.user_id and not permissions & Permission.MANAGE_MESSAGES:
+                raise MissingPermissions
+            return MessageDeleted(standing.target, command.user_id)
+        case DeleteMessages():
+            if not permissions & Permission.MANAGE_MESSAGES:
+                raise MissingPermissions
+            found = [messages[one].target for one in sorted(command.message_ids, reverse=True) if one in messages]
+            return MessagesDeleted(tuple(found), command.user_id) if found else None
+
+
+def _require_message(messages: Messages, message_id: int) -> Standing:
+    if (standing := messages.get(message_id)) is None:
+        raise UnknownMessage
+    return standing
+
+
+def messages_in(bucket: Bucket) -> dict[int, Standing]:
+    """Return the messages of a bucket."""
+    return {
+        record.id: standing
+        for index, record in enumerate(bucket.messages)
+        if (standing := _standing_of(record, bucket.first_seq, index)) is not None
+    }
+
+
+def _standing_of(record: Record, first_seq: int, index: int) -> Standing | None:
+    if not isinstance(record.body, MessageCreated):
+        return None
+    target = Target(record.id, record.seq, record.ordinal, record.body.author.id, first_seq, index)
+    return Standing(target, record.at, record.body)
+
+
+def take_in(messages: dict[int, Standing], change: AnyBody) -> None:
+    """Let these messages be as they are after an event. What is new among them nobody asked for yet."""
+    for target, patch in patches_of(change):
+        if (standing := messages.get(target.id)) is None:
+            continue
+        message = patch.apply(standing.message)
+        if isinstance(message, MessageCreated):
+            messages[target.id] = msgspec.structs.replace(standing, message=message)
+        else:
+            del messages[target.id]
