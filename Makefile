@@ -54,7 +54,7 @@ import: $(RUN)/.installed ## Import old messages into empty channels of what run
 replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
 	@exec $(replay) $(LOG)
 
-replay-chaos: $(RUN)/.installed ## The same while gateways of the cluster on DATA die: FAULTS=gateways,restart,cuts EVERY=10
+replay-chaos: $(RUN)/.installed ## The same while processes of the cluster on DATA die: FAULTS=gateways,restart,cuts,history,pause,mongo,rabbit EVERY=10
 	@exec $(replay) --data "$(DATA)" --faults "$(FAULTS)" --every "$(EVERY)" --seed "$(SEED)" $(LOG)
 
 bench-gateway: $(RUN)/.installed cluster-servers ## Measure the gateway beside send(), ws, Socket.IO, FastAPI: BENCH_ARGS="--most 10000"

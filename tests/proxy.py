@@ -18,6 +18,9 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._stranded: set[asyncio.StreamWriter] = set()
+        self._marker = b""
+        self._seen = asyncio.Event()
+        self._released = asyncio.Event()
         self.port = 0
         self.connects = 0
         """Connections so far that reached the server."""
@@ -45,6 +48,20 @@ class Proxy:
     def strand(self) -> None:
         """Swallow all that comes on the open connections from now on, also that an end has closed: new ones work."""
         self._stranded |= self._writers
+
+    def watch(self, marker: bytes, *, hold: bool) -> asyncio.Event:
+        """Return an event that tells when a client sends this; `hold` it back then, and what is behind it."""
+        self._marker = marker
+        self._seen = asyncio.Event()
+        self._released = asyncio.Event()
+        if not hold:
+            self._released.set()
+        return self._seen
+
+    def release(self) -> None:
+        """Forward what `watch` held back, and watch no more."""
+        self._marker = b""
+        self._released.set()
 
     def resume(self) -> None:
         """Forward again, also what was held back."""
@@ -79,6 +96,9 @@ class Proxy:
         try:
             with suppress(ConnectionError):
                 while data := await source.read(65536):
+                    if self._marker and self._marker in data:
+                        self._seen.set()
+                        await self._released.wait()
                     await self._flowing.wait()
                     if sink not in self._stranded:
                         sink.write(data)

@@ -13,7 +13,7 @@ log's order, logs side by side; join and leave lines join and leave. Start the s
   line; with more, authors overtake each other, and only each author's own order must be the log's.
 - GATEWAYS: users are spread over these instead of URL; `--groups` and `--history` do that for REST, where no front
   door stands before the services.
-- FAULTS, EVERY, SEED: what happens meanwhile to the gateways of the `make cluster` on DATA, see `faults`.
+- FAULTS, EVERY, SEED: what happens meanwhile to the processes of the `make cluster` on DATA, see `faults`.
 - POSITIONS=no: clients resume without telling how far they are in their channels, as Discord's do; what came in the
   last moments before a kill may then come again, and is counted apart as repeated.
 

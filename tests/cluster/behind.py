@@ -49,7 +49,8 @@ def through(program: Program, ports: dict[str, int], proxies: dict[str, Proxy], 
         return program
     env = {**program.env, "STARLING_LIMITS__ENABLED": "false", **settings}
     for server, name in URLS.items():
-        env[name] = env[name].replace(f":{ports[server]}/", f":{proxies[server].port}/")
+        proxy = proxies.get(f"{program.name}.{server}", proxies[server])
+        env[name] = env[name].replace(f":{ports[server]}/", f":{proxy.port}/")
     return replace(program, env=env)
 
 
@@ -81,7 +82,10 @@ async def play(replay: Replay, faults: Sequence[Callable[[], Awaitable[None]]]) 
 
 @dataclass(frozen=True)
 class Behind:
-    """A cluster whose every connection goes through a proxy: clients' to the door, nodes' to each server."""
+    """A cluster whose every connection goes through a proxy: clients' to the door, nodes' to each server.
+
+    `servers` has the proxies by the server's name, and by `node.server` those that a node has for itself.
+    """
 
     data: Path
     door: Proxy
@@ -115,14 +119,22 @@ class Behind:
 
 
 @asynccontextmanager
-async def open_cluster(data: Path, counts: Mapping[str, int] = COUNTS, **settings: str) -> AsyncIterator[Behind]:
-    """Run a cluster behind proxies until the context ends; `counts` of nodes, `settings` are of all of them."""
+async def open_cluster(
+    data: Path, counts: Mapping[str, int] = COUNTS, *, apart: Sequence[str] = (), **settings: str
+) -> AsyncIterator[Behind]:
+    """Run a cluster behind proxies until the context ends; `counts` of nodes, `settings` are of all of them.
+
+    `apart`: for each `node.server` here the node has a proxy to the server for itself.
+    """
     port = free_port()
     programs = programs_of(data, port, counts)
     ports = {one.name: urlsplit(one.address).port or 0 for one in programs if one.name in URLS}
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        proxies = {name: await stack.enter_async_context(open_proxy(ports[name])) for name in URLS}
+        server_of = {name: name for name in URLS} | {name: name.partition(".")[2] for name in apart}
+        proxies = {
+            name: await stack.enter_async_context(open_proxy(ports[server])) for name, server in server_of.items()
+        }
         door = await stack.enter_async_context(open_proxy(port))
         (data / "logs").mkdir()
         settings = {"STARLING_HTTP__PUBLIC_URL": f"http://127.0.0.1:{door.port}", **settings}
