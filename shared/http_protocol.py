@@ -8,14 +8,26 @@ are bounded by `shared.http_edge`.
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, Final
+from collections.abc import Callable
+from typing import ClassVar, Final, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from shared.core.upgrade import Upgrade
 from shared.http_errors import plain_error
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _LINGER_S: Final = 2.0
+
+
+class Upgraded(Protocol):
+    """What goes on with a socket behind an upgrade request: an asyncio protocol that is told of the request first."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket."""
+
+    def upgrade_received(self, upgrade: Upgrade) -> None:
+        """Answer the request."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -92,9 +104,16 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the socket over, with nothing of ours left to fall due."""
+        """Hand the socket over with the request, parsed as it is, and nothing of ours left to fall due.
+
+        uvicorn's own way is to write the request as bytes again, to be parsed once more.
+        """
         self._end_unread()
-        super().handle_websocket_upgrade()
+        self.connections.discard(self)
+        protocol = cast(Callable[[], Upgraded], self.ws_protocol_class)()  # given to `open_server`
+        protocol.connection_made(self.transport)
+        protocol.upgrade_received(Upgrade(self.parser.get_method(), self.url, self.headers))
+        self.transport.set_protocol(cast(asyncio.Protocol, protocol))
 
     def on_message_complete(self) -> None:
         """Expect the next head."""

@@ -1,28 +1,24 @@
 """One WebSocket as an asyncio protocol: bytes in, frames out, and every bound that a stranger meets.
 
-Ring 4 (shell). uvicorn parses the upgrade request and hands it over as bytes (its `ws=` option); from there on
-there is no task and no ASGI call. websockets judges the request and is dropped then; frames are `core.websocket`; what
-they mean is `core.session`; what is done about them is `services.gateway.node`.
+Ring 4 (shell). uvicorn's parser reads the upgrade request (`shared.http_protocol`), `core.handshake` judges it; from
+there on there is no task and no ASGI call. Frames are `core.websocket`; what they mean is `core.session`; what is done
+about them is `services.gateway.node`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from enum import IntEnum
-from typing import Any, Final, Protocol, cast
-from urllib.parse import parse_qs
-
-from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
+from http import HTTPStatus
+from typing import Final, Protocol, cast
 
 from services.gateway import compressing
 from services.gateway.compressing import Compressor
 from services.gateway.core.admission import Admission, Proxies
 from services.gateway.core.frames import INVALID_SESSION, MAX_FRAME_BYTES, CloseCode, hello
+from services.gateway.core.handshake import Refusal, answer_of, forwarded_of, target_of
 from services.gateway.core.limits import Unread
 from services.gateway.core.session import Action, Close, Session, SessionRules
-from services.gateway.core.steering import is_gateway
 from services.gateway.core.websocket import (
     ABNORMAL,
     Failure,
@@ -36,6 +32,7 @@ from services.gateway.core.websocket import (
 )
 from services.gateway.fanout import Fanout
 from services.gateway.sessions import WEBSOCKET, LiveSession
+from shared.core.upgrade import Upgrade
 
 VERSIONS: Final = ("10", "9", "8")
 
@@ -43,9 +40,6 @@ _FRAGMENTS: Final = 64
 """Most fragments of one message; nobody needs many, and each costs."""
 _CLOSING_S: Final = 5.0
 """How long a peer has to answer our close frame, and to read what stands before it."""
-
-_quiet = logging.getLogger("starling.websocket")
-_quiet.setLevel(logging.WARNING)
 
 
 class Host(Protocol):
@@ -79,6 +73,7 @@ class _Stage(IntEnum):
     """How far a socket is."""
 
     SHAKING = 0
+    """Before the upgrade request."""
     OPEN = 1
     CLOSING = 2
     """We said close and wait for the peer to say it too."""
@@ -151,11 +146,32 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=0)
 
+    def upgrade_received(self, upgrade: Upgrade) -> None:
+        """Answer the upgrade request, which the HTTP parser has read: the first that comes."""
+        target = target_of(upgrade.target)
+        answer = answer_of(upgrade, self._host.origins)
+        if not target.is_gateway:
+            answer = Refusal(HTTPStatus.NOT_FOUND, "There is no WebSocket here, only at /gateway.")
+        elif target.encoding != "json":
+            answer = Refusal(HTTPStatus.BAD_REQUEST, "The encoding must be json.")
+        elif isinstance(answer, bytes):
+            answer = self._admit(upgrade) or answer
+        if isinstance(answer, Refusal):
+            self._send(answer.encoded())
+            self._over(ABNORMAL)
+            return
+        self._send(answer)
+        self._stage = _Stage.OPEN
+        self._is_open = True
+        if target.compress == compressing.NAME:
+            self._compressor = Compressor()
+        if target.version not in VERSIONS:
+            self.close(CloseCode.INVALID_API_VERSION)
+        else:
+            self.answer(hello(self._host.rules.heartbeat_interval_s))
+
     def data_received(self, data: bytes) -> None:
         """Parse what came and act on it."""
-        if self._stage is _Stage.SHAKING:
-            self._shake_hands(data)
-            return
         if self._stage >= _Stage.FAILED:
             return
         now = self._host.clock()
@@ -291,47 +307,17 @@ class Connection(asyncio.Protocol):
 
     # Parts of the above.
 
-    def _shake_hands(self, data: bytes) -> None:
-        """Answer the upgrade request; uvicorn hands over its whole head, and nothing behind it."""
-        shaking = ServerProtocol(origins=cast(Any, self._host.origins or None), extensions=None, logger=_quiet)
-        shaking.receive_data(data)
-        request = next((event for event in shaking.events_received() if isinstance(event, Request)), None)
-        path, _, query = request.path.partition("?") if request is not None else ("", "", "")
-        asked = parse_qs(query, max_num_fields=20) if query.count("&") < 20 else {}
-        if request is None:
-            response = shaking.reject(400, "The request is malformed or too large.\n")
-        elif not is_gateway(path):
-            response = shaking.reject(404, "There is no WebSocket here, only at /gateway.\n")
-        elif asked.get("encoding", ["json"])[-1] != "json":
-            response = shaking.reject(400, "The encoding must be json.\n")
-        else:
-            response = shaking.accept(request)
-            if response.status_code == 101:
-                response = self._admit(shaking, request) or response
-        self._send(response.serialize())
-        if response.status_code != 101:
-            self._over(ABNORMAL)
-            return
-        self._stage = _Stage.OPEN
-        self._is_open = True
-        if asked.get("compress", [""])[-1] == compressing.NAME:
-            self._compressor = Compressor()
-        if asked.get("v", ["10"])[-1] not in VERSIONS:
-            self.close(CloseCode.INVALID_API_VERSION)
-        else:
-            self.answer(hello(self._host.rules.heartbeat_interval_s))
-
-    def _admit(self, shaking: ServerProtocol, request: Request) -> Response | None:
+    def _admit(self, upgrade: Upgrade) -> Refusal | None:
         """Take the client in, or return what refuses it."""
         found = self._transport.get_extra_info("peername") if self._transport is not None else None
         peer = str(found[0]) if isinstance(found, tuple) and found else ""
-        self.peer = self._host.proxies.client_of(peer, ",".join(request.headers.get_all("X-Forwarded-For")))
+        self.peer = self._host.proxies.client_of(peer, forwarded_of(upgrade.headers))
         place = self._host.admission.enter(self.peer)
         if place is None:
-            return shaking.reject(429, "This address has too many connections.\n")
+            return Refusal(HTTPStatus.TOO_MANY_REQUESTS, "This address has too many connections.")
         self._place = place
         if not self._host.admit(self):
-            return shaking.reject(503, "This node takes no more connections.\n")
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "This node takes no more connections.")
         return None
 
     def _receive(self, frame: Frame, now: float) -> None:
