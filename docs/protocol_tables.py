@@ -26,7 +26,9 @@ from services.history.rest import router as history_router
 from shared.core import errors
 from shared.core.calls import SESSION_DIRECTS
 from shared.core.commands import COMMAND_LIFETIME_MS
-from shared.core.sending import NONCE_CHARACTERS
+from shared.core.drafts import NONCE_CHARACTERS
+from shared.core.embeds import MAX_BYTES, MAX_EMBEDS, MAX_TEXT
+from shared.core.mentions import MAX_MENTIONS
 from shared.core.writing import DEDUPE_MS
 from shared.http import create_app
 from shared.metrics import Metrics
@@ -74,7 +76,14 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "get_channel": (errors.UnknownChannel, errors.MissingAccess),
     "list_messages": (errors.UnknownChannel, errors.MissingAccess),
     "get_message": (errors.UnknownChannel, errors.MissingAccess, errors.UnknownMessage),
-    "create_message": (errors.RateLimited, errors.EmptyMessage, errors.UnknownChannel, errors.MissingAccess),
+    "create_message": (
+        errors.RateLimited,
+        errors.EmptyMessage,
+        errors.UnknownChannel,
+        errors.MissingAccess,
+        errors.MissingPermissions,
+        errors.CannotReply,
+    ),
     "list_events": (errors.UnknownChannel, errors.MissingAccess),
     "get_gateway": (),
     "get_gateway_bot": (),
@@ -165,6 +174,8 @@ def limits() -> str:
     rows = (
         ("message content", f"{budgets.content_characters:,} characters", "LIMITS__CONTENT_CHARACTERS", "50035"),
         ("nonce", f"{NONCE_CHARACTERS} characters, or an integer", "", "50035"),
+        ("embeds of a message", f"{MAX_EMBEDS}, {MAX_TEXT:,} characters, {MAX_BYTES:,} bytes", "", "50035"),
+        ("users, and as many roles, that a message mentions", MAX_MENTIONS, "", "the rest is text"),
         ("the same nonce is recognised", f"{DEDUPE_MS // 60_000} minutes after storing", "", ""),
         ("a message waits to be stored", f"{COMMAND_LIFETIME_MS // 1000} s at most, then never", "", "503"),
         ("messages of one user", f"{budgets.sends_per_second:g}/s, burst of 2 s", "LIMITS__SENDS_PER_SECOND", "429"),

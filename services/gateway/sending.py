@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -19,7 +19,8 @@ from services.gateway.core.hub import Hub
 from services.gateway.core.sending import encode_ack, encode_reject
 from services.gateway.sessions import LiveSession
 from shared.command_log import CommandLog
-from shared.core.calls import Access, ReadAccess
+from shared.core.calls import Access, Call, ReadAccess
+from shared.core.drafts import Draft, draft_of
 from shared.core.errors import (
     InternalError,
     RateLimited,
@@ -30,9 +31,19 @@ from shared.core.errors import (
     error_of,
 )
 from shared.core.limits import Budgets
+from shared.core.mentions import Called
 from shared.core.model import User
 from shared.core.permissions import DEFAULT, DIRECT
-from shared.core.sending import Draft, Place, command_of, draft_of, place_of, place_of_access
+from shared.core.sending import (
+    NOBODY_THERE,
+    Place,
+    called_by,
+    command_of,
+    place_of,
+    place_of_access,
+    question_of,
+    refusal_of_draft,
+)
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
 from shared.rpc import Rpc
@@ -93,9 +104,7 @@ class Sending:
 
     def post(self, sender: Sender, frame: frames.SendMessage) -> bool:
         """Take one MESSAGE_SEND; it is answered later. False if it was refused for its budget."""
-        draft = draft_of(
-            frame.channel_id, frame.content, frame.nonce, frame.message_reference, self._content_characters
-        )
+        draft = draft_of(frame, self._content_characters)
         if isinstance(draft, StarlingError):
             self._refuse(sender, frame, draft)
             return True
@@ -116,12 +125,13 @@ class Sending:
     async def _send(self, sender: Sender, frame: frames.SendMessage, draft: Draft) -> None:
         began = self._clock()
         try:
-            author, place = await self._in_order(sender, draft)
+            author, place, calls = await self._in_order(sender, draft)
             # From here to the log's queue nothing is awaited, so commands keep the order of the frames.
             command = command_of(
                 draft,
                 author,
                 place,
+                calls,
                 command_id=secrets.randbits(63) or 1,
                 reply_to=self._commands.reply_to,
                 now_ms=self._now(),
@@ -140,22 +150,30 @@ class Sending:
         finally:
             sender.in_flight -= 1
 
-    async def _in_order(self, sender: Sender, draft: Draft) -> tuple[User, Place]:
-        """Return author and place; where that takes time, the session's later sends wait behind it."""
-        if sender.order is not None or self._known_place(sender.user_id, draft) is None:
+    async def _in_order(self, sender: Sender, draft: Draft) -> tuple[User, Place, Called]:
+        """Return author, place and whom it calls; where that takes time, the session's later sends wait behind it."""
+        known = self._known_place(sender.user_id, draft)
+        if sender.order is not None or known is None or question_of(draft, known) is not None:
             sender.order = sender.order or asyncio.Lock()
             async with sender.order:
-                author, place = await self._author_and_place(sender, draft)
-            return self._permitted(author, place, draft)
-        author, place = await self._author_and_place(sender, draft)
-        return self._permitted(author, place, draft)
+                return await self._looked_up(sender, draft)
+        return await self._looked_up(sender, draft)
 
-    @staticmethod
-    def _permitted(author: User, place: Place, draft: Draft) -> tuple[User, Place]:
-        """Refuse at once what has no nonce that the shard could know."""
-        if place.refusal and not draft.nonce:
-            raise error_of(place.refusal, "")
-        return author, place
+    async def _looked_up(self, sender: Sender, draft: Draft) -> tuple[User, Place, Called]:
+        author, place = await self._author_and_place(sender, draft)
+        if not draft.nonce and (refusal := refusal_of_draft(draft, place)):
+            raise error_of(refusal, "")  # no shard could know it by its nonce
+        question = question_of(draft, place)
+        there = NOBODY_THERE if question is None else await self._ask(question)
+        return author, place, called_by(draft, place, there)
+
+    async def _ask(self, call: Call) -> Any:
+        """Ask another service. Raises `Unavailable` at the deadline of a send."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._rpc.call(call)
+        except TimeoutError as error:
+            raise Unavailable from error
 
     async def _author_and_place(self, sender: Sender, draft: Draft) -> tuple[User, Place]:
         user = self._hub.roster.users.get(sender.user_id)
@@ -165,11 +183,7 @@ class Sending:
         if place is not None:
             return user.user, place
         # Made a moment ago, its creation is still in our queue; or it is not for this user.
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                access: Access = await self._rpc.call(ReadAccess(draft.channel_id, sender.user_id))
-        except TimeoutError as error:
-            raise Unavailable from error
+        access: Access = await self._ask(ReadAccess(draft.channel_id, sender.user_id))
         place = place_of_access(access)
         if place is None:
             raise UnknownChannel

@@ -19,13 +19,16 @@ from shared.core.calls import (
     Access,
     Call,
     EventPage,
+    Mentionable,
     ReadAccess,
     ReadChanges,
     ReadGroups,
+    ReadMentionable,
     ReadRevocations,
     ReadSessions,
 )
 from shared.core.errors import Unavailable
+from shared.core.mentions import MAX_MENTIONS
 from shared.core.revocation import Revocations
 from shared.streams import StoreUnavailable
 
@@ -82,6 +85,10 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
         async with outages_told():
             return await views.read_access(call.channel_id, call.user_id)
 
+    async def read_mentionable(call: ReadMentionable) -> Mentionable:
+        async with outages_told():
+            return await views.read_mentionable(call.group_id, call.user_ids[:MAX_MENTIONS])
+
     async def read_revocations(call: ReadRevocations) -> Revocations:
         async with outages_told():
             return await views.read_revocations(call.user_id)
@@ -94,6 +101,7 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
         ReadSessions: read_sessions,
         ReadGroups: read_groups,
         ReadAccess: read_access,
+        ReadMentionable: read_mentionable,
         ReadRevocations: read_revocations,
         ReadChanges: read_changes,
     }

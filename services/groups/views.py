@@ -6,7 +6,7 @@ Ring 4 (shell). The head of each channel is read after the call came. What gatew
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
 from shared.cache import Cache
-from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage
+from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable
 from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, UnknownChannel, UnknownGroup, UnknownMember
 from shared.core.events import ChannelOpened
@@ -79,6 +79,11 @@ class Views:
         state = await self._groups.read_member(channel.group_id, user_id)
         is_member = state is not None and state.member is not None
         return Access(channel, user, head.projected, DEFAULT if is_member else 0)
+
+    async def read_mentionable(self, group_id: int, user_ids: Sequence[int]) -> Mentionable:
+        """Return those of these users who are members of a group, in the order asked."""
+        members = await self._groups.read_members([(group_id, user_id) for user_id in user_ids])
+        return Mentionable(tuple(members[key].user for one in user_ids if (key := (group_id, one)) in members))
 
     async def read_changes(self, stream: str, after_seq: int, limit: int) -> EventPage:
         """Return events of a group's or user's stream after a seq, as far as they are projected."""

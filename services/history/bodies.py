@@ -14,9 +14,12 @@ from shared.snowflakes import Snowflake
 
 
 class Reference(BaseModel):
-    """The message that this one replies to."""
+    """The message that this one replies to, in the same channel."""
 
     message_id: Snowflake
+    channel_id: Snowflake | None = None
+    fail_if_not_exists: StrictBool | None = Field(None, description="false: without that message, no reply but sent")
+    type: int | None = Field(None, description="0; forwards there are none")
 
 
 class NewMessage(BaseModel):
@@ -26,6 +29,9 @@ class NewMessage(BaseModel):
     nonce: int | str | None = Field(None, description="up to 25 characters; comes back in the message")
     enforce_nonce: StrictBool = Field(False, description="the same nonce again within 10 minutes: the first message")
     message_reference: Reference | None = None
+    allowed_mentions: dict[str, Any] | None = Field(None, description="{parse?, users?, roles?, replied_user?}")
+    embeds: list[dict[str, Any]] | None = Field(None, description="up to 10, by Discord's limits; needs EMBED_LINKS")
+    flags: int | None = Field(None, description="4: suppress embeds, 4096: suppress notifications; others are ignored")
 
 
 class AuthorBody(BaseModel):
@@ -54,7 +60,7 @@ class MessageBody(BaseModel):
     edited_timestamp: str | None
     tts: bool
     mention_everyone: bool
-    mentions: list[dict[str, Any]]
+    mentions: list[AuthorBody]
     mention_roles: list[Snowflake]
     attachments: list[dict[str, Any]]
     embeds: list[dict[str, Any]]

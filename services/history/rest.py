@@ -15,10 +15,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.history.bodies import EventsBody, MessageBody, NewMessage
 from services.history.pages import MAX_LIMIT, Pages
+from services.history.payloads import FORM_SCHEMA, PayloadRoute
 from shared.command_log import CommandLog
 from shared.core import wire
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import Reply
+from shared.core.drafts import Given, draft_of
 from shared.core.errors import (
     InvalidForm,
     MissingAccess,
@@ -31,7 +33,14 @@ from shared.core.errors import (
 from shared.core.ids import MAX_ID
 from shared.core.limits import Budgets
 from shared.core.model import Channel
-from shared.core.sending import command_of, draft_of, place_of_access
+from shared.core.sending import (
+    NOBODY_THERE,
+    called_by,
+    command_of,
+    place_of_access,
+    question_of,
+    refusal_of_draft,
+)
 from shared.door import Caller
 from shared.http import ErrorBody, Probe
 from shared.http_errors import JsonResponse
@@ -69,6 +78,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 router = APIRouter(
     prefix="/api/v10/channels/{channel_id}",
     tags=["history"],
+    route_class=PayloadRoute,
     responses={"5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}},
 )
 
@@ -125,25 +135,27 @@ async def get_message(history: Service, channel: Visible, message_id: Snowflake)
     return JsonResponse(wire.message_of(record, channel.id, channel.group_id))
 
 
-@router.post("/messages", response_model=MessageBody)
+@router.post("/messages", response_model=MessageBody, openapi_extra=FORM_SCHEMA)
 async def create_message(history: Service, channel_id: Snowflake, caller: Caller, body: NewMessage) -> Response:
     """Send a message; answers when it is stored. With `enforce_nonce` a repeat answers the first message."""
     if history.budgets is not None and (wait := history.budgets.spend(caller, history.now())):
         raise RateLimited(retry_after=wait)
-    reference = {"message_id": body.message_reference.message_id} if body.message_reference else None
-    draft = draft_of(channel_id, body.content, body.nonce, reference, history.content_characters)
+    draft = draft_of(_given_in(channel_id, body), history.content_characters)
     if isinstance(draft, StarlingError):
         raise draft
     access = await _require_access(history, channel_id, caller)
     place = place_of_access(access)
     if place is None or access.user is None:
         raise UnknownChannel
-    if place.refusal and not (draft.nonce and body.enforce_nonce):
-        raise error_of(place.refusal, "")
+    if (refusal := refusal_of_draft(draft, place)) and not (draft.nonce and body.enforce_nonce):
+        raise error_of(refusal, "")
+    question = question_of(draft, place)
+    there = NOBODY_THERE if question is None else await history.rpc.call(question)
     command = command_of(
         draft,
         access.user,
         place,
+        called_by(draft, place, there),
         command_id=secrets.randbits(_ID_BITS) or 1,
         reply_to=history.commands.reply_to,
         now_ms=history.now(),
@@ -151,6 +163,19 @@ async def create_message(history: Service, channel_id: Snowflake, caller: Caller
     )
     reply = await history.commands.send(command, timeout_s=history.send_timeout_s)
     return JsonResponse(await _stored(history, channel_id, place.group_id, reply))
+
+
+def _given_in(channel_id: int, body: NewMessage) -> Given:
+    reference = body.message_reference
+    return Given(
+        channel_id=channel_id,
+        content=body.content,
+        nonce=body.nonce,
+        message_reference=reference.model_dump() if reference is not None else None,
+        allowed_mentions=body.allowed_mentions,
+        embeds=body.embeds,
+        flags=body.flags,
+    )
 
 
 async def _stored(history: History, channel_id: int, group_id: int, reply: Reply) -> dict[str, Any]:

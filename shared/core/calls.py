@@ -124,6 +124,27 @@ class ReadAccess(Call, frozen=True, tag="read_access"):
     user_id: int
 
 
+class Mentionable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which of the ids that were asked about are there: members of the group, and its roles.
+
+    `open_roles`: those of the roles that anybody may call.
+    """
+
+    users: tuple[User, ...] = ()
+    roles: tuple[int, ...] = ()
+    open_roles: tuple[int, ...] = ()
+
+
+class ReadMentionable(Call, frozen=True, tag="read_mentionable"):
+    """Whom a message in a group can call of these users and roles, at most 100 of each."""
+
+    service = "groups"
+    Reply = Mentionable
+    group_id: int
+    user_ids: tuple[int, ...] = ()
+    role_ids: tuple[int, ...] = ()
+
+
 class ReadRevocations(Call, frozen=True, tag="read_revocations"):
     """Which tokens of a user are void."""
 
@@ -176,4 +197,13 @@ class ReadChanges(Call, frozen=True, tag="read_changes"):
     limit: int = 100
 
 
-AnyCall = ReadSessions | ReadGroups | ReadAccess | ReadRevocations | ReadChannelEvents | ReadHeads | ReadChanges
+AnyCall = (
+    ReadSessions
+    | ReadGroups
+    | ReadAccess
+    | ReadMentionable
+    | ReadRevocations
+    | ReadChannelEvents
+    | ReadHeads
+    | ReadChanges
+)

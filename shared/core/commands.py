@@ -6,7 +6,7 @@ release reads the version before its own. Read `shared.command_log` next: who se
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,7 +34,9 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     `group_seq`: the group's seq that it was permitted under, -1 for none: then the shard looks permission up.
     `refusal`: the sender's node says no (a class name of the catalogue); the shard has the last word,
     since the nonce may be stored.
-    `enforce_nonce` = False: the nonce is only shown, a repeat of it is another message.
+    `enforce_nonce` = False: the nonce is only shown, a repeat of it is another message. `reference_id`: what it
+    replies to; where there is no such message it is refused if that is `reference_required`, else no reply.
+    `mention_replied`: who wrote that is called, beside `mentions`.
     """
 
     author: User
@@ -46,6 +48,13 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     group_seq: int = 0
     refusal: str = ""
     enforce_nonce: bool = True
+    reference_required: bool = False
+    mentions: tuple[User, ...] = ()
+    mention_roles: tuple[int, ...] = ()
+    mention_everyone: bool = False
+    mention_replied: bool = False
+    embeds: tuple[dict[str, Any], ...] = ()
+    flags: int = 0
 
 
 class OpenDirect(Command, frozen=True, tag="open_direct"):

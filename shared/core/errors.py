@@ -228,6 +228,21 @@ class InvalidForm(StarlingError):
         return root
 
 
+class UnknownReference(InvalidForm):
+    """A reply to a message that is not in the channel."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__({"message_reference": [("REPLIES_UNKNOWN_MESSAGE", "Unknown message")]})
+
+
+class CannotReply(StarlingError):
+    """A reply where the author may not read what was written."""
+
+    code = 160002
+    status = 403
+    message = "Cannot reply without permission to read message history"
+
+
 class RateLimited(StarlingError):
     """Over a budget; `retry_after` seconds from now there is room."""
 
@@ -278,6 +293,8 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         NotText,
         EmptyMessage,
         InvalidJson,
+        UnknownReference,
+        CannotReply,
         RateLimited,
         CommandExpired,
         ChannelClosed,

@@ -7,6 +7,8 @@ field may be added with a default, never changed in meaning.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from shared.core.model import Channel, Group, Member, User
@@ -22,6 +24,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     `nonce`: the client's own mark where it is not to recognise repeats by (that one stands in the record).
     In its bucket this is the message as it stands today: changes are projected onto it (`shared.core.amending`).
     `edited_at`: when its content was changed last, Unix ms; 0: never.
+    `mentions`: how those looked whom it calls. `embeds` are as Discord shapes them.
     """
 
     author: User
@@ -29,6 +32,11 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     reference_id: int = 0
     nonce: str = ""
     edited_at: int = 0
+    mentions: tuple[User, ...] = ()
+    mention_roles: tuple[int, ...] = ()
+    mention_everyone: bool = False
+    embeds: tuple[dict[str, Any], ...] = ()
+    flags: int = 0
 
 
 class MessageStub(Body, frozen=True, tag="message_stub"):

@@ -1,7 +1,8 @@
-"""Sending a message: judging what the client gave, and making the command of it. For op 100 and REST alike.
+"""Sending a message: what its author may do with a draft there, and the command of it. For op 100 and REST alike.
 
-Ring 1 (core). Alone a service refuses only what is malformed or over budget; a refusal by permission of a send
-with a nonce travels to the shard, where the nonce may be stored already (rule 10 of docs/rules.md).
+Ring 1 (core). Alone a service refuses only what is malformed or over budget (`shared.core.drafts`); a refusal by
+permission of a send with a nonce travels to the shard, where the nonce may be stored already (rule 10 of
+docs/rules.md).
 """
 
 from __future__ import annotations
@@ -10,30 +11,23 @@ from typing import Final
 
 import msgspec
 
-from shared.core.calls import Access
+from shared.core.calls import Access, Mentionable, ReadMentionable
 from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
-from shared.core.errors import EmptyMessage, InvalidForm, MissingAccess, MissingPermissions, NotText, StarlingError
-from shared.core.ids import MAX_ID
+from shared.core.drafts import Draft
+from shared.core.errors import CannotReply, MissingAccess, MissingPermissions, NotText
+from shared.core.events import MessageCreated
+from shared.core.mentions import Called, called
 from shared.core.model import Channel, ChannelType, User
 from shared.core.permissions import Permission
-from shared.core.wire import id_of
 
-NONCE_CHARACTERS: Final = 25
-
-
-class Draft(msgspec.Struct, frozen=True):
-    """A message that is well-formed."""
-
-    channel_id: int
-    content: str
-    nonce: str = ""
-    reference_id: int = 0
+NOBODY_THERE: Final = Mentionable()
 
 
 class Place(msgspec.Struct, frozen=True):
     """Where a message goes, and what the user may do there by the facts of `group_seq`.
 
-    `refusal`: why the user may not send, "" if that is allowed. `permissions`: bits of `Permission`.
+    `refusal`: why the user may not send, "" if that is allowed. `permissions`: bits of `Permission`. `recipients`: all
+    users of a direct channel.
     """
 
     group_id: int
@@ -41,53 +35,7 @@ class Place(msgspec.Struct, frozen=True):
     group_seq: int
     refusal: str
     permissions: int
-
-
-def nonce_of(value: object) -> str | None:
-    """Return a nonce as it is stored: text of 1 to 25 characters; "" for none, None if it is not valid.
-
-    Integers are accepted, as Discord does.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID:
-        return str(value)
-    if isinstance(value, str) and 0 < len(value) <= NONCE_CHARACTERS and "\0" not in value:
-        return value
-    return None
-
-
-def draft_of(
-    channel_id: object, content: object, nonce: object, reference: object, content_characters: int
-) -> Draft | StarlingError:
-    """Judge the fields of a message; content is counted in code points, as Discord counts."""
-    channel = id_of(channel_id)
-    if channel is None:
-        return _invalid("channel_id", "NUMBER_TYPE_COERCE", "Value is not a snowflake.")
-    its_nonce = nonce_of(nonce)
-    if its_nonce is None:
-        text = f"Must be an integer, or a string of 1 to {NONCE_CHARACTERS} characters."
-        return _invalid("nonce", "BASE_TYPE_BAD_LENGTH", text)
-    if content is None or content == "":
-        return EmptyMessage()
-    if not isinstance(content, str):
-        return _invalid("content", "BASE_TYPE_STRING", "Must be a string.")
-    if len(content) > content_characters:
-        return _invalid("content", "BASE_TYPE_BAD_LENGTH", f"Must be {content_characters} or fewer in length.")
-    if "\0" in content:
-        return _invalid("content", "BASE_TYPE_STRING", "Must not contain NUL.")
-    if not content.strip():
-        return EmptyMessage()
-    if reference is None:
-        return Draft(channel, content, its_nonce)
-    reference_id = id_of(reference.get("message_id")) if isinstance(reference, dict) else None
-    if reference_id is None:
-        return _invalid("message_reference.message_id", "NUMBER_TYPE_COERCE", "Value is not a snowflake.")
-    return Draft(channel, content, its_nonce, reference_id)
-
-
-def _invalid(field: str, code: str, message: str) -> InvalidForm:
-    return InvalidForm({field: [(code, message)]})
+    recipients: tuple[User, ...] = ()
 
 
 def place_of(channel: Channel, group_seq: int, permissions: int) -> Place:
@@ -100,7 +48,8 @@ def place_of(channel: Channel, group_seq: int, permissions: int) -> Place:
     elif channel.type is ChannelType.CATEGORY:
         refusal = NotText.__name__
     if channel.type is ChannelType.DIRECT:
-        return Place(0, tuple(dict.fromkeys(user.id for user in channel.recipients)), 0, refusal, permissions)
+        to = tuple(dict.fromkeys(user.id for user in channel.recipients))
+        return Place(0, to, 0, refusal, permissions, channel.recipients)
     return Place(channel.group_id, (), group_seq, refusal, permissions)
 
 
@@ -111,10 +60,38 @@ def place_of_access(access: Access) -> Place | None:
     return place_of(access.channel, access.group_seq, access.permissions)
 
 
+def refusal_of_draft(draft: Draft, place: Place) -> str:
+    """Return why a user may not send this there (a class name of the catalogue), "" if that is allowed."""
+    if place.refusal:
+        return place.refusal
+    if draft.embeds and not place.permissions & Permission.EMBED_LINKS:
+        return MissingPermissions.__name__
+    if draft.reference is not None and not place.permissions & Permission.READ_MESSAGE_HISTORY:
+        return CannotReply.__name__
+    return ""
+
+
+def question_of(draft: Draft, place: Place) -> ReadMentionable | None:
+    """Return what must be asked of groups to know whom a draft calls; None if nothing must be."""
+    mentioned = draft.mentioned
+    if not place.group_id or not (mentioned.users or mentioned.roles):
+        return None
+    return ReadMentionable(place.group_id, mentioned.users, mentioned.roles)
+
+
+def called_by(draft: Draft, place: Place, there: Mentionable = NOBODY_THERE) -> Called:
+    """Return whom a draft calls. `there`: the answer to `question_of`."""
+    if not place.group_id and draft.mentioned.users:
+        by_id = {user.id: user for user in place.recipients}
+        there = Mentionable(tuple(by_id[one] for one in draft.mentioned.users if one in by_id))
+    return called(draft.mentioned, there, may_call_all=bool(place.permissions & Permission.MENTION_EVERYONE))
+
+
 def command_of(
     draft: Draft,
     author: User,
     place: Place,
+    calls: Called,
     *,
     command_id: int,
     reply_to: str,
@@ -122,6 +99,7 @@ def command_of(
     enforce_nonce: bool = True,
 ) -> SendMessage:
     """Return the command that asks the channel's shard to store the message."""
+    reference = draft.reference
     return SendMessage(
         command_id=command_id,
         channel_id=draft.channel_id,
@@ -130,10 +108,32 @@ def command_of(
         author=author,
         content=draft.content,
         nonce=draft.nonce,
-        reference_id=draft.reference_id,
+        reference_id=reference.message_id if reference is not None else 0,
+        reference_required=reference is not None and reference.required,
         group_id=place.group_id,
         to=place.to,
         group_seq=place.group_seq,
-        refusal=place.refusal,
+        refusal=refusal_of_draft(draft, place),
         enforce_nonce=enforce_nonce,
+        mentions=calls.users,
+        mention_roles=calls.roles,
+        mention_everyone=calls.everyone,
+        mention_replied=draft.calls_replied,
+        embeds=draft.embeds,
+        flags=draft.flags,
+    )
+
+
+def created_by(command: SendMessage) -> MessageCreated:
+    """Return the message that a command asks for. A nonce that recognises repeats stands in the record, not here."""
+    return MessageCreated(
+        command.author,
+        command.content,
+        command.reference_id,
+        nonce="" if command.enforce_nonce else command.nonce,
+        mentions=command.mentions,
+        mention_roles=command.mention_roles,
+        mention_everyone=command.mention_everyone,
+        embeds=command.embeds,
+        flags=command.flags,
     )

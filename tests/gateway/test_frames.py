@@ -24,7 +24,7 @@ from services.gateway.core.session import (
     Session,
     SessionRules,
 )
-from shared.core.sending import NONCE_CHARACTERS, nonce_of
+from shared.core.drafts import NONCE_CHARACTERS, nonce_of
 
 LIMIT = frames.send_bytes_limit(2000)
 json_values: st.SearchStrategy[Any] = st.recursive(

@@ -57,6 +57,7 @@ from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.permissions import DEFAULT, DIRECT
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
+from shared.core.sending import created_by
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
 from shared.door import Door
 from shared.http import create_app
@@ -230,6 +231,7 @@ class World:
             calls.ReadSessions: self._answers(self.read_sessions),
             calls.ReadGroups: self._answers(self.read_groups),
             calls.ReadAccess: self._answers(self.read_access),
+            calls.ReadMentionable: self._answers(self.read_mentionable),
             calls.ReadChanges: self._answers(lambda call: self.read_events(call.stream, call.after_seq, call.limit)),
         }
         history: dict[type[Any], Any] = {
@@ -310,6 +312,11 @@ class World:
         seq = len(self.streams[group_stream(channel.group_id)])
         return calls.Access(channel, user, seq, DEFAULT if is_in else 0)
 
+    def read_mentionable(self, call: calls.ReadMentionable) -> calls.Mentionable:
+        """Answer `ReadMentionable`."""
+        members = self.members[call.group_id]
+        return calls.Mentionable(tuple(members[one].user for one in call.user_ids if one in members))
+
     def read_events(self, stream: str, after_seq: int, limit: int) -> calls.EventPage:
         """Answer `ReadChanges` and `ReadChannelEvents`."""
         imported = self.imported.get(stream, 0)
@@ -350,8 +357,7 @@ class World:
                 return Reply(command.command_id, seq=event.record.seq, id=event.record.id)
         if command.refusal:
             return Reply(command.command_id, error=command.refusal, message="no")
-        body = MessageCreated(command.author, command.content, command.reference_id)
-        event = self._append(stream, body, command.nonce, command.command_id)
+        event = self._append(stream, created_by(command), command.nonce, command.command_id)
         await self.publish(event)
         return Reply(command.command_id, seq=event.record.seq, id=event.record.id)
 

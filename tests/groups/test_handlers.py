@@ -12,9 +12,11 @@ from shared.core.calls import (
     Access,
     EventPage,
     Groups,
+    Mentionable,
     ReadAccess,
     ReadChanges,
     ReadGroups,
+    ReadMentionable,
     ReadRevocations,
     ReadSessions,
     Sessions,
@@ -108,6 +110,17 @@ async def test_access(rpc: Rpc, groups: Replica) -> None:
     assert await read(direct.id, eve_id) == Access(None, (await read(direct.id, eve_id)).user, 0, 0)
     assert (await read(4242, ann_id)).channel is None
     assert (await read(channel, 4242)).user is None
+
+
+async def test_mentionable(rpc: Rpc, groups: Replica) -> None:
+    """Whom a message can call: those of the users asked about who are members, in that order."""
+    ann, ann_id = await groups.register("ann")
+    (_, bob_id), (_, eve_id) = [await groups.register(name) for name in ("bob", "eve")]
+    group, _ = await groups.create_group(ann, "Room")
+    await groups.groups.memberships.join(bob_id, "room")
+    told: Mentionable = await rpc.call(ReadMentionable(group, (bob_id, eve_id, 4242, ann_id)))
+    assert [user.username for user in told.users] == ["bob", "ann"]
+    assert await rpc.call(ReadMentionable(group)) == Mentionable()
 
 
 async def test_changes(rpc: Rpc, world: World, groups: Replica) -> None:

@@ -24,7 +24,7 @@ from services.history.worker import PATIENCE_S, ShardWorker
 from shared.auth import Tokens
 from shared.bus import BusUnavailable
 from shared.command_log import CommandLog, open_command_log
-from shared.core.calls import Access, ReadAccess, ReadRevocations
+from shared.core.calls import Access, Mentionable, ReadAccess, ReadMentionable, ReadRevocations
 from shared.core.commands import Events, decode_for_node
 from shared.core.errors import Unavailable
 from shared.core.ids import IdSource
@@ -50,6 +50,7 @@ NOW = 1_790_000_000_000
 ADA, BEN, EVE = (User(number, name) for number, name in ((101, "ada"), (102, "ben"), (103, "eve")))
 GROUP = 900
 CHANNEL = Channel(901, ChannelType.TEXT, "general", GROUP)
+ROLES, OPEN_ROLES = frozenset({31, 32}), frozenset({32})
 TOPOLOGY = Topology("test", shards=1)
 
 
@@ -108,6 +109,9 @@ class World:
     now: int = NOW
     group_seq: int = 5
     groups_away: bool = False
+    permissions: dict[int, int] = field(default_factory=dict)
+    """Of members, where they are not those of everybody."""
+    questions: list[ReadMentionable] = field(default_factory=list)
     access_errors: dict[int, list[Exception]] = field(default_factory=dict)
     revocations: dict[int, Revocations] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -197,9 +201,13 @@ async def open_world(
                 if failing := world.access_errors.get(call.user_id):
                     raise failing.pop(0) if len(failing) > 1 else failing[0]
                 is_member = call.user_id in world.members
-                return Access(
-                    CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, DEFAULT if is_member else 0
-                )
+                permissions = world.permissions.get(call.user_id, DEFAULT) if is_member else 0
+                return Access(CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, permissions)
+
+            async def read_mentionable(call: ReadMentionable) -> Mentionable:
+                world.questions.append(call)
+                users = tuple(world.members[one] for one in call.user_ids if one in world.members)
+                return Mentionable(users, *(tuple(set(call.role_ids) & roles) for roles in (ROLES, OPEN_ROLES)))
 
             async def read_revocations(call: ReadRevocations) -> Revocations:
                 if world.groups_away:
@@ -219,7 +227,16 @@ async def open_world(
                 tasks.create_task(work)
                 for work in (
                     worker.run(),
-                    serve_calls(bus, TOPOLOGY, "groups", {ReadAccess: read_access, ReadRevocations: read_revocations}),
+                    serve_calls(
+                        bus,
+                        TOPOLOGY,
+                        "groups",
+                        {
+                            ReadAccess: read_access,
+                            ReadMentionable: read_mentionable,
+                            ReadRevocations: read_revocations,
+                        },
+                    ),
                     serve_calls(bus, TOPOLOGY, "history", handlers_of(pages)),
                     hear_invalidations(
                         bus,

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from shared.core.drafts import Given
 from shared.core.stream import channel_stream
 from shared.core.wire import encode, id_of
 
@@ -119,13 +120,8 @@ class RequestMembers(msgspec.Struct, frozen=True):
     nonce: Any = None
 
 
-class SendMessage(msgspec.Struct, frozen=True):
-    """Op 100: store and deliver this message. The fields are judged one by one in `sending`, so all types pass here."""
-
-    channel_id: Any = None
-    content: Any = None
-    nonce: Any = None
-    message_reference: Any = None
+class SendMessage(Given, frozen=True):
+    """Op 100: store and deliver this message."""
 
 
 ClientFrame = Heartbeat | Identify | Ignored | Resume | RequestMembers | SendMessage

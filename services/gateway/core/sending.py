@@ -10,8 +10,8 @@ from typing import Any, Final
 from services.gateway.core import frames
 from services.gateway.core.frames import Op
 from shared.core.commands import Reply
+from shared.core.drafts import nonce_of
 from shared.core.errors import InvalidForm, StarlingError
-from shared.core.sending import nonce_of
 
 _RETRY_AFTER_S: Final = 1.0
 """When to try again after a retryable error that does not say it."""

@@ -31,6 +31,7 @@ from shared.core.events import (
     Target,
 )
 from shared.core.permissions import Permission
+from shared.core.sending import created_by
 from shared.core.stream import Bucket, Draft, Key, Record
 
 
@@ -91,9 +92,8 @@ def draft_of(command: AnyCommand, messages: Messages, verdict: Verdict | None, n
         case SendMessage():
             if reason := command.refusal or (verdict.refusal if verdict is not None else ""):
                 raise error_of(reason, "")
-            enforced, shown = (command.nonce, "") if command.enforce_nonce else ("", command.nonce)
-            body = MessageCreated(command.author, command.content, command.reference_id, shown)
-            return Draft(body, command.command_id, enforced)
+            nonce = command.nonce if command.enforce_nonce else ""
+            return Draft(created_by(command), command.command_id, nonce)
         case OpenDirect():
             return Draft(ChannelOpened(command.channel), command.command_id)
         case _:
