@@ -19,6 +19,10 @@ EVERY ?= 10
 SEED ?= 0
 REPLAY ?=
 DROP ?=
+SHOW ?=
+BLOCK ?=
+UNBLOCK ?=
+DELETE ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 BENCH_ARGS ?=
@@ -29,7 +33,7 @@ RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart import dead-letters replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart import dead-letters account replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -50,6 +54,10 @@ dead-letters: $(RUN)/.installed ## List commands that broke a worker of the clus
 
 import: $(RUN)/.installed ## Import old messages into empty channels of what runs on DATA: LOG="FILE..." CHANNEL="ID..."
 	@exec $(RUN)/bin/python -m deploy.importing --data "$(DATA)" $(CHANNEL:%=--channel %) $(BEGIN:%=--begin %) $(LOG)
+
+account: $(RUN)/.installed ## Show an account of what runs on DATA, or end it: SHOW=name, BLOCK=name, UNBLOCK=name or DELETE=name
+	@exec $(RUN)/bin/python -m deploy.local.account --data "$(DATA)" --show "$(SHOW)" --block "$(BLOCK)" \
+	  --unblock "$(UNBLOCK)" --delete "$(DELETE)"
 
 replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
 	@exec $(replay) $(LOG)

@@ -17,6 +17,7 @@ from services.gateway.listening import MOST_WAIT_S, POLL_BYTES, POLL_FRAMES
 from services.gateway.rest import router as gateway_router
 from services.gateway.sending import IN_FLIGHT
 from services.groups.app import router as groups_router
+from services.groups.core.applications import MAX_APPLICATIONS
 from services.groups.core.decisions import MAX_CHANNELS, MAX_GROUPS, MAX_OWNED_GROUPS
 from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
 from services.groups.core.profiles import BIO_LENGTH, GLOBAL_NAME_LENGTH
@@ -55,11 +56,19 @@ _THEN: Final = {"resume": "connect again", "identify": "connect again, identify"
 
 _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
-    "login": (errors.RateLimited,),
+    "login": (errors.AccountBlocked, errors.RateLimited),
     "logout": (),
     "find_users": (),
     "change_current_user": (errors.RateLimited,),
     "get_profile": (errors.UnknownUser,),
+    "delete_current_user": (errors.OwnsGroups, errors.RateLimited),
+    "list_applications": (errors.NotForBots,),
+    "create_application": (errors.NotForBots, errors.TooManyApplications, errors.RateLimited),
+    "get_oauth2_application": (errors.OnlyForBots,),
+    "get_current_application": (errors.OnlyForBots,),
+    "get_application": (errors.UnknownApplication, errors.NotForBots),
+    "delete_application": (errors.UnknownApplication, errors.NotForBots),
+    "reset_bot_token": (errors.UnknownApplication, errors.NotForBots, errors.AccountBlocked, errors.RateLimited),
     "get_current_user": (),
     "list_directs": (),
     "open_direct": (errors.UnknownUser, errors.CannotMessageUser),
@@ -218,6 +227,7 @@ def limits() -> str:
         ("frames of an answer to a poll", f"{POLL_FRAMES:,}, or {POLL_BYTES:,} bytes", "", "`has_more`"),
         ("request body", f"{http.max_body_bytes:,} bytes", "HTTP__MAX_BODY_BYTES", "413"),
         ("messages or events of one page", MAX_LIMIT, "", "50035"),
+        ("applications of one user", MAX_APPLICATIONS, "", "400"),
         ("groups of one user", MAX_GROUPS, "", "30001"),
         ("groups owned by one user", MAX_OWNED_GROUPS, "", "30001"),
         ("channels of a group", MAX_CHANNELS, "", "30013"),

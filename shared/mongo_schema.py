@@ -42,7 +42,7 @@ STEPS: Final[tuple[Step, ...]] = (
         # By _id alone: heads, accounts, claims, revocations, groups, workers, schema.
     },
     {
-        "users": (_ascending("name", sparse=True),),  # find_users
+        "users": (_ascending("name", sparse=True), _ascending("owner", sparse=True)),  # find_users, list_bots
         "jobs": (_ascending("due"),),
     },
 )

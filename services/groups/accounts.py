@@ -1,4 +1,4 @@
-"""Accounts: registration, login, logout, another password.
+"""Accounts: registration, login, logout, another password or token.
 
 Ring 4 (shell). A registration is four writes in this order: claim of the username, account, first event of the
 user's stream, its projection. A crash after the first two leaves a claim that may be taken over after 60 s;
@@ -25,7 +25,7 @@ from services.groups.core.revoking import decide_revoke, decide_revoke_before
 from services.groups.passwords import Passwords
 from services.groups.store import Account, GroupStore
 from shared.auth import Tokens
-from shared.core.errors import Unauthorized, Unavailable
+from shared.core.errors import AccountBlocked, Unauthorized, Unavailable
 from shared.core.events import AnyBody, TokensRevoked, UserRegistered
 from shared.core.ids import IdSource
 from shared.core.model import User
@@ -72,19 +72,25 @@ class Accounts:
         """
         name = require_username(username)
         require_password(password)
-        key = username_key(name)
-        if await self._claims.is_taken(key):
+        if await self._claims.is_taken(username_key(name)):
             raise username_taken()
-        password_hash = await self._passwords.hash(password)
+        return await self._create(name, await self._passwords.hash(password))
+
+    async def create_bot(self, owner: int, name: str) -> tuple[str, User]:
+        """Create a user's bot; return its first token and its user. Raises `InvalidForm`."""
+        return await self._create(require_username(name, "name"), "", owner)
+
+    async def _create(self, name: str, password_hash: str, owner: int = 0) -> tuple[str, User]:
         issued = self._now()
-        user = User(self._ids.next_id(issued), name)
+        user = User(self._ids.next_id(issued), name, bot=bool(owner))
+        key = username_key(name)
         if not await self._claims.take(key, user.id):
-            raise username_taken()
+            raise username_taken("name" if owner else "username")
         await self._groups.create_account(Account(user.id, password_hash, issued))
 
         async def decide(seq: int) -> AnyBody | None:
             await self._claims.require_held_by(key, user.id)
-            return None if seq else UserRegistered(user)
+            return None if seq else UserRegistered(user, owner)
 
         await self._changes.change(user_stream(user.id), decide, answer_stored=True)
         await self._claims.require_held_by(key, user.id)
@@ -94,6 +100,7 @@ class Accounts:
         """Return a new token and the user.
 
         Raises `InvalidForm`: the same, and after the same time, for an unknown user and a wrong password.
+        `AccountBlocked`: only for who knows the password.
         """
         key = username_key(login)
         owner = await self._claims.owner_of(key)
@@ -104,6 +111,8 @@ class Accounts:
         user = await self._find_user(account.user_id)
         if user is None or username_key(user.username) != key:  # it is called otherwise now
             raise invalid_login()
+        if account.state == "blocked":
+            raise AccountBlocked
         issued = await self._groups.issue(account.user_id, account.password_hash, self._now())
         if issued is None:
             raise invalid_login()
@@ -120,21 +129,35 @@ class Accounts:
         the old password and no token. The password changes only if none was issued since.
         """
         require_password(new_password, "new_password")
+        account = await self.require_password(user_id, password)
+        user = await self._find_user(user_id)
+        if user is None:
+            raise Unauthorized
+        return await self._renew(account, await self._passwords.hash(new_password)), user
+
+    async def renew_token(self, bot_id: int) -> str:
+        """Revoke all tokens of a bot; return the one that is good from now on. Raises `AccountBlocked`."""
+        account = await self._groups.read_account(bot_id)
+        if account is None or account.state != "active":
+            raise AccountBlocked
+        return await self._renew(account, "")
+
+    async def require_password(self, user_id: int, password: str) -> Account:
+        """Return the account whose owner knows the password. Raises `InvalidForm` for a wrong one."""
         account = await self._groups.read_account(user_id)
         matches = await self._passwords.verify(account.password_hash if account is not None else None, password)
         if account is None or not matches:
             raise wrong_password()
-        user = await self._find_user(user_id)
-        if user is None:
-            raise Unauthorized
-        new_hash = await self._passwords.hash(new_password)
+        return account
+
+    async def _renew(self, account: Account, new_hash: str) -> str:
         for _ in range(_ATTEMPTS):
-            issued = await self._groups.issue(user_id, account.password_hash, self._now())
+            issued = await self._groups.issue(account.user_id, account.password_hash, self._now())
             if issued is None:
                 raise wrong_password()
-            await self.revoke_before(user_id, issued + 1)
-            if await self._groups.replace_password(Account(user_id, account.password_hash, issued), new_hash):
-                return self._tokens.mint(user_id, issued + 1), user
+            await self.revoke_before(account.user_id, issued + 1)
+            if await self._groups.replace_password(Account(account.user_id, account.password_hash, issued), new_hash):
+                return self._tokens.mint(account.user_id, issued + 1)
         raise Unavailable
 
     async def revoke_before(self, user_id: int, before: int) -> None:

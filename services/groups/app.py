@@ -13,16 +13,19 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter
 
 from services.groups.accounts import Accounts
+from services.groups.applications import Applications
 from services.groups.changes import Changes
 from services.groups.claims import Claims, group_bears_out, user_bears_out
 from services.groups.directs import Directs
 from services.groups.handlers import handlers_of
-from services.groups.jobs import RENAME, Jobs
+from services.groups.jobs import LEAVE, RENAME, STOP, Jobs
+from services.groups.leaving import Leaving
 from services.groups.memberships import Memberships
 from services.groups.mongo_store import MongoGroups
 from services.groups.passwords import Passwords, open_passwords
 from services.groups.profiles import Profiles
 from services.groups.rest import router as groups_router
+from services.groups.rest_applications import router as applications_router
 from services.groups.rest_users import router as users_router
 from services.groups.service import Groups
 from services.groups.snapshots import Snapshots
@@ -43,7 +46,7 @@ from shared.topology import Topology
 
 __all__ = ["assemble", "open_groups", "router"]
 
-router = APIRouter(routes=[*users_router.routes, *groups_router.routes])
+router = APIRouter(routes=[*users_router.routes, *applications_router.routes, *groups_router.routes])
 
 
 def assemble(
@@ -66,15 +69,20 @@ def assemble(
     changes = Changes(streams, store, bus, topology, jobs, ids, now)
     usernames = Claims(store, now, user_bears_out(streams, store, changes))
     names = Claims(store, now, group_bears_out(streams))
-    profiles = Profiles(store, changes, usernames, jobs)
-    jobs.do({RENAME: profiles.tell_groups})
     views = Views(store, streams, cache)
     door = Door(tokens, views.read_revocations, clock)
+    profiles = Profiles(store, changes, usernames, jobs)
+    accounts = Accounts(store, changes, usernames, passwords, tokens, door, ids, now)
+    memberships = Memberships(store, changes, names, ids, now)
+    leaving = Leaving(store, accounts, memberships, changes, usernames, jobs, now)
+    jobs.do({RENAME: profiles.tell_groups, LEAVE: leaving.leave, STOP: leaving.stop})
     return Groups(
-        accounts=Accounts(store, changes, usernames, passwords, tokens, door, ids, now),
+        accounts=accounts,
+        applications=Applications(store, accounts, profiles, leaving),
+        leaving=leaving,
         profiles=profiles,
         jobs=jobs,
-        memberships=Memberships(store, changes, names, ids, now),
+        memberships=memberships,
         directs=Directs(store, views, commands, ids, now),
         views=views,
         snapshots=Snapshots(store, streams, changes, cache),

@@ -25,6 +25,19 @@ class Registration(BaseModel):
     password: str = Field(max_length=_LONGEST, description=f"{PASSWORD_LENGTH[0]}–{PASSWORD_LENGTH[1]} characters")
 
 
+class DeletedUser(BaseModel):
+    """The end of the caller's account."""
+
+    password: str = Field(max_length=_LONGEST)
+
+
+class NewApplication(BaseModel):
+    """A new application; its bot gets its name."""
+
+    name: str = Field(max_length=_LONGEST, description="a username, which nobody else has")
+    description: str = Field("", max_length=_LONGEST, description=f"at most {BIO_LENGTH} characters")
+
+
 class Login(BaseModel):
     """Who wants a token."""
 
@@ -97,6 +110,41 @@ class ChangedUserBody(OwnUserBody):
     """The caller; after a change of the password with the only token that is good from now on."""
 
     token: str | None = None
+
+
+class ApplicationBody(BaseModel):
+    """An application; it has its bot's id."""
+
+    id: Snowflake
+    name: str
+    icon: str | None
+    description: str
+    summary: str
+    bot_public: bool
+    bot_require_code_grant: bool
+    verify_key: str
+    flags: int
+    owner: UserBody
+    team: dict[str, Any] | None
+    bot: UserBody
+
+
+class BotWithTokenBody(UserBody):
+    """A bot with its token, which is shown only once."""
+
+    token: str
+
+
+class NewApplicationBody(ApplicationBody):
+    """A new application with its bot's token."""
+
+    bot: BotWithTokenBody
+
+
+class BotTokenBody(BaseModel):
+    """A bot's new token, the only one that is good from now on."""
+
+    token: str
 
 
 class ProfileFieldsBody(BaseModel):

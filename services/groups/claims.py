@@ -78,6 +78,12 @@ class Claims:
             return False
         return True
 
+    async def reserve(self, key: str, owner: int, until: int) -> None:
+        """Keep a key that its owner is not called by any more from others until then (Unix ms)."""
+        held = await self._groups.read_claim(key)
+        if held is not None and held.owner == owner and held.at < until - UNCONFIRMED_MS:
+            await self._groups.replace_claim(held, Claim(key, owner, until - UNCONFIRMED_MS))
+
     async def is_taken(self, key: str) -> bool:
         """Return whether the key has an owner for good, to refuse early."""
         held = await self._groups.read_claim(key)

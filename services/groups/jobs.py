@@ -22,6 +22,11 @@ from shared.streams import StoreUnavailable
 RENAME: Final = "rename"
 """The job that tells a user's groups and direct channels what the user is called."""
 
+LEAVE: Final = "leave"
+"""The job that finishes the deletion of an account."""
+STOP: Final = "stop"
+"""The job that voids the tokens of a blocked account."""
+
 UNSURE_MS: Final = 20_000
 """When a job is taken up whose change never said how it ended: above the deadline of a change."""
 LEASE_MS: Final = 60_000

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from services.groups.core.names import key_of_name
-from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile
+from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
 from shared.core.model import Channel, Group, Member, User
 from shared.core.revocation import Revocations
 
@@ -89,17 +89,27 @@ class MemoryGroups:
     async def issue(self, user_id: int, password_hash: str, now: int) -> int | None:
         """Return the time to issue a token at; None if the hash is not the account's."""
         account = self._accounts.get(user_id)
-        if account is None or account.password_hash != password_hash:
+        if account is None or account.password_hash != password_hash or account.state != "active":
             return None
         issued = max(account.issued, now)
-        self._accounts[user_id] = Account(user_id, password_hash, issued)
+        self._accounts[user_id] = msgspec.structs.replace(account, issued=issued)
         return issued
+
+    async def set_state(self, user_id: int, state: State, *, unless: Sequence[State] = ()) -> Account | None:
+        """Give an account another state; None if it was in one of `unless`."""
+        account = self._accounts.get(user_id)
+        if account is None or account.state in unless:
+            return None
+        password_hash = "" if state == "deleted" else account.password_hash
+        changed = Account(user_id, password_hash, account.issued + 1, state)
+        self._accounts[user_id] = changed
+        return changed
 
     async def replace_password(self, old: Account, password_hash: str) -> bool:
         """Give the account another hash; False if it is no longer `old`."""
         if self._accounts.get(old.user_id) != old:
             return False
-        self._accounts[old.user_id] = Account(old.user_id, password_hash, old.issued + 1)
+        self._accounts[old.user_id] = msgspec.structs.replace(old, password_hash=password_hash, issued=old.issued + 1)
         return True
 
     async def put_revocations(self, user_id: int, revocations: Revocations, seq: int) -> None:
@@ -110,9 +120,14 @@ class MemoryGroups:
         """Return which tokens of these users are void."""
         return self._revocations.some(user_ids)
 
-    async def put_user(self, user: User, seq: int, *, bio: str = "", gone: bool = False) -> None:
+    async def put_user(self, user: User, seq: int, *, bio: str = "", owner: int = 0, gone: bool = False) -> None:
         """Project a user's profile."""
-        self._users.put(user.id, Profile(user, bio, gone), seq)
+        self._users.put(user.id, Profile(user, bio, owner, gone), seq)
+
+    async def list_bots(self, owner: int, limit: int) -> list[Profile]:
+        """Return a user's bots by id, without the gone."""
+        bots = [one for one in self._users.values() if one.owner == owner and not one.gone]
+        return sorted(bots, key=lambda one: one.user.id)[:limit]
 
     async def read_profile(self, user_id: int) -> Profile | None:
         """Return a user's profile."""

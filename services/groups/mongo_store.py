@@ -14,7 +14,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from services.groups.core.names import key_of_name
-from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile
+from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, Group, Member, User
 from shared.core.revocation import Revocations
@@ -74,12 +74,23 @@ class MongoGroups:
 
     async def issue(self, user_id: int, password_hash: str, now: int) -> int | None:
         """Return the time to issue a token at; None if the hash is not the account's."""
-        same = {"_id": user_id, "password_hash": password_hash}
+        same = {"_id": user_id, "password_hash": password_hash, "state": {"$nin": ["blocked", "deleted"]}}
         async with self._mongo.asking():
             after = await self._mongo["accounts"].find_one_and_update(
                 same, {"$max": {"issued": now}}, return_document=ReturnDocument.AFTER
             )
         return int(after["issued"]) if after is not None else None
+
+    async def set_state(self, user_id: int, state: State, *, unless: Sequence[State] = ()) -> Account | None:
+        """Give an account another state; None if it was in one of `unless`."""
+        change = {"state": state} | ({"password_hash": ""} if state == "deleted" else {})
+        async with self._mongo.asking():
+            after = await self._mongo["accounts"].find_one_and_update(
+                {"_id": user_id, "state": {"$nin": list(unless)}},
+                {"$set": change, "$inc": {"issued": 1}},
+                return_document=ReturnDocument.AFTER,
+            )
+        return _value_of(after, Account)
 
     async def replace_password(self, old: Account, password_hash: str) -> bool:
         """Give the account another hash; False if it is no longer `old`."""
@@ -102,19 +113,24 @@ class MongoGroups:
             documents = await self._mongo["revocations"].find(query).to_list(len(user_ids))
         return {int(document["_id"]): msgspec.convert(document, Revocations) for document in documents}
 
-    async def put_user(self, user: User, seq: int, *, bio: str = "", gone: bool = False) -> None:
-        """Project a user's profile. `name` is what users are found by; who is gone has none."""
+    async def put_user(self, user: User, seq: int, *, bio: str = "", owner: int = 0, gone: bool = False) -> None:
+        """Project a user's profile. Users are found by `name`, bots by `owner`; who is gone has neither."""
         fields = {"v": _VERSION, **msgspec.to_builtins(user), "bio": bio, "gone": gone}
         if not gone:
-            fields["name"] = key_of_name(user.username)
+            fields |= {"name": key_of_name(user.username)} | ({"owner": owner} if owner else {})
         await self._mongo.put_newer("users", user.id, seq, fields)
 
     async def read_profile(self, user_id: int) -> Profile | None:
         """Return a user's profile."""
         document = await self._read("users", user_id)
-        if document is None:
-            return None
-        return Profile(msgspec.convert(document, User), document.get("bio", ""), document.get("gone", False))
+        return _profile_of(document) if document is not None else None
+
+    async def list_bots(self, owner: int, limit: int) -> list[Profile]:
+        """Return a user's bots by id, without the gone."""
+        cursor = self._mongo["users"].find({"owner": owner}).limit(limit)
+        async with self._mongo.asking():
+            documents = await cursor.to_list(limit)
+        return sorted(map(_profile_of, documents), key=lambda one: one.user.id)
 
     async def find_users(self, prefix: str, after: str, limit: int) -> list[User]:
         """Return users by the key of their name."""
@@ -288,6 +304,11 @@ class MongoGroups:
 def _one_of(ids: Sequence[int]) -> Any:
     """Return a condition on ids; one is asked for by itself, which every server plans well."""
     return ids[0] if len(ids) == 1 else {"$in": list(ids)}
+
+
+def _profile_of(document: Document) -> Profile:
+    told = document.get("bio", ""), int(document.get("owner", 0)), document.get("gone", False)
+    return Profile(msgspec.convert(document, User), *told)
 
 
 def _claim_of(document: Document) -> Claim:

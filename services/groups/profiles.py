@@ -99,7 +99,7 @@ class Profiles:
             profile = await self.read_own(user_id)
             if key:
                 await self._usernames.require_held_by(key, user_id)
-            return decide_profile(profile.user, profile.bio, change)
+            return decide_profile(profile.user, profile.bio, profile.owner, change)
 
         await self._changes.change(user_stream(user_id), decide)
         await self._jobs.release(job)

@@ -45,10 +45,10 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_member(member, seq)
         case MemberRemoved(user):
             await groups.remove_member(owner, user.id, seq)
-        case UserRegistered(user):
-            await groups.put_user(user, seq)
-        case UserChanged(user, bio):
-            await groups.put_user(user, seq, bio=bio)
+        case UserRegistered(user, bot_owner):
+            await groups.put_user(user, seq, owner=bot_owner)
+        case UserChanged(user, bio, bot_owner, gone):
+            await groups.put_user(user, seq, bio=bio, owner=bot_owner, gone=gone)
         case GroupJoined(group_seq, member):
             await groups.put_membership(Membership(owner, member.group_id, group_seq, present=True), seq)
         case GroupLeft(group_id, group_seq):

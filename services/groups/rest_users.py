@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from services.groups.bodies import (
     ChangedUser,
     ChangedUserBody,
+    DeletedUser,
     Login,
     OwnUserBody,
     ProfileBody,
@@ -34,12 +35,13 @@ from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
 
 
-def _spend_budget(request: Request, groups: Service) -> None:
+def spend_of_address(request: Request, groups: Service) -> None:
     """Refuse an address that registers or logs in too often; guessing passwords is slow."""
-    _spend(groups, origin_of(request.client.host if request.client is not None else ""))
+    spend(groups, origin_of(request.client.host if request.client is not None else ""))
 
 
-def _spend(groups: Groups, key: str) -> None:
+def spend(groups: Groups, key: str) -> None:
+    """Refuse what this key does too often."""
     if groups.budgets is not None and (wait := groups.budgets.spend(key, groups.now())):
         raise RateLimited(retry_after=wait)
 
@@ -51,13 +53,13 @@ router = APIRouter(
 )
 
 
-@router.post("/auth/register", status_code=201, response_model=TokenBody, dependencies=[Depends(_spend_budget)])
+@router.post("/auth/register", status_code=201, response_model=TokenBody, dependencies=[Depends(spend_of_address)])
 async def register(groups: Service, body: Registration) -> Response:
     """Create an account and return its first token."""
     return JsonResponse(_token_of(*await groups.accounts.register(body.username, body.password)), 201)
 
 
-@router.post("/auth/login", response_model=TokenBody, dependencies=[Depends(_spend_budget)])
+@router.post("/auth/login", response_model=TokenBody, dependencies=[Depends(spend_of_address)])
 async def login(groups: Service, body: Login) -> Response:
     """Return a new token."""
     return JsonResponse(_token_of(*await groups.accounts.login(body.login, body.password)))
@@ -98,17 +100,25 @@ async def change_current_user(request: Request, groups: Service, caller: Caller,
         raise InvalidForm({"avatar": [("AVATAR_UNSUPPORTED", "There are no avatars here.")]})
     token = None
     if body.password is not None or body.new_password is not None:
-        _spend_budget(request, groups)
-        _spend(groups, f"user {caller}")
+        spend_of_address(request, groups)
+        spend(groups, f"user {caller}")
         password, new_password = _require(body, "password"), _require(body, "new_password")
         token, _ = await groups.accounts.change_password(caller, password, new_password)
     if (change := _profile_change(body)) != ProfileChange():
         if change.username is not msgspec.UNSET:
-            _spend(groups, f"user {caller}")
+            spend(groups, f"user {caller}")
         profile = await groups.profiles.change(caller, change)
     else:
         profile = await groups.profiles.read_own(caller)
     return JsonResponse(_own_of(profile) | ({"token": token} if token is not None else {}))
+
+
+@router.post("/users/@me/delete", status_code=204, dependencies=[Depends(spend_of_address)])
+async def delete_current_user(groups: Service, caller: Caller, body: DeletedUser) -> Response:
+    """Delete the caller's account: sessions are closed with 4004, groups left, bots deleted; messages stay."""
+    spend(groups, f"user {caller}")
+    await groups.leaving.delete_own(caller, body.password)
+    return Response(status_code=204)
 
 
 @router.get("/users/{user_id}", response_model=UserBody)

@@ -12,9 +12,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from services.groups.accounts import Accounts
+from services.groups.applications import Applications
 from services.groups.changes import Changes
 from services.groups.directs import Directs
 from services.groups.jobs import Jobs
+from services.groups.leaving import Leaving
 from services.groups.memberships import Memberships
 from services.groups.profiles import Profiles
 from services.groups.snapshots import Snapshots
@@ -30,6 +32,8 @@ class Groups:
 
     accounts: Accounts
     profiles: Profiles
+    applications: Applications
+    leaving: Leaving
     jobs: Jobs
     memberships: Memberships
     directs: Directs

@@ -8,23 +8,28 @@ them by seq, but for accounts and claims, which are truth of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from shared.core.model import Channel, Group, Member, User
 from shared.core.revocation import Revocations
 
+State = Literal["active", "blocked", "deleted"]
+"""What may become of an account. Only an active one is issued tokens; none comes back from being deleted."""
+
 
 class Account(msgspec.Struct, frozen=True):
     """What only the account's owner has: the argon2id hash of the password. `user_id` is the key.
 
-    No token of the account was issued later than `issued` (Unix ms): what is revoked up to there is all.
+    No token of the account was issued later than `issued` (Unix ms): what is revoked up to there is all. A bot's hash
+    is empty, and so is that of a deleted account: no password is right.
     """
 
     user_id: int
     password_hash: str
     issued: int = 0
+    state: State = "active"
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -36,10 +41,14 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """What a user tells of itself. `gone`: the account was deleted, and the name is nobody's."""
+    """What a user tells of itself. `owner`: whose bot it is, 0 for a person.
+
+    `gone`: the account was deleted, and the name is nobody's.
+    """
 
     user: User
     bio: str = ""
+    owner: int = 0
     gone: bool = False
 
 
@@ -93,7 +102,16 @@ class GroupStore(Protocol):
         """Return an account."""
 
     async def issue(self, user_id: int, password_hash: str, now: int) -> int | None:
-        """Return the time to issue a token at: `now`, or later if one was. None if the hash is not the account's."""
+        """Return the time to issue a token at: `now`, or later if one was. None if the hash is not the account's.
+
+        None, too, for an account that is not active.
+        """
+
+    async def set_state(self, user_id: int, state: State, *, unless: Sequence[State] = ()) -> Account | None:
+        """Give an account another state, a deleted one no password, and raise its `issued` by one; return it then.
+
+        All tokens so far were issued before that. None if there is no account, or it is in one of `unless`.
+        """
 
     async def replace_password(self, old: Account, password_hash: str) -> bool:
         """Give the account `old` another hash, and raise its `issued` by one; False if it is no longer `old`."""
@@ -104,8 +122,11 @@ class GroupStore(Protocol):
     async def read_revocations(self, user_ids: Sequence[int]) -> dict[int, Revocations]:
         """Return which tokens of these users are void (at most 1,000); nothing for who never revoked one."""
 
-    async def put_user(self, user: User, seq: int, *, bio: str = "", gone: bool = False) -> None:
+    async def put_user(self, user: User, seq: int, *, bio: str = "", owner: int = 0, gone: bool = False) -> None:
         """Project a user's profile."""
+
+    async def list_bots(self, owner: int, limit: int) -> list[Profile]:
+        """Return a user's bots by id, without the gone."""
 
     async def read_profile(self, user_id: int) -> Profile | None:
         """Return a user's profile."""

@@ -107,6 +107,53 @@ class UnknownUser(StarlingError):
     message = "Unknown User"
 
 
+class UnknownApplication(StarlingError):
+    """No such application of the caller's."""
+
+    code = 10002
+    status = 404
+    message = "Unknown Application"
+
+
+class NotForBots(StarlingError):
+    """People only."""
+
+    code = 20001
+    status = 403
+    message = "Bots cannot use this endpoint"
+
+
+class OnlyForBots(StarlingError):
+    """Bots only."""
+
+    code = 20002
+    status = 403
+    message = "Only bots can use this endpoint"
+
+
+class AccountBlocked(StarlingError):
+    """The account was blocked by an operator; told only to who knows its password."""
+
+    code = 20013
+    status = 403
+    message = "This account is disabled"
+
+
+class OwnsGroups(StarlingError):
+    """The account owns groups: they are handed over or deleted first."""
+
+    code = 40011
+    status = 400
+    message = "You must transfer ownership of any owned guilds before deleting your account"
+
+
+class TooManyApplications(StarlingError):
+    """The user owns as many applications as one may."""
+
+    status = 400
+    message = "Maximum number of applications reached"
+
+
 class TooManyGroups(StarlingError):
     """The user is in as many groups as one may be."""
 
@@ -281,6 +328,12 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         UnknownMember,
         UnknownMessage,
         UnknownUser,
+        UnknownApplication,
+        NotForBots,
+        OnlyForBots,
+        AccountBlocked,
+        OwnsGroups,
+        TooManyApplications,
         TooManyGroups,
         TooManyChannels,
         MissingAccess,

@@ -120,16 +120,22 @@ class MemberChanged(Body, frozen=True, tag="member_changed"):
 
 
 class UserRegistered(Body, frozen=True, tag="user_registered"):
-    """An account came to be; the first event of the user's stream."""
+    """An account came to be; the first event of the user's stream. `owner`: whose bot it is, 0 for a person."""
 
     user: User
+    owner: int = 0
 
 
 class UserChanged(Body, frozen=True, tag="user_changed"):
-    """A user's names or bio are not as before. Other members hear of it by `MemberChanged`."""
+    """A user's names or bio are not as before. Other members hear of it by `MemberChanged`.
+
+    `owner`: as at the registration. `gone`: the account was deleted.
+    """
 
     user: User
     bio: str = ""
+    owner: int = 0
+    gone: bool = False
 
 
 class GroupJoined(Body, frozen=True, tag="group_joined"):

@@ -86,6 +86,27 @@ def profile_of(user: User, bio: str) -> Json:
     return {"user": user_of(user), "user_profile": {"bio": bio, "accent_color": None, "pronouns": ""}}
 
 
+def application_of(bot: User, description: str, owner: User) -> Json:
+    """Return an application as its owner and its bot see it: what libraries ask for when a bot logs in.
+
+    It has the bot's id. There are no interactions by HTTP yet, so no key verifies them.
+    """
+    return {
+        "id": str(bot.id),
+        "name": bot.username,
+        "icon": None,
+        "description": description,
+        "summary": "",
+        "bot_public": True,
+        "bot_require_code_grant": False,
+        "verify_key": "",
+        "flags": _APPLICATION_FLAGS,
+        "owner": user_of(owner),
+        "team": None,
+        "bot": user_of(bot),
+    }
+
+
 def member_of(member: Member) -> Json:
     """Return a member, the user inside."""
     return {
@@ -322,7 +343,7 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
         case MemberChanged(member):
             group_id = str(event.group_id)
             return "GUILD_MEMBER_UPDATE", member_of(member) | {"guild_id": group_id, "seq": record.seq}
-        case UserChanged(user, bio):
+        case UserChanged(user, bio, gone=False):
             return "USER_UPDATE", own_user_of(user, bio) | {"seq": record.seq}
         case GroupLeft(group_id=group_id, group_seq=group_seq):
             return "GUILD_DELETE", guild_delete_of(group_id, group_seq)

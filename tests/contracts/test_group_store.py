@@ -102,6 +102,36 @@ async def test_a_password_is_replaced_only_as_it_was_seen(store: GroupStore) -> 
     assert await store.issue(ALICE.id, new, NOW) == NOW + 1
 
 
+async def test_states_of_an_account(store: GroupStore) -> None:
+    """Only an active account is issued tokens; who was deleted has no password and, told so, comes back no more."""
+    assert await store.set_state(ALICE.id, "blocked") is None
+    await store.create_account(Account(ALICE.id, "$argon2id$one", NOW))
+    blocked = Account(ALICE.id, "$argon2id$one", NOW + 1, "blocked")
+    assert await store.set_state(ALICE.id, "blocked", unless=("deleted",)) == blocked
+    assert await store.read_account(ALICE.id) == blocked
+    assert await store.issue(ALICE.id, "$argon2id$one", NOW + 9) is None
+    assert await store.set_state(ALICE.id, "deleted", unless=("blocked",)) is None
+    assert await store.set_state(ALICE.id, "active", unless=("deleted",)) == Account(ALICE.id, "$argon2id$one", NOW + 2)
+    assert await store.issue(ALICE.id, "$argon2id$one", NOW) == NOW + 2
+    assert await store.set_state(ALICE.id, "deleted") == Account(ALICE.id, "", NOW + 3, "deleted")
+    assert await store.set_state(ALICE.id, "active", unless=("blocked", "deleted")) is None
+    assert await store.issue(ALICE.id, "", NOW + 9) is None
+    assert not await store.replace_password(Account(ALICE.id, "$argon2id$one", NOW + 3), "$argon2id$two")
+
+
+async def test_bots_of_a_user(store: GroupStore) -> None:
+    """A user's bots are listed by id with what they tell, without the gone; nobody else's, and no people."""
+    for number in (9, 3, 6):
+        await store.put_user(User(number, f"bot{number}", bot=True), 1, bio="beep", owner=ALICE.id)
+    await store.put_user(User(4, "bot4", bot=True), 1, owner=BOB.id)
+    await store.put_user(ALICE, 1)
+    await store.put_user(User(6, "nobody", bot=True), 2, gone=True)
+    found = [Profile(User(number, f"bot{number}", bot=True), "beep", ALICE.id) for number in (3, 9)]
+    assert await store.list_bots(ALICE.id, 10) == found
+    assert await store.list_bots(ALICE.id, 1) == found[:1] or len(await store.list_bots(ALICE.id, 1)) == 1
+    assert await store.list_bots(5, 10) == []
+
+
 async def test_what_was_revoked(store: GroupStore) -> None:
     """What is void comes back as it was put, of many users at once; an older projection changes nothing."""
     named = Revocations(NOW, (Named(NOW, "one"), Named(NOW + 1, "two")))

@@ -100,6 +100,14 @@ async def test_a_malformed_field_is_named(groups: Replica, path: str, body: dict
         ("PATCH", "/users/@me"),
         ("POST", "/auth/logout"),
         ("GET", "/users?query=a"),
+        ("POST", "/users/@me/delete"),
+        ("GET", "/applications"),
+        ("POST", "/applications"),
+        ("GET", "/applications/1"),
+        ("DELETE", "/applications/1"),
+        ("POST", "/applications/1/bot/reset"),
+        ("GET", "/applications/@me"),
+        ("GET", "/oauth2/applications/@me"),
         ("GET", "/users/1"),
         ("GET", "/users/1/profile"),
         ("GET", "/users/@me/channels"),
@@ -309,7 +317,7 @@ async def test_the_document_tells_every_route(groups: Replica) -> None:
     """The OpenAPI document has each route with its answer's and its errors' shape, and the token scheme."""
     document = (await groups.http.get("/openapi.json")).json()
     routes = {path: methods for path, methods in document["paths"].items() if path.startswith("/api/v10")}
-    assert len(routes) == 17
+    assert len(routes) == 23
     for path, methods in routes.items():
         for operation in methods.values():
             assert {"4XX", "5XX"} <= set(operation["responses"])

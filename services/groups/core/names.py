@@ -67,9 +67,8 @@ def _normalize(field: str, name: str, bounds: tuple[int, int]) -> str:
     return name
 
 
-def require_username(username: str) -> str:
-    """Return the username as it is kept. Raises `InvalidForm`."""
-    field = "username"
+def require_username(username: str, field: str = "username") -> str:
+    """Return the username as it is kept. Raises `InvalidForm` for this field."""
     name = _normalize(field, username, USERNAME_LENGTH)
     if not name.isprintable() or any(letter in _INVISIBLE for letter in name):
         raise _invalid(field, "USERNAME_INVALID", "Must only hold characters that can be seen.")
@@ -108,9 +107,9 @@ def require_password(password: str, field: str = "password") -> str:
     return password
 
 
-def username_taken() -> InvalidForm:
+def username_taken(field: str = "username") -> InvalidForm:
     """Return the refusal of a username that somebody has."""
-    return _invalid("username", "USERNAME_ALREADY_TAKEN", "Username is already taken.")
+    return _invalid(field, "USERNAME_ALREADY_TAKEN", "Username is already taken.")
 
 
 def group_name_taken() -> InvalidForm:

@@ -39,7 +39,7 @@ def require_bio(bio: str) -> str:
     return bio
 
 
-def decide_profile(user: User, bio: str, change: ProfileChange) -> UserChanged | None:
+def decide_profile(user: User, bio: str, owner: int, change: ProfileChange) -> UserChanged | None:
     """Return what a change makes of a user; None if the user is so already."""
     new_bio = bio if change.bio is msgspec.UNSET else change.bio
     changed = msgspec.structs.replace(
@@ -47,7 +47,12 @@ def decide_profile(user: User, bio: str, change: ProfileChange) -> UserChanged |
         username=user.username if change.username is msgspec.UNSET else change.username,
         global_name=user.global_name if change.global_name is msgspec.UNSET else change.global_name,
     )
-    return None if (changed, new_bio) == (user, bio) else UserChanged(changed, new_bio)
+    return None if (changed, new_bio) == (user, bio) else UserChanged(changed, new_bio, owner)
+
+
+def decide_gone(user: User) -> UserChanged:
+    """Return what is left of a user whose account is deleted: an id, and that it was a bot if so."""
+    return UserChanged(User(user.id, f"deleted_user_{user.id}", bot=user.bot), gone=True)
 
 
 def decide_rename_member(member: Member | None, user: User) -> MemberChanged | None:
