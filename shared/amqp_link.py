@@ -27,7 +27,7 @@ _NOTICE_S = 0.5  # how long who serves a lost channel has to end by itself
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 5.0
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 Serve = Callable[[Channel, "asyncio.Future[str]"], Awaitable[str]]
 """Sets up a new channel and serves it until the future tells a reason for its loss; returns that reason.

@@ -26,7 +26,7 @@ from shared.topology import Binding, Queue
 _STEP_DEADLINE_S = 10.0
 _DELIVERY_LIMIT = 1_000_000  # a low one dead-letters innocent prefetched commands when workers die
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class AmqpSubscription:

@@ -35,7 +35,7 @@ MAX_WAITING: Final = 20_000
 _OPENING_S: Final = 5.0
 _RETRY_S: Final = 1.0
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class CommandLog:

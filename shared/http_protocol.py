@@ -114,6 +114,7 @@ class BoundedHttp(HttpToolsProtocol):
         protocol.connection_made(self.transport)
         protocol.upgrade_received(Upgrade(self.parser.get_method(), self.url, self.headers))
         self.transport.set_protocol(cast(asyncio.Protocol, protocol))
+        self.parser = None  # type: ignore[assignment]  # it knows us: a cycle, as uvicorn breaks it when a socket closes
 
     def on_message_complete(self) -> None:
         """Expect the next head."""

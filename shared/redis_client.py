@@ -17,13 +17,11 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from shared.settings import CacheSettings
 
 PAUSE_S: Final = 0.5
-Call = tuple[Sequence[str], Sequence[str | int | bytes]]
-"""Keys and arguments of a script."""
 
 _log = structlog.get_logger(__name__)
 
@@ -63,32 +61,6 @@ class RedisClient:
         """Return a function that runs this Lua script on keys and arguments, loading it where it is missing."""
         registered = self._redis.register_script(source)
         return lambda keys, args: self._ask(lambda: registered(keys=list(keys), args=list(args)))
-
-    def scripts(self, source: str) -> Callable[[Sequence[Call]], Awaitable[list[Any]]]:
-        """Return a function that runs this Lua script on many (keys, arguments) in one go, in this order.
-
-        It must be idempotent: where it is missing it is loaded, and all of them run again.
-        """
-        registered = self._redis.register_script(source)
-
-        async def run(calls: Sequence[Call]) -> list[Any]:
-            pipeline = self._redis.pipeline(transaction=False)
-            for keys, args in calls:
-                pipeline.evalsha(registered.sha, len(keys), *keys, *args)
-            return await pipeline.execute()
-
-        async def load_and_run(calls: Sequence[Call]) -> list[Any]:
-            try:
-                return await run(calls)
-            except NoScriptError:
-                await self._redis.script_load(source)
-                return await run(calls)
-
-        async def ask(calls: Sequence[Call]) -> list[Any]:
-            answers: list[Any] = await self._ask(lambda: load_and_run(calls)) if calls else []
-            return answers
-
-        return ask
 
     async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         if self._away and self._clock() < self._ask_again_at:

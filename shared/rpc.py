@@ -21,7 +21,7 @@ from shared.topology import Topology
 
 _RETRY_S: Final = 0.1
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):

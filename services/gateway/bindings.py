@@ -20,7 +20,7 @@ from shared.topology import Binding, Exchange
 _UNBINDS: Final = 256
 """Most unbinds of a round: each is answered by the broker, and nobody waits for them, but the next binds."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Bindings:

@@ -23,7 +23,7 @@ _REWRITE_S: Final = 10.0
 _REWRITE_AGAIN_S: Final = 2.0
 """A whole trail of a large node is much to put together: not at every checkpoint of a store that fails at it."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def checkpoints_kept(*, window_s: float, heartbeat_s: float, interval_s: float) -> int:

@@ -30,7 +30,7 @@ _ON_ITS_WAY_S: Final = 2.0
 _SETTLING_S: Final = 1.0
 """How long a binding may take from its confirm until it counts as in force everywhere."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Comparing:

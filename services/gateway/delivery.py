@@ -35,7 +35,7 @@ _UNWRITTEN_EVENTS: Final = 1_000
 connection is joined, which makes delivering to many cheap."""
 _RETRY_S: Final = 1.0
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Delivery:

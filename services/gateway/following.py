@@ -52,7 +52,7 @@ _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Following:

@@ -43,6 +43,7 @@ _LEAVING_S: Final = 7.0
 _WAVE_S: Final = 0.1
 _GIVING_S: Final = 8.0
 """How long a node that goes down waits for its clients to come back elsewhere: they may take 5 s."""
+_OUTCOMES: Final = ("opened", "unauthorized", "limited", "unavailable", "gone")
 _FINAL: Final = frozenset(
     {
         WsCloseCode.NORMAL_CLOSURE,
@@ -52,7 +53,7 @@ _FINAL: Final = frozenset(
 )
 """Codes after which a session is over. A client that may come back closes with another one, or not at all."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Node:
@@ -115,9 +116,9 @@ class Node:
             "connections by the code they were closed with",
             ("kind", "code"),
         )
-        self._opened = metrics.counter(
-            "starling_gateway_sessions_total", "IDENTIFYs by what came of them", ("outcome",)
-        )
+        opened = metrics.counter("starling_gateway_sessions_total", "IDENTIFYs by what came of them", ("outcome",))
+        self._outcomes = {outcome: opened.labels(outcome) for outcome in _OUTCOMES}
+        self._log = log.bind()  # once: each line of a connection would look its configuration up
 
     # What connections call.
 
@@ -131,7 +132,7 @@ class Node:
             self._streams += 1
         self._connections.add(connection)
         self._all_gone.clear()
-        _tell_of(connection)("connection_opened", kind=connection.kind, peer=connection.peer)
+        self._tell_of(connection)("connection_opened", kind=connection.kind, peer=connection.peer)
         return True
 
     def require_poll(self, token: str) -> None:
@@ -185,7 +186,7 @@ class Node:
         if not self._connections:
             self._all_gone.set()
         self._closed.labels(connection.kind, _code_label(connection.close_code)).inc()
-        _tell_of(connection)(
+        self._tell_of(connection)(
             "connection_closed",
             kind=connection.kind,
             code=connection.close_code,
@@ -223,7 +224,7 @@ class Node:
             # Nothing is awaited from the last look at what is followed to here, nor below.
             if self.is_draining or not self._attach(connection, bearer, identify):
                 outcome = "gone"
-        self._opened.labels(outcome).inc()
+        self._outcomes[outcome].inc()
 
     def _require_good(self, bearer: Bearer) -> None:
         """Raise `Unauthorized` if the token is void as far as is known here: all, once its user is followed."""
@@ -275,6 +276,11 @@ class Node:
         known = known_members(self._hub.roster.users, group) if group is not None and is_in else {}
         self.fanout.tell(connection, "GUILD_MEMBERS_CHUNK", members_chunk(request, group_id, known))
 
+    def _tell_of(self, connection: AnyConnection) -> Callable[..., None]:
+        """Return how connections of this kind are logged: a long poll has its line as a request."""
+        tell: Callable[..., None] = self._log.debug if connection.kind == POLL else self._log.info
+        return tell
+
     # The whole node.
 
     async def sweep(self, every_s: float) -> None:
@@ -319,12 +325,6 @@ class Node:
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""
         return {"connections": len(self._connections), "streams": self._streams, "units_at_work": self._following.busy}
-
-
-def _tell_of(connection: AnyConnection) -> Callable[..., None]:
-    """Return how connections of this kind are logged: a long poll has its line as a request."""
-    tell: Callable[..., None] = log.debug if connection.kind == POLL else log.info
-    return tell
 
 
 def _code_label(code: int) -> str:

@@ -33,7 +33,7 @@ KEPT: Final = 20_000
 """Sessions given away that can be given again."""
 _MOST_PARTS: Final = 400
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Gift(NamedTuple):

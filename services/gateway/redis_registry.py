@@ -13,34 +13,51 @@ import msgspec
 import structlog
 
 from services.gateway.registry import NOT_LIFTED, Lifted, RegistryUnavailable, SessionEntry
-from shared.redis_client import Call, RedisAway, RedisClient
+from shared.redis_client import RedisAway, RedisClient
 
-# KEYS: session. ARGV: epoch, claim, lifted, ms to live, 1 to restore. The same claim again is ours as before.
+# Each takes many sessions as KEYS and returns a list with 1 for each that it changed, else 0.
+# ARGV: ms to live, 1 to restore; then of each session epoch, claim, lifted. The same claim again is ours as before.
 _CLAIM: Final = """
-local stored = redis.call('HMGET', KEYS[1], 'epoch', 'claim')
-local epoch, held = tonumber(ARGV[1]), tonumber(stored[1] or 0)
-local same = held == epoch and stored[2] == ARGV[2]
-local next = held + 1 == epoch or (ARGV[5] == '1' and held < epoch)
-if not same and not next then return 0 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'claim', ARGV[2], 'lifted', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return 1
+local answers = {}
+for i, key in ipairs(KEYS) do
+    local epoch, claim = tonumber(ARGV[3 * i]), ARGV[3 * i + 1]
+    local stored = redis.call('HMGET', key, 'epoch', 'claim')
+    local held = tonumber(stored[1] or 0)
+    local same = held == epoch and stored[2] == claim
+    local next = held + 1 == epoch or (ARGV[2] == '1' and held < epoch)
+    answers[i] = 0
+    if same or next then
+        redis.call('HSET', key, 'epoch', ARGV[3 * i], 'claim', claim, 'lifted', ARGV[3 * i + 2])
+        redis.call('PEXPIRE', key, ARGV[1])
+        answers[i] = 1
+    end
+end
+return answers
 """
-# KEYS: session. ARGV: epoch, lifted, ms to live.
+# ARGV: ms to live; then of each session epoch, lifted.
 _TOUCH: Final = """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'lifted', ARGV[2])
-return redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local answers = {}
+for i, key in ipairs(KEYS) do
+    answers[i] = 0
+    if redis.call('HGET', key, 'epoch') == ARGV[2 * i] then
+        redis.call('HSET', key, 'lifted', ARGV[2 * i + 1])
+        answers[i] = redis.call('PEXPIRE', key, ARGV[1])
+    end
+end
+return answers
 """
-# KEYS: session. ARGV: epoch.
+# ARGV: of each session epoch.
 _RELEASE: Final = """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
+local answers = {}
+for i, key in ipairs(KEYS) do
+    answers[i] = 0
+    if redis.call('HGET', key, 'epoch') == ARGV[i] then answers[i] = redis.call('DEL', key) end
+end
+return answers
 """
 
 _Args = Sequence[str | int | bytes]
 _Script = Callable[[Sequence[str], _Args], Awaitable[Any]]
-_Scripts = Callable[[Sequence[Call]], Awaitable[list[Any]]]
 
 _log = structlog.get_logger(__name__)
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -56,32 +73,30 @@ class RedisRegistry:
         self._claim = client.script(_CLAIM)
         self._touch = client.script(_TOUCH)
         self._release = client.script(_RELEASE)
-        self._claims = client.scripts(_CLAIM)
-        self._touches = client.scripts(_TOUCH)
 
     async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store the entry if its epoch is one above the stored one's (1: none stored); True if it is ours now."""
-        return await self._run(self._claim, entry.session_id, (*_claim_of(entry), _ms(ttl_s), 0))
+        (is_ours,) = await self.claim_many((entry,), ttl_s=ttl_s)
+        return is_ours
 
     async def claim_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
         """Claim many in one question, each for itself."""
-        return await self._run_many(
-            self._claims, [(entry.session_id, (*_claim_of(entry), _ms(ttl_s), 0)) for entry in entries]
-        )
+        return await self._claim_all(entries, ttl_s, 0)
 
     async def restore(self, entry: SessionEntry, *, ttl_s: float) -> bool:
         """Store an entry that was claimed before, unless a later claim or another of this epoch is stored."""
-        return await self._run(self._claim, entry.session_id, (*_claim_of(entry), _ms(ttl_s), 1))
+        (is_ours,) = await self._claim_all((entry,), ttl_s, 1)
+        return is_ours
 
     async def touch(self, session_id: str, epoch: int, lifted: Lifted, *, ttl_s: float) -> bool:
         """Begin the time to live anew, and store `lifted`; False if it is gone or was claimed by a later epoch."""
-        return await self._run(self._touch, session_id, (epoch, _text(lifted), _ms(ttl_s)))
+        (is_there,) = await self._run(self._touch, (session_id,), (_ms(ttl_s), epoch, _text(lifted)))
+        return is_there
 
     async def touch_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
         """Touch many in one question, each for itself, with their `lifted`."""
-        return await self._run_many(
-            self._touches, [(one.session_id, (one.epoch, _text(one.lifted), _ms(ttl_s))) for one in entries]
-        )
+        args = [one for entry in entries for one in (entry.epoch, _text(entry.lifted))]
+        return await self._run(self._touch, [entry.session_id for entry in entries], (_ms(ttl_s), *args))
 
     async def read(self, session_id: str) -> SessionEntry | None:
         """Return where a session lives; None also if it was written by a release that we do not understand."""
@@ -100,17 +115,18 @@ class RedisRegistry:
 
     async def release(self, session_id: str, epoch: int) -> bool:
         """Remove the entry if it still has this epoch."""
-        return await self._run(self._release, session_id, (epoch,))
+        (was_ours,) = await self._run(self._release, (session_id,), (epoch,))
+        return was_ours
 
-    async def _run(self, script: _Script, session_id: str, args: Sequence[str | int | bytes]) -> bool:
-        try:
-            return bool(await script((self._key(session_id),), args))
-        except RedisAway as away:
-            raise RegistryUnavailable(str(away)) from away
+    async def _claim_all(self, entries: Sequence[SessionEntry], ttl_s: float, restores: int) -> list[bool]:
+        args = [one for entry in entries for one in (entry.epoch, _claim_of(entry), _text(entry.lifted))]
+        return await self._run(self._claim, [entry.session_id for entry in entries], (_ms(ttl_s), restores, *args))
 
-    async def _run_many(self, script: _Scripts, calls: Sequence[tuple[str, _Args]]) -> list[bool]:
+    async def _run(self, script: _Script, session_ids: Sequence[str], args: _Args) -> list[bool]:
+        if not session_ids:
+            return []
         try:
-            return [bool(one) for one in await script([((self._key(one),), args) for one, args in calls])]
+            return [bool(one) for one in await script([self._key(one) for one in session_ids], args)]
         except RedisAway as away:
             raise RegistryUnavailable(str(away)) from away
 
@@ -118,9 +134,9 @@ class RedisRegistry:
         return f"{self._prefix}:session:{session_id}"
 
 
-def _claim_of(entry: SessionEntry) -> tuple[int, bytes, str]:
-    claim = msgspec.structs.replace(entry, lifted=NOT_LIFTED)
-    return entry.epoch, _encode(claim), _text(entry.lifted)
+def _claim_of(entry: SessionEntry) -> bytes:
+    """Encode what a claim says, which is the same again for the same claim."""
+    return _encode(entry if entry.lifted == NOT_LIFTED else msgspec.structs.replace(entry, lifted=NOT_LIFTED))
 
 
 def _text(lifted: Lifted) -> str:

@@ -17,14 +17,14 @@ import structlog
 
 from services.gateway.registry import Lifted, Link, RegistryUnavailable, SessionEntry, SessionRegistry
 
-AT_ONCE: Final = 32
+AT_ONCE: Final = 100
 """Sessions that the registry is asked about at one time."""
 _AGAIN_S: Final = 1.0
 """When to claim again what could not be claimed: a session that nobody finds can't outlive its node."""
 _FIRST_EPOCH: Final = 1
 _One = TypeVar("_One")
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def _ignore(session_id: str) -> None:

@@ -15,7 +15,7 @@ from shared.bus import Bus, BusUnavailable
 from shared.core.signs import DECODED_S, Decoded, encode_sign
 from shared.topology import Topology
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Reporting:

@@ -34,7 +34,7 @@ _AT_ONCE: Final = 256
 _LONGEST_ID: Final = 128
 _RESUMED: Final = b'{"_trace":[]}'
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Resuming:

@@ -55,7 +55,7 @@ _BURST_S: Final = 2.0
 _USERS: Final = 50_000
 """Users whose budgets are remembered; beyond that the one who sent longest ago has a full one again."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Sender(Protocol):

@@ -49,7 +49,7 @@ _TRAILS: Final = 64
 
 _Answer = TypeVar("_Answer")
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 async def _patiently(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:

@@ -38,7 +38,7 @@ SWEEP_STREAMS: Final = 100
 _SWEEP_FAILURES: Final = 3
 _NAP_S: Final = 1.0
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 Decision = Callable[[int], Awaitable[AnyBody | None]]
 """Given the seq that the projections are complete to: what happens, None for nothing, or a refusal raised."""

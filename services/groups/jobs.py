@@ -34,7 +34,7 @@ LEASE_MS: Final = 60_000
 _AT_ONCE: Final = 20
 _NAP_S: Final = 1.0
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 Work = Callable[[int], Awaitable[None]]
 """Does the work for a user. Raises `StoreUnavailable` or what the catalogue has, to be called again later."""

@@ -32,7 +32,7 @@ _READS: Final = 8
 _AT_ONCE: Final = 16
 """How many bodies that are being changed are read one by one at a time."""
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class GroupBody(msgspec.Struct, frozen=True):

@@ -41,6 +41,15 @@ def test_lines_are_json_with_time_level_and_node(stream: io.StringIO) -> None:
     assert line["timestamp"].endswith("Z")
 
 
+def test_whatever_is_logged_is_a_line(stream: io.StringIO) -> None:
+    """Values that JSON has no word for do not raise: half a pair of surrogates, a huge number, an object, a key."""
+    for value in ("\ud800", 1 << 80, {1, 2}, ValueError("x"), {(1, 2): 3}):
+        structlog.get_logger().info("odd_value", value=value)
+    assert [line["event"] for line in lines(stream)] == ["odd_value"] * 5
+    stream.close()
+    structlog.get_logger().info("nobody_reads")
+
+
 def test_the_standard_librarys_logs_go_the_same_way(stream: io.StringIO) -> None:
     """Libraries that log by themselves end in the same lines; their chatter below WARNING does not."""
     logging.getLogger("uvicorn.error").info("Started server process [%d]", 1)
