@@ -17,7 +17,6 @@ from services.gateway.compressing import Compressor
 from services.gateway.core.admission import Admission, Proxies
 from services.gateway.core.frames import INVALID_SESSION, MAX_FRAME_BYTES, CloseCode, hello
 from services.gateway.core.handshake import Refusal, answer_of, forwarded_of, target_of
-from services.gateway.core.limits import Unread
 from services.gateway.core.session import Action, Close, Session, SessionRules
 from services.gateway.core.websocket import (
     ABNORMAL,
@@ -31,6 +30,7 @@ from services.gateway.core.websocket import (
     text_frame,
 )
 from services.gateway.fanout import Fanout
+from services.gateway.outbox import SocketOutbox
 from services.gateway.sessions import WEBSOCKET, LiveSession
 from shared.core.upgrade import Upgrade
 
@@ -83,7 +83,7 @@ class _Stage(IntEnum):
     """Closed as soon as all is written."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(SocketOutbox, asyncio.Protocol):
     """One socket and its session."""
 
     kind = WEBSOCKET
@@ -91,19 +91,13 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_closing",
-        "_compressor",
-        "_flusher",
         "_fragments",
         "_host",
-        "_is_dirty",
         "_is_open",
         "_is_text",
-        "_out",
         "_place",
         "_reader",
         "_stage",
-        "_transport",
-        "_unread",
         "close_code",
         "in_flight",
         "live",
@@ -115,18 +109,13 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(self, host: Host) -> None:
+        super().__init__(host.fanout.flusher, host)
         self._host = host
-        self._transport: asyncio.Transport | None = None
         self._stage = _Stage.SHAKING
         self._reader = FrameReader()
-        self._out: list[bytes] = []
         self._fragments: list[bytes] | None = None
         self._is_text = True
-        self._is_dirty = False
-        self._flusher = host.fanout.flusher
         self._is_open = False
-        self._compressor: Compressor | None = None
-        self._unread: Unread | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._place = ""
         self.peer = ""
@@ -142,9 +131,8 @@ class Connection(asyncio.Protocol):
     # asyncio's calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the socket. Its transport writes at once and tells of the first byte that the peer's side won't take."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)
+        """Take the socket."""
+        self.use(cast(asyncio.Transport, transport))
 
     def upgrade_received(self, upgrade: Upgrade) -> None:
         """Answer the upgrade request, which the HTTP parser has read: the first that comes."""
@@ -157,14 +145,15 @@ class Connection(asyncio.Protocol):
         elif isinstance(answer, bytes):
             answer = self._admit(upgrade) or answer
         if isinstance(answer, Refusal):
-            self._send(answer.encoded())
+            self.put(answer.encoded())
             self._over(ABNORMAL)
             return
-        self._send(answer)
+        self.put(answer)
         self._stage = _Stage.OPEN
         self._is_open = True
         if target.compress == compressing.NAME:
             self._compressor = Compressor()
+        self.shorten()
         if target.version not in VERSIONS:
             self.close(CloseCode.INVALID_API_VERSION)
         else:
@@ -192,68 +181,44 @@ class Connection(asyncio.Protocol):
         """Take in that the socket is gone."""
         if self._closing is not None:
             self._closing.cancel()
-        self._transport = None
+        self.lost()
         self._stage = _Stage.OVER
         self._is_open = False
-        self._out.clear()
         self._fragments = None
-        self._compressor = None
         self._end(ABNORMAL)
         self._host.admission.leave(self._place)
         self._place = ""
         self._host.lost(self)
 
-    def pause_writing(self) -> None:
-        """Take in that the peer leaves something unread."""
-        self._unread = Unread(self._host.clock())
-
     def resume_writing(self) -> None:
         """Take in that the peer has read all of it."""
         self._unread = None
+        if self._is_open:
+            self.shorten()
 
     # What the node calls.
 
     def push(self, frame: bytes) -> None:
         """Send a WebSocket frame, together with what else is sent until this connection's turn comes."""
         if self._is_open:
-            self._out.append(frame)
-            if not self._is_dirty:
-                self._is_dirty = True
-                self._flusher.mark(self)
+            self.put(frame)
 
     def answer(self, payload: bytes) -> None:
         """Send a frame to this connection alone; nothing happens once it is closed."""
         self.push(text_frame(payload))
 
-    def flush(self) -> bool:
-        """Write what was pushed, True if not all of it; a peer that leaves too much unread is closed instead."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            self._is_dirty = False
-            self._out.clear()
-            return False
-        if len(self._out) == 1 and self._is_open and self._compressor is None and self._unread is None:
-            self._is_dirty = False
-            transport.write(self._out.pop())  # the usual case; a peer that does not take it all is met at the next one
-            return False
-        out, self._out = self._out, []
-        if self._compressor is not None:
-            out, self._out = self._compressor.pack(out)
-        data = out[0] if len(out) == 1 else b"".join(out)
-        if self._unread is not None:
-            self._unread.written += len(data)
-        transport.write(data)
-        if self._unread is not None:
-            waiting = transport.get_write_buffer_size() + sum(map(len, self._out))
-            if waiting > self._host.send_buffer_bytes:
-                self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
-        self._is_dirty = bool(self._out)
-        if not self._is_dirty:
-            if self._stage is _Stage.OVER:
-                transport.close()
-            elif self._stage is _Stage.FAILED and transport.can_write_eof():
-                transport.write_eof()  # a close on what the peer has sent would reset our word away
-        return self._is_dirty
+    def overflowed(self) -> None:
+        """Close, since the peer leaves too many bytes unread."""
+        self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
+
+    def emptied(self) -> None:
+        """Close behind the last byte, where that was it."""
+        if self._transport is None:
+            return
+        if self._stage is _Stage.OVER:
+            self._transport.close()
+        elif self._stage is _Stage.FAILED and self._transport.can_write_eof():
+            self._transport.write_eof()  # a close on what the peer has sent would reset our word away
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Close with a code; what was pushed before still goes out, if the peer reads it in time."""
@@ -298,12 +263,6 @@ class Connection(asyncio.Protocol):
             self.end(close)
         elif self.is_stuck(now):
             self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
-
-    def is_stuck(self, now: float) -> bool:
-        """Whether the peer has left bytes unread for too long, however few they are. Call every few seconds."""
-        if self._unread is None or self._transport is None:
-            return False
-        return self._unread.age(self._transport.get_write_buffer_size(), now) >= self._host.send_buffer_s
 
     # Parts of the above.
 
@@ -357,20 +316,14 @@ class Connection(asyncio.Protocol):
         elif action is not None:
             self._host.act(self, action)
 
-    def _send(self, data: bytes) -> None:
-        """Send bytes that are no message."""
-        self._out.append(data)
-        if not self._is_dirty:
-            self._is_dirty = True
-            self._flusher.mark(self)
-
     def _say_close(self, code: int, reason: str = "") -> None:
         """Send a close frame, once, behind all that was pushed."""
         if self._stage is _Stage.OPEN:
             self._stage = _Stage.CLOSING
             self._is_open = False
+            self.lengthen()
             self._fragments = None
-            self._send(close_frame(code, reason))
+            self.put(close_frame(code, reason))
             self._close_within(_CLOSING_S)
 
     def _fail(self, failure: Failure) -> None:
@@ -383,9 +336,10 @@ class Connection(asyncio.Protocol):
         """Close the socket behind the last byte, if the peer reads so far in time."""
         self._stage = _Stage.OVER
         self._is_open = False
+        self.lengthen()
         self._end(code)
         self._close_within(_CLOSING_S)
-        if not self._is_dirty and self._transport is not None:
+        if self.pending is None and self._transport is not None:
             self._transport.close()
 
     def _end(self, code: int) -> None:

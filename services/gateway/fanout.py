@@ -35,11 +35,30 @@ class Fanout:
         self.log.append(Entry(self.s, t, payload, sessions, stream, seq, self._clock()))
         frame = text_frame(encode_dispatch(t, payload, self.s))
         self.dispatches += 1
+        self._push(frame, sessions)
+
+    def _push(self, frame: bytes, sessions: Collection[LiveSession]) -> None:
+        # For each recipient of each message: so without a call beside the appends.
+        s = self.s
+        marked = self.flusher.marked
+        joined = -len(marked)
         for session in sessions:
-            session.last_s = self.s
-            if (link := session.link) is not None:
-                link.push(frame)
-                self.deliveries += 1
+            session.last_s = s
+            link = session.link
+            if link is None:
+                continue
+            pending = link.pending
+            if pending is None:
+                link.pending = frame
+                marked.append(link)
+                continue
+            joined += 1
+            if isinstance(pending, list):
+                pending.append(frame)
+            else:
+                link.pending = [pending, frame]
+        self.deliveries += len(marked) + joined
+        self.flusher.arm()
 
     def tell(self, link: Link, t: str, d: Any) -> None:
         """Send a dispatch to one connection only; it is not kept."""

@@ -22,6 +22,7 @@ from services.gateway.core.frames import INVALID_SESSION, CloseCode, Identify, R
 from services.gateway.core.sse import encode_event, encode_sign, pieces_of
 from services.gateway.core.websocket import ABNORMAL, NO_CODE, payload_of, text_frame
 from services.gateway.fanout import Fanout
+from services.gateway.outbox import Outbox
 from services.gateway.sessions import POLL, STREAM, AnyConnection, LiveSession
 from shared.core.errors import MissingAccess, RateLimited, StarlingError, Unauthorized, Unavailable
 from shared.core.wire import encode
@@ -71,17 +72,17 @@ class Host(Protocol):
         """Take in that a connection is gone."""
 
 
-class Listener:
+class Listener(Outbox):
     """One request's connection: keeps what is pushed until the request takes it."""
 
     def __init__(self, host: Host, kind: str, peer: str, request: asyncio.Task[object] | None) -> None:
+        super().__init__(host.fanout.flusher)
         self._host = host
         self._request = request
         self._out: list[bytes] = []
         self._size = 0
         self._left = 0
         """Bytes that the request had not taken at the last turn."""
-        self._is_dirty = False
         self._wake = asyncio.Event()
         self._taken_at = host.clock()
         self.kind = kind
@@ -115,28 +116,29 @@ class Listener:
     def push(self, frame: bytes) -> None:
         """Keep a frame for the request, which takes it after this turn of the loop."""
         if not self.close_code:
-            self._out.append(frame)
-            self._size += len(frame)
-            if not self._is_dirty:
-                self._is_dirty = True
-                self._host.fanout.flusher.mark(self)
+            self.put(frame)
 
     def answer(self, payload: bytes) -> None:
         """Send a frame to this connection alone; nothing happens once it is closed."""
         self.push(text_frame(payload))
 
-    def flush(self) -> bool:
+    def flush(self) -> None:
         """Let the request take what was pushed; a client that leaves too much untaken is closed.
 
         What comes in one turn is never too much: a session that begins, or goes on, comes whole.
         """
-        self._is_dirty = False
+        self._keep()
         if self._left and self._size > self._host.send_buffer_bytes:
             self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
         self._left = self._size
         if self._out:
             self._wake.set()
-        return False
+
+    def _keep(self) -> None:
+        """Take what is pending out of the flusher's hands."""
+        frames = self.take()
+        self._out += frames
+        self._size += sum(map(len, frames))
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """End; what was pushed before is still taken."""
@@ -167,7 +169,7 @@ class Listener:
     @property
     def has_some(self) -> bool:
         """Whether there is something to take, or nothing will come any more."""
-        return bool(self._out or self.close_code)
+        return bool(self._out or self.pending or self.close_code)
 
     def end(self, code: int) -> None:
         """End, once: from here on nothing is pushed, and the session waits for its client's next request."""
@@ -188,13 +190,14 @@ class Listener:
         """Wait until the session has begun or went on. Raises what refuses it, `ClientDisconnect`."""
         while not (self.session_id or self.has_some):
             await self.wait()
-        if not (self.session_id or self._out):
+        if not (self.session_id or self._out or self.pending):
             if self.close_code == ABNORMAL:
                 raise ClientDisconnect
             raise _refusal_of(self.close_code)
 
-    def take(self) -> list[memoryview]:
-        """Return all frames that are there."""
+    def take_all(self) -> list[memoryview]:
+        """Return the payloads of all frames that are there."""
+        self._keep()
         out, self._out = self._out, []
         self._size = self._left = 0
         self._taken_at = self._host.clock()
@@ -263,7 +266,7 @@ class Listening(Response):
         is_over = False
         while not is_over:
             is_over = bool(listener.close_code)
-            frames = listener.take()
+            frames = listener.take_all()
             sign = () if frames or is_over else (encode_sign(listener.session_id, self._host.fanout.s),)
             for piece in pieces_of(chain(sign, (encode_event(listener.session_id, frame) for frame in frames))):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -279,7 +282,7 @@ class Listening(Response):
             await listener.wait(left_s)
         # In one step: nothing more is pushed, so that all up to `s` is here.
         listener.end(NO_CODE)
-        frames = listener.take()
+        frames = listener.take_all()
         session_id: str | None = listener.session_id
         s: int | None = listener.s
         has_more = False

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from services.gateway.core.frames import CloseCode
 from services.gateway.core.hub import Hub
 from services.gateway.core.replay import Entry
+from services.gateway.flushing import Flushable
 from services.gateway.registrar import Registrar
 from services.gateway.registry import NOT_LIFTED, Lifted, SessionEntry
 from shared.core.revocation import Bearer, Revocations
@@ -30,8 +31,8 @@ POLL: Final = "poll"
 """The kinds of connections, as logs have them."""
 
 
-class Link(Protocol):
-    """What a session needs of its connection."""
+class Link(Flushable, Protocol):
+    """What a session needs of its connection, which is open: who closes it leaves the session in the same step."""
 
     def push(self, frame: bytes) -> None:
         """Send a whole WebSocket text frame at the end of this turn of the loop."""
