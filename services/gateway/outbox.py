@@ -102,7 +102,11 @@ class SocketOutbox(Outbox):
         if transport is None or self._compressor is not None or self._unread is not None:
             return
         sock = transport.get_extra_info("socket")
-        if sock is not None and transport.get_extra_info("sslcontext") is None:
+        if (
+            sock is not None
+            and transport.get_extra_info("sslcontext") is None
+            and not transport.get_write_buffer_size()  # of answers to requests before the upgrade
+        ):
             self.fd = sock.fileno()
 
     def lengthen(self) -> None:
