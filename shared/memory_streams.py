@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.core.amending import Amendment
-from shared.core.stream import Bucket, Head, Write
+from shared.core.stream import Bucket, Head, Record, Write
 
 _Name = tuple[str, int]
 
@@ -60,6 +60,16 @@ class MemoryStreams:
             if 0 < bucket.first_id <= message_id:
                 return bucket
         return None
+
+    async def read_messages(self, stream: str, first_seqs: Sequence[int], message_ids: Sequence[int]) -> list[Record]:
+        """Return the messages of these ids that stand in the buckets of these names."""
+        return [
+            record
+            for first_seq in first_seqs
+            if (bucket := self._buckets.get((stream, first_seq))) is not None
+            for record in bucket.messages
+            if record.id in message_ids
+        ]
 
     async def commit(self, writes: Sequence[Write]) -> list[bool]:
         """Try these writes, each for itself; True for those that are stored."""

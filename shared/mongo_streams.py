@@ -18,7 +18,16 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from shared.core.amending import Amendment
 from shared.core.ids import first_id_at
-from shared.core.stream import BUCKET_VERSION, CHANGE_LIMITS, CHANNEL_LIMITS, Bucket, Head, Write, bucket_name
+from shared.core.stream import (
+    BUCKET_VERSION,
+    CHANGE_LIMITS,
+    CHANNEL_LIMITS,
+    Bucket,
+    Head,
+    Record,
+    Write,
+    bucket_name,
+)
 from shared.mongo import Document, Mongo
 from shared.streams import StoreUnavailable
 
@@ -97,6 +106,15 @@ class MongoStreams:
         async with self._mongo.asking():
             documents = await self._buckets.find(query).sort(field, -1).limit(1).to_list(1)
         return _bucket_of(documents[0]) if documents else None
+
+    async def read_messages(self, stream: str, first_seqs: Sequence[int], message_ids: Sequence[int]) -> list[Record]:
+        """Return the messages of these ids that stand in the buckets of these names, in one query."""
+        names = [bucket_name(stream, first_seq) for first_seq in first_seqs]
+        wanted = {"input": "$messages", "as": "one", "cond": {"$in": ["$$one.id", list(message_ids)]}}
+        steps: list[Document] = [{"$match": {"_id": {"$in": names}}}, {"$project": {"messages": {"$filter": wanted}}}]
+        async with self._mongo.asking():
+            documents = await self._buckets.aggregate(steps).to_list(len(names))
+        return [msgspec.convert(one, Record) for document in documents for one in document["messages"]]
 
     async def commit(self, writes: Sequence[Write]) -> list[bool]:
         """Try these writes, at most one per stream, in one unordered bulk.

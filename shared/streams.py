@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from shared.core.amending import Amendment
-from shared.core.stream import Bucket, Head, Write
+from shared.core.stream import Bucket, Head, Record, Write
 from shared.core.writing import Amend, Commit, FindBucket, RaiseHeads, ReadBucket, ReadHead, Together
 
 T = TypeVar("T")
@@ -44,6 +44,9 @@ class StreamStore(Protocol):
 
     async def find_bucket_of_id(self, stream: str, message_id: int) -> Bucket | None:
         """Return the last bucket with `0 < first_id <= message_id`; None if there is none."""
+
+    async def read_messages(self, stream: str, first_seqs: Sequence[int], message_ids: Sequence[int]) -> list[Record]:
+        """Return the messages of these ids that stand in the buckets of these names, in one query."""
 
     async def commit(self, writes: Sequence[Write]) -> list[bool]:
         """Try these writes, at most one per stream, in one unordered bulk.

@@ -20,6 +20,7 @@ from services.history.letters import bury_letters
 from services.history.pages import Pages
 from services.history.rest import History, router
 from services.history.spreading import give_signs, hear_signs
+from services.history.telling import Telling
 from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
 from shared.core.commands import AnyCommand
@@ -42,7 +43,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     bus, topology, storage = parts.bus, parts.topology, parts.storage
     name = f"{parts.node}.history"
     rpc = Rpc(bus, topology)
-    pages = Pages(storage.streams)
+    pages, telling = Pages(storage.streams), Telling(storage.streams)
     stored = parts.metrics.counter("starling_history_commands", "commands settled by outcome", ("outcome",))
     batches = parts.metrics.histogram(
         "starling_history_batch_commands", "commands per batch of a shard", buckets=(1, 2, 5, 10, 20, 50, 100, 500)
@@ -117,11 +118,12 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
         supervisor.start("history.pulse", keep_pulse(bus, topology, pulse, clock_ms))
         supervisor.start("history.signs_heard", hear_signs(bus, topology, name, spread, width, clock_ms))
         supervisor.start("history.signs_given", give_signs(bus, topology, name))
-        supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages)))
+        supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages, telling)))
         for number, worker in enumerate(workers):
             supervisor.start(f"history.shard.{number}", worker.run())
         yield History(
             pages=pages,
+            telling=telling,
             commands=commands,
             rpc=rpc,
             now=parts.now,

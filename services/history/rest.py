@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.history.bodies import EventsBody, MessageBody, NewMessage
 from services.history.pages import MAX_LIMIT, Pages
 from services.history.payloads import FORM_SCHEMA, PayloadRoute
+from services.history.telling import Telling
 from shared.command_log import CommandLog
 from shared.core import wire
 from shared.core.calls import Access, ReadAccess
@@ -55,6 +56,7 @@ class History:
     """What the routes need, as `app.state.history`. `budgets` is None where clients have none."""
 
     pages: Pages
+    telling: Telling
     commands: CommandLog
     rpc: Rpc
     now: Callable[[], int]
@@ -123,7 +125,7 @@ async def list_messages(
         page = await history.pages.after(channel.id, after, limit)
     else:
         page = await history.pages.before(channel.id, MAX_ID if before is None else before, limit)
-    return JsonResponse([wire.message_of(record, channel.id, channel.group_id) for record in page])
+    return JsonResponse(await history.telling.messages(channel, page))
 
 
 @router.get("/messages/{message_id}", response_model=MessageBody)
@@ -132,7 +134,7 @@ async def get_message(history: Service, channel: Visible, message_id: Snowflake)
     record = await history.pages.find(channel.id, message_id)
     if record is None:
         raise UnknownMessage
-    return JsonResponse(wire.message_of(record, channel.id, channel.group_id))
+    return JsonResponse(await history.telling.message(channel, record))
 
 
 @router.post("/messages", response_model=MessageBody, openapi_extra=FORM_SCHEMA)
@@ -145,7 +147,7 @@ async def create_message(history: Service, channel_id: Snowflake, caller: Caller
         raise draft
     access = await _require_access(history, channel_id, caller)
     place = place_of_access(access)
-    if place is None or access.user is None:
+    if place is None or access.user is None or access.channel is None:
         raise UnknownChannel
     if (refusal := refusal_of_draft(draft, place)) and not (draft.nonce and body.enforce_nonce):
         raise error_of(refusal, "")
@@ -162,7 +164,7 @@ async def create_message(history: Service, channel_id: Snowflake, caller: Caller
         enforce_nonce=body.enforce_nonce,
     )
     reply = await history.commands.send(command, timeout_s=history.send_timeout_s)
-    return JsonResponse(await _stored(history, channel_id, place.group_id, reply))
+    return JsonResponse(await _stored(history, access.channel, reply))
 
 
 def _given_in(channel_id: int, body: NewMessage) -> Given:
@@ -178,12 +180,12 @@ def _given_in(channel_id: int, body: NewMessage) -> Given:
     )
 
 
-async def _stored(history: History, channel_id: int, group_id: int, reply: Reply) -> dict[str, Any]:
+async def _stored(history: History, channel: Channel, reply: Reply) -> wire.Json:
     reply.raise_error()
-    record = await history.pages.at_seq(channel_id, reply.seq)
+    record = await history.pages.at_seq(channel.id, reply.seq)
     if record is None:
         raise UnknownMessage
-    return wire.message_of(record, channel_id, group_id)
+    return await history.telling.message(channel, record)
 
 
 @router.get("/events", response_model=EventsBody)
@@ -195,7 +197,7 @@ async def list_events(
     limit: Limit = MAX_LIMIT,
 ) -> Response:
     """Return everything that happened in the channel after a seq, in order; the same as was dispatched."""
-    page = await history.pages.events(channel.id, after_seq, limit)
+    page = await history.telling.events(channel.id, await history.pages.events(channel.id, after_seq, limit))
     events = []
     for event in page.events:
         t, d = wire.dispatch_of(event, viewer=caller)

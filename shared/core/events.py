@@ -24,6 +24,8 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     `nonce`: the client's own mark where it is not to recognise repeats by (that one stands in the record).
     In its bucket this is the message as it stands today: changes are projected onto it (`shared.core.amending`).
     `edited_at`: when its content was changed last, Unix ms; 0: never.
+    `reference_id`: the message of this channel that it replies to, `reference_place`: the first seq of the bucket where
+    that stands; what has become of it is looked up when it is told (`shared.core.replies`).
     `mentions`: how those looked whom it calls. `embeds` are as Discord shapes them.
     """
 
@@ -37,6 +39,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     mention_everyone: bool = False
     embeds: tuple[dict[str, Any], ...] = ()
     flags: int = 0
+    reference_place: int = 0
 
 
 class MessageStub(Body, frozen=True, tag="message_stub"):

@@ -62,11 +62,18 @@ def place_of_access(access: Access) -> Place | None:
 
 def refusal_of_draft(draft: Draft, place: Place) -> str:
     """Return why a user may not send this there (a class name of the catalogue), "" if that is allowed."""
-    if place.refusal:
-        return place.refusal
-    if draft.embeds and not place.permissions & Permission.EMBED_LINKS:
+    return place.refusal or _refusal_of(place.permissions, embeds=bool(draft.embeds), reply=draft.reference is not None)
+
+
+def refusal_of_parts(command: SendMessage, permissions: int) -> str:
+    """Return why a user with these permissions may not send what a message carries, "" if that is allowed."""
+    return _refusal_of(permissions, embeds=bool(command.embeds), reply=bool(command.reference_id))
+
+
+def _refusal_of(permissions: int, *, embeds: bool, reply: bool) -> str:
+    if embeds and not permissions & Permission.EMBED_LINKS:
         return MissingPermissions.__name__
-    if draft.reference is not None and not place.permissions & Permission.READ_MESSAGE_HISTORY:
+    if reply and not permissions & Permission.READ_MESSAGE_HISTORY:
         return CannotReply.__name__
     return ""
 

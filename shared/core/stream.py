@@ -168,12 +168,16 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A record on its way: from which stream, to whom (a group's members, or the users in `to`)."""
+    """A record on its way: from which stream, to whom (a group's members, or the users in `to`).
+
+    `referenced`: of a reply, the message that it replies to as it stands; None if that is deleted.
+    """
 
     stream: str
     record: Record
     group_id: int = 0
     to: tuple[int, ...] = ()
+    referenced: Record | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def event_of(place: Tail | Bucket, record: Record) -> Event:

@@ -265,8 +265,13 @@ def guild_delete_of(group_id: int, group_seq: int) -> Json:
     return {"id": str(group_id), "seq": group_seq}
 
 
-def message_of(record: Record, channel_id: int, group_id: int) -> Json:
-    """Return a message from its record (whose body is `MessageCreated`); `group_id` is 0 in a direct channel."""
+def message_of(
+    record: Record, channel_id: int, group_id: int, referenced: Record | msgspec.UnsetType | None = msgspec.UNSET
+) -> Json:
+    """Return a message from its record (whose body is `MessageCreated`); `group_id` is 0 in a direct channel.
+
+    `referenced`: what a reply replies to, None if that is deleted; UNSET: nobody looked.
+    """
     body = record.body
     if not isinstance(body, MessageCreated):
         raise TypeError(f"record {record.seq} is no message but {type(body).__name__}")
@@ -298,6 +303,9 @@ def message_of(record: Record, channel_id: int, group_id: int) -> Json:
     if body.reference_id:
         reference = {"type": 0, "message_id": str(body.reference_id), "channel_id": str(channel_id)}
         message["message_reference"] = reference | ({"guild_id": str(group_id)} if group_id else {})
+        if referenced is not msgspec.UNSET:
+            its_own = message_of(referenced, channel_id, group_id) if referenced is not None else None
+            message["referenced_message"] = its_own
     return message
 
 
@@ -323,7 +331,7 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
     record = event.record
     match record.body:
         case MessageCreated():
-            return "MESSAGE_CREATE", message_of(record, owner_of(event.stream), event.group_id)
+            return "MESSAGE_CREATE", message_of(record, owner_of(event.stream), event.group_id, event.referenced)
         case MessageEdited() as edited:
             return "MESSAGE_UPDATE", message_update_of(edited, record.seq, owner_of(event.stream), event.group_id)
         case MessageDeleted(target):

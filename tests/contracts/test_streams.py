@@ -47,6 +47,17 @@ MEMBER = Member(GROUP.id, BOB, NOW, nick="bobby", roles=(7, MAX_ID))
 TARGET = Target(1 << 58, 3, 2, ALICE.id, first_seq=1, index=99)
 BODIES: tuple[AnyBody, ...] = (
     MessageCreated(ALICE, "hello\n\x01 ☂ 𝔘", reference_id=1 << 59, edited_at=NOW),
+    MessageCreated(
+        ALICE,
+        "",
+        mentions=(ALICE, BOB),
+        mention_roles=(MAX_ID, 7),
+        mention_everyone=True,
+        embeds=({"type": "rich", "fields": [{"name": "n", "value": "v", "inline": False}], "color": 5},),
+        flags=4,
+        reference_id=MAX_ID,
+        reference_place=1 << 40,
+    ),
     MessageStub(ALICE.id),
     MessageEdited(TARGET, NOW, MessageCreated(ALICE, "better ☂")),
     MessageDeleted(TARGET, BOB.id),
@@ -434,6 +445,20 @@ async def test_find_by_id(store: StreamStore) -> None:
     assert await store.find_bucket_of_id("c:1", 0) is None
     assert await store.find_bucket_of_id("c:1", MAX_ID) == buckets[-1]
     assert await store.find_bucket_of_id("c:2", first_id_at(NOW)) is None
+
+
+async def test_messages_are_read_by_their_places(store: StreamStore) -> None:
+    """Those of the ids asked for that stand in the buckets named, and no others; what is not there is left out."""
+    writer = Writer(store, "c:1")
+    for number in range(7):
+        await writer.append(message(str(number)))
+    buckets = [await store.read_bucket("c:1", first_seq) for first_seq in (1, 4)]
+    first, second = [bucket.messages for bucket in buckets if bucket is not None]
+    ids = [first[0].id, first[2].id, second[1].id, 5]
+    found = await store.read_messages("c:1", [1, 4, 999], ids)
+    assert sorted(found, key=lambda record: record.seq) == [first[0], first[2], second[1]]
+    assert await store.read_messages("c:1", [4], ids) == [second[1]]
+    assert await store.read_messages("c:1", [7], ids) == await store.read_messages("c:2", [1, 4], ids) == []
 
 
 async def test_knowledge_is_read_back(store: StreamStore) -> None:

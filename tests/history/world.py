@@ -20,6 +20,7 @@ from services.history.invalidations import hear_invalidations
 from services.history.letters import bury_letters, open_letters
 from services.history.pages import Pages
 from services.history.rest import History, router
+from services.history.telling import Telling
 from services.history.worker import PATIENCE_S, ShardWorker
 from shared.auth import Tokens
 from shared.bus import BusUnavailable
@@ -166,7 +167,7 @@ async def open_world(
     rpc = Rpc(bus, TOPOLOGY)
     buried: list[str] = []
     bury = partial(bury_letters, bus, TOPOLOGY, count=buried.append)
-    pages = Pages(streams)
+    pages, telling = Pages(streams), Telling(streams)
     worker = ShardWorker(
         0,
         bus=bus,
@@ -187,7 +188,7 @@ async def open_world(
     ):
         tokens = Tokens("s" * 32)
         door = Door(tokens, lambda user_id: rpc.call(ReadRevocations(user_id)))
-        history = History(pages, commands, rpc, lambda: NOW, budgets, 2000, send_timeout_s)
+        history = History(pages, telling, commands, rpc, lambda: NOW, budgets, 2000, send_timeout_s)
         app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state={"history": history, "door": door})
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -237,7 +238,7 @@ async def open_world(
                             ReadRevocations: read_revocations,
                         },
                     ),
-                    serve_calls(bus, TOPOLOGY, "history", handlers_of(pages)),
+                    serve_calls(bus, TOPOLOGY, "history", handlers_of(pages, telling)),
                     hear_invalidations(
                         bus,
                         TOPOLOGY,

@@ -20,7 +20,14 @@ from shared.core.commands import (
     OpenDirect,
     SendMessage,
 )
-from shared.core.errors import CannotEditOthers, MissingAccess, MissingPermissions, UnknownMessage, error_of
+from shared.core.errors import (
+    CannotEditOthers,
+    MissingAccess,
+    MissingPermissions,
+    UnknownMessage,
+    UnknownReference,
+    error_of,
+)
 from shared.core.events import (
     AnyBody,
     ChannelOpened,
@@ -31,7 +38,7 @@ from shared.core.events import (
     Target,
 )
 from shared.core.permissions import Permission
-from shared.core.sending import created_by
+from shared.core.sending import created_by, refusal_of_parts
 from shared.core.stream import Bucket, Draft, Key, Record
 
 
@@ -75,6 +82,8 @@ def user_of(command: AnyCommand) -> int:
 def message_ids_of(command: AnyCommand) -> tuple[int, ...]:
     """Return which messages must be known to decide on this."""
     match command:
+        case SendMessage(reference_id=reference_id) if reference_id:
+            return (reference_id,)
         case EditMessage(message_id=message_id) | DeleteMessage(message_id=message_id):
             return (message_id,)
         case DeleteMessages(message_ids=message_ids):
@@ -90,10 +99,8 @@ def draft_of(command: AnyCommand, messages: Messages, verdict: Verdict | None, n
     """
     match command:
         case SendMessage():
-            if reason := command.refusal or (verdict.refusal if verdict is not None else ""):
-                raise error_of(reason, "")
             nonce = command.nonce if command.enforce_nonce else ""
-            return Draft(created_by(command), command.command_id, nonce)
+            return Draft(_message_by(command, messages, verdict), command.command_id, nonce)
         case OpenDirect():
             return Draft(ChannelOpened(command.channel), command.command_id)
         case _:
@@ -103,6 +110,30 @@ def draft_of(command: AnyCommand, messages: Messages, verdict: Verdict | None, n
                 raise error_of(verdict.refusal or MissingAccess.__name__, "")
             change = _change_of(command, messages, verdict.permissions, now)
             return Draft(change, command.command_id) if change is not None else None
+
+
+def _message_by(command: SendMessage, messages: Messages, verdict: Verdict | None) -> MessageCreated:
+    """Return the message that a command writes, a reply in its place."""
+    if command.refusal:
+        raise error_of(command.refusal, "")
+    message = created_by(command)
+    if verdict is not None:
+        if reason := verdict.refusal or refusal_of_parts(command, verdict.permissions):
+            raise error_of(reason, "")
+        if not verdict.permissions & Permission.MENTION_EVERYONE:
+            message = msgspec.structs.replace(message, mention_everyone=False)
+    if not command.reference_id:
+        return message
+    standing = messages.get(command.reference_id)
+    if standing is None:
+        if command.reference_required:
+            raise UnknownReference
+        return msgspec.structs.replace(message, reference_id=0)
+    mentions = message.mentions
+    replied = standing.message.author
+    if command.mention_replied and replied.id not in {command.author.id, *(user.id for user in mentions)}:
+        mentions = (*mentions, replied)
+    return msgspec.structs.replace(message, mentions=mentions, reference_place=standing.target.first_seq)
 
 
 def _change_of(
@@ -147,6 +178,12 @@ def _standing_of(record: Record, first_seq: int, index: int) -> Standing | None:
         return None
     target = Target(record.id, record.seq, record.ordinal, record.body.author.id, first_seq, index)
     return Standing(target, record.at, record.body)
+
+
+def record_of(standing: Standing) -> Record:
+    """Return a message as it stands in its bucket."""
+    target = standing.target
+    return Record(target.seq, standing.sent_at, standing.message, id=target.id, ordinal=target.ordinal)
 
 
 def take_in(messages: dict[int, Standing], change: AnyBody) -> None:

@@ -23,6 +23,7 @@ from services.history.core.deciding import (
     keys_of,
     message_ids_of,
     messages_in,
+    record_of,
     take_in,
     user_of,
 )
@@ -31,6 +32,7 @@ from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
 from shared.core.errors import ChannelClosed, CommandExpired, InternalError, StarlingError
 from shared.core.ids import IdSource
+from shared.core.replies import NOTHING, messages_among, place_of_reference, referenced_of
 from shared.core.stream import Bucket, Draft, Event, Key, Record, Tail, Write, channel_stream, event_of, plan
 from shared.core.writing import (
     Amend,
@@ -149,6 +151,7 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
 
     yield from _project(lanes.values())
     yield from _find_again(hits, replies)
+    yield from _find_referenced(lanes.values())
     yield from _publish(list(lanes.values()))
     shard.trim()
     return Settled(replies, tuple(given_back))
@@ -346,6 +349,30 @@ def _find_again(
             continue
         lane.events[record.seq] = event_of(bucket, record)
         replies[index] = Reply(command.command_id, record.seq, record.id)
+
+
+def _find_referenced(lanes: Iterable[_Lane]) -> Generator[Any, Any, None]:
+    """Give each reply the message that it replies to: as it was decided on, or read where that was elsewhere."""
+    missing: dict[tuple[str, int], list[tuple[_Lane, Event]]] = {}
+    for lane in lanes:
+        for event in lane.events.values():
+            place = place_of_reference(event.record)
+            if place is None:
+                continue
+            standing = lane.messages.get(place[1])
+            if standing is None:
+                missing.setdefault((lane.stream, place[0]), []).append((lane, event))
+            else:
+                lane.events[event.record.seq] = msgspec.structs.replace(event, referenced=record_of(standing))
+    if not missing:
+        return
+    buckets: list[Bucket | None] = yield Together(tuple(ReadBucket(*place) for place in missing))
+    for bucket, replies in zip(buckets, missing.values(), strict=True):
+        found = messages_among(bucket.messages) if bucket is not None else NOTHING
+        for lane, event in replies:
+            lane.events[event.record.seq] = msgspec.structs.replace(
+                event, referenced=referenced_of(event.record, found)
+            )
 
 
 def _publish(lanes: Sequence[_Lane]) -> Generator[Any, Any, None]:
