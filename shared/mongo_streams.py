@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError, DocumentTooLarge, PyMongoError
 
 from shared.core.amending import Amendment
 from shared.core.ids import first_id_at
@@ -29,9 +29,11 @@ from shared.core.stream import (
     bucket_name,
 )
 from shared.mongo import Document, Mongo
-from shared.streams import StoreUnavailable
+from shared.streams import StoreRefused, StoreUnavailable
 
 _DUPLICATE_KEY: Final = 11000
+_REFUSALS: Final = frozenset({2, 9, 14, 22, 121, 10334, 17419, 17420})
+"""BadValue, FailedToParse, TypeMismatch, InvalidBSON, DocumentValidationFailure, and three of too large a document."""
 _RAISE_ATTEMPTS: Final = 3
 _INSERT_ATTEMPTS: Final = 3
 _RAISED: Final = tuple(field for field in Head.__struct_fields__ if field != "stream")
@@ -119,7 +121,7 @@ class MongoStreams:
     async def commit(self, writes: Sequence[Write]) -> list[bool]:
         """Try these writes, at most one per stream, in one unordered bulk.
 
-        True: surely stored by majority. False: lost or unknown, and an outage is False for all.
+        True: surely stored by majority. False: lost or unknown, and an outage is False for all. Raises `StoreRefused`.
         """
         answer: Mapping[str, Any]
         try:
@@ -128,6 +130,9 @@ class MongoStreams:
             answer = result.bulk_api_result
         except BulkWriteError as error:
             answer = error.details
+            require_possible(answer)
+        except DocumentTooLarge as error:
+            raise StoreRefused(str(error)) from error
         except (PyMongoError, TimeoutError):
             return [False] * len(writes)
         outcomes = outcomes_of(answer, len(writes))
@@ -214,6 +219,13 @@ class MongoStreams:
         query = {"_id": bucket_name(stream, first_seq), "next_seq": next_seq}
         async with self._mongo.asking():
             await self._buckets.update_one(query, {"$unset": {"dirty_at": ""}})
+
+
+def require_possible(answer: Mapping[str, Any]) -> None:
+    """Return unless a write of a bulk failed for what is in it, by what the server answered. Raises `StoreRefused`."""
+    for failure in answer["writeErrors"]:
+        if failure["code"] in _REFUSALS:
+            raise StoreRefused(f"MongoDB refuses it with code {failure['code']}")
 
 
 def outcomes_of(answer: Mapping[str, Any], count: int) -> list[bool]:

@@ -21,6 +21,10 @@ class StoreUnavailable(Exception):
     """The store did not answer or did not do it; for a read: try again, for a write: unknown."""
 
 
+class StoreRefused(Exception):
+    """The store refuses a write for what is in it, now and always: whoever made it has a defect."""
+
+
 class StreamStore(Protocol):
     """Bucket chains and heads. Every read is a majority read, every write is journaled by majority."""
 
@@ -52,7 +56,7 @@ class StreamStore(Protocol):
         """Try these writes, at most one per stream, in one unordered bulk.
 
         True: surely stored by majority. False: lost (the tail is not as `before` tells) or unknown. Never raises
-        for an outage: that is False for all.
+        for an outage: that is False for all. Raises `StoreRefused` if one can't ever be stored; the others may be.
         """
 
     async def amend(self, amendments: Sequence[Amendment]) -> None:

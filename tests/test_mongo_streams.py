@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from shared.mongo_streams import outcomes_of
+from shared.core.events import MessageCreated
+from shared.core.ids import IdSource
+from shared.core.model import User
+from shared.core.stream import CHANNEL_LIMITS, Draft, Tail, plan
+from shared.mongo import open_database
+from shared.mongo_streams import MongoStreams, outcomes_of, require_possible
+from shared.settings import MongoSettings
+from shared.streams import StoreRefused
 
 CONCERN_FAILED = {"code": 64, "errmsg": "waiting for replication timed out"}
 
@@ -39,3 +47,28 @@ def answer(matched: int, upserted: int, *failures: int, concern: bool = False, c
 def test_only_what_is_sure_is_stored(told: dict[str, Any], stored: list[bool]) -> None:
     """True needs an answer that accounts for every write of the bulk, by majority."""
     assert outcomes_of(told, 3) == stored
+
+
+@pytest.mark.parametrize("code", [11000, 112, 91, 10107])
+def test_a_race_or_an_outage_is_to_be_tried_again(code: int) -> None:
+    """A duplicate key, a conflict, a server that stops or is no primary: nothing against the write itself."""
+    require_possible(answer(1, 1, 2, code=code))
+
+
+@pytest.mark.parametrize("code", [2, 121, 17419])
+def test_what_can_never_be_stored_is_told_apart(code: int) -> None:
+    """A bad value, a failed validation, too large a document: trying again would be for ever."""
+    with pytest.raises(StoreRefused, match=str(code)):
+        require_possible(answer(1, 1, 2, code=code))
+
+
+@pytest.mark.servers
+async def test_too_large_a_document_is_refused_and_not_unknown(mongo_url: str) -> None:
+    """The driver itself does not send it: said as a refusal, or its worker would give its shard back for ever."""
+    draft = Draft(MessageCreated(User(1, "ada"), "x" * (17 << 20), 0, ""), 1)
+    write, _ = plan(Tail("c:1"), [draft], 1_790_000_000_000, IdSource(1), CHANNEL_LIMITS)
+    async with open_database(MongoSettings(url=mongo_url, database=f"large-{uuid4().hex[:12]}")) as mongo:
+        streams = MongoStreams(mongo)
+        with pytest.raises(StoreRefused):
+            await streams.commit([write])
+        assert await streams.read_bucket("c:1", 1) is None

@@ -120,6 +120,11 @@ class Replay:
         """How many messages members have received so far."""
         return sum(part.room.account.deliveries for part in self._parts)
 
+    @property
+    def retries(self) -> int:
+        """How often something was asked again so far, by whoever was told to or heard nothing."""
+        return self._report.counts.retries
+
     async def run(self) -> Report:
         """Replay all logs and judge. What could not be done is in the report's `problems`."""
         try:

@@ -1,5 +1,7 @@
 """A history process is halted in the middle of a batch: another takes its shards, and its late write loses.
 
+MongoDB itself is halted: senders are told to try again, and what is in the log is stored when it is back.
+
 The same in one process, at every step: tests/history/test_two_workers.py.
 """
 
@@ -44,31 +46,48 @@ def halt_at_commit(behind: Behind, replay: Replay, *, hold: bool) -> Callable[[]
                 proxy.release()
         pid = listed(behind.data, "pid")[seen[first]]
         os.kill(pid, signal.SIGSTOP)
+        late = behind.servers[f"{seen[first]}.mongo"]
         try:
             done = replay.done
             async with asyncio.timeout(TAKE_OVER_S):
                 while replay.done < done + 2:
                     await asyncio.sleep(0.05)
+                late.release()
+                if hold:
+                    await late.watch(LOST, hold=False).wait()
         finally:
-            late = behind.servers[f"{seen[first]}.mongo"]
-            late.release()
-            refused = late.watch(LOST, hold=False)
             os.kill(pid, signal.SIGCONT)
-        if hold:
+            late.release()
+
+    return fault
+
+
+def halt_mongo(behind: Behind, replay: Replay) -> Callable[[], Awaitable[None]]:
+    """Return a fault: MongoDB is halted until a sender was told to try again."""
+
+    async def fault() -> None:
+        pid = listed(behind.data, "pid")["mongo"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            retries = replay.retries
             async with asyncio.timeout(TAKE_OVER_S):
-                await refused.wait()
+                while replay.retries == retries:
+                    await asyncio.sleep(0.05)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     return fault
 
 
 async def test_a_late_write_loses_and_every_sender_is_answered(tmp_path: Path) -> None:
-    """Twice a worker believes that the shard is its own and is wrong: no message is lost, doubled or out of order."""
+    """Twice a worker believes that the shard is its own and is wrong, then the database is away: all is there once."""
     counts = {"groups": 1, "history": 2, "gateway": 1}
     apart = [f"{name}.mongo" for name in WRITERS]
-    async with open_cluster(tmp_path, counts, apart=apart) as behind, asyncio.TaskGroup() as tasks:
+    hasty = {"STARLING_GATEWAY__SEND_TIMEOUT": "PT2S", "STARLING_MONGO__TIMEOUT": "PT3S"}
+    async with open_cluster(tmp_path, counts, apart=apart, **hasty) as behind, asyncio.TaskGroup() as tasks:
         replay = behind.replay(60)
         faults = [halt_at_commit(behind, replay, hold=hold) for hold in (True, False)]
-        halting = tasks.create_task(play(replay, faults))
+        halting = tasks.create_task(play(replay, [*faults, halt_mongo(behind, replay)]))
         report = await replay.run()
         assert halting.done(), "the replay ended before the last fault"
         assert report.is_good, table_of(report)
