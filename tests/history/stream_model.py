@@ -251,6 +251,40 @@ class Rivals(RuleBasedStateMachine):
             self.take(which, len(self.log))
             self._to_end(self.workers[which])
 
+    @rule(
+        which=st.integers(0, 1),
+        which_channel=st.integers(0, 1),
+        changes=st.lists(
+            st.tuples(
+                st.sampled_from(("edit", "edit", "edit", "delete", "bulk")),
+                st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+        stop_at=st.sampled_from((None, None, Amend, Amend, RaiseHeads, Publish)),
+        is_sent=st.booleans(),
+    )
+    def meddle(
+        self,
+        which: int,
+        which_channel: int,
+        changes: list[tuple[str, list[int]]],
+        stop_at: type | None,
+        *,
+        is_sent: bool,
+    ) -> None:
+        """Let one author change what is newest; the worker dies before a step of that, or gets to its end."""
+        for kind, places in changes:
+            self.change(which_channel, kind, AUTHORS[0], places, ALL, 4)
+        self.take(which, len(self.log))
+        worker = self.workers[which]
+        while worker.running is not None:
+            if stop_at is not None and isinstance(worker.effect, stop_at):
+                self.crash(which, is_sent=is_sent)
+            else:
+                self._go(worker, self._perform(worker.effect, ["stored"] * 3))
+
     @rule(which=st.integers(0, 1), is_sent=st.booleans())
     def crash(self, which: int, *, is_sent: bool) -> None:
         """Kill a worker between two of its steps; what it was about to project may be on its way."""
