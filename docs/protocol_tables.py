@@ -22,8 +22,9 @@ from services.groups.core.decisions import MAX_CHANNELS, MAX_GROUPS, MAX_OWNED_G
 from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
 from services.groups.core.profiles import BIO_LENGTH, GLOBAL_NAME_LENGTH
 from services.groups.core.revoking import MAX_NAMED
+from services.history.app import router as history_router
 from services.history.pages import MAX_LIMIT
-from services.history.rest import router as history_router
+from services.history.rest_changes import BULK, BULK_AGE_MS
 from shared.core import errors
 from shared.core.calls import SESSION_DIRECTS
 from shared.core.commands import COMMAND_LIFETIME_MS
@@ -92,6 +93,31 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
         errors.MissingAccess,
         errors.MissingPermissions,
         errors.CannotReply,
+    ),
+    "edit_message": (
+        errors.RateLimited,
+        errors.EmptyMessage,
+        errors.UnknownChannel,
+        errors.MissingAccess,
+        errors.UnknownMessage,
+        errors.CannotEditOthers,
+        errors.MissingPermissions,
+    ),
+    "delete_message": (
+        errors.RateLimited,
+        errors.UnknownChannel,
+        errors.MissingAccess,
+        errors.UnknownMessage,
+        errors.MissingPermissions,
+    ),
+    "delete_messages": (
+        errors.RateLimited,
+        errors.WrongCountToDelete,
+        errors.UnknownChannel,
+        errors.MissingAccess,
+        errors.CannotActInDirect,
+        errors.MissingPermissions,
+        errors.TooOldToDelete,
     ),
     "list_events": (errors.UnknownChannel, errors.MissingAccess),
     "get_gateway": (),
@@ -187,7 +213,12 @@ def limits() -> str:
         ("users, and as many roles, that a message mentions", MAX_MENTIONS, "", "the rest is text"),
         ("the same nonce is recognised", f"{DEDUPE_MS // 60_000} minutes after storing", "", ""),
         ("a message waits to be stored", f"{COMMAND_LIFETIME_MS // 1000} s at most, then never", "", "503"),
-        ("messages of one user", f"{budgets.sends_per_second:g}/s, burst of 2 s", "LIMITS__SENDS_PER_SECOND", "429"),
+        (
+            "messages, edits and deletions of one user",
+            f"{budgets.sends_per_second:g}/s, burst of 2 s",
+            "LIMITS__SENDS_PER_SECOND",
+            "429",
+        ),
         ("messages of one session without an answer", IN_FLIGHT, "", "429"),
         (
             "registrations, logins, new passwords of one address",
@@ -228,6 +259,8 @@ def limits() -> str:
         ("request body", f"{http.max_body_bytes:,} bytes", "HTTP__MAX_BODY_BYTES", "413"),
         ("messages or events of one page", MAX_LIMIT, "", "50035"),
         ("applications of one user", MAX_APPLICATIONS, "", "400"),
+        ("messages deleted at once", f"{BULK[0]}–{BULK[1]}", "", "50016"),
+        ("age of messages deleted at once", f"{BULK_AGE_MS // 86_400_000} days", "", "50034"),
         ("groups of one user", MAX_GROUPS, "", "30001"),
         ("groups owned by one user", MAX_OWNED_GROUPS, "", "30001"),
         ("channels of a group", MAX_CHANNELS, "", "30013"),

@@ -10,6 +10,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from fastapi import APIRouter
+
 from services.history.core.pulse import Pulse
 from services.history.core.sequencer import Settled
 from services.history.core.spread import Spread
@@ -18,7 +20,9 @@ from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations, keep_pulse
 from services.history.letters import bury_letters
 from services.history.pages import Pages
-from services.history.rest import History, router
+from services.history.rest import router as messages_router
+from services.history.rest_changes import router as changes_router
+from services.history.service import History
 from services.history.spreading import give_signs, hear_signs
 from services.history.telling import Telling
 from services.history.worker import ShardWorker
@@ -33,6 +37,8 @@ from shared.rpc import Rpc, serve_calls
 from shared.settings import Settings
 
 __all__ = ["open_history", "router"]
+
+router = APIRouter(routes=[*messages_router.routes, *changes_router.routes])
 
 _BURST_S = 2.0
 

@@ -34,6 +34,21 @@ class NewMessage(BaseModel):
     flags: int | None = Field(None, description="4: suppress embeds, 4096: suppress notifications; others are ignored")
 
 
+class MessageEdit(BaseModel):
+    """What a message is to become. What is not given stays, null is nothing; unknown fields are ignored."""
+
+    content: str | None = Field(None, description="as in a new message")
+    allowed_mentions: dict[str, Any] | None = Field(None, description="{parse?, users?, roles?, replied_user?}")
+    embeds: list[dict[str, Any]] | None = Field(None, description="up to 10, by Discord's limits; needs EMBED_LINKS")
+    flags: int | None = Field(None, description="4: suppress embeds; others stay")
+
+
+class DeletedMessages(BaseModel):
+    """Messages to delete."""
+
+    messages: list[Snowflake] = Field(description="2 to 100 ids, each once, none older than 14 days")
+
+
 class AuthorBody(BaseModel):
     """Who wrote a message, as they looked then."""
 
@@ -73,7 +88,7 @@ class MessageBody(BaseModel):
 
 
 class EventBody(BaseModel):
-    """One event as the gateway dispatches it; `t` and `d` are null where a client sees none."""
+    """One event as the gateway dispatches it; `t` and `d` are null where there is none, as of a deleted message."""
 
     seq: int
     t: str | None

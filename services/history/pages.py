@@ -61,13 +61,6 @@ class Pages:
             return None
         return next((record for record in bucket.messages if record.id == message_id and is_live(record)), None)
 
-    async def at_seq(self, channel_id: int, seq: int) -> Record | None:
-        """Return the event with this seq; None if the channel has none."""
-        bucket = await self._streams.find_bucket_of_seq(channel_stream(channel_id), seq)
-        if bucket is None:
-            return None
-        return next(record for record in bucket.records() if record.seq == seq)
-
     async def events(self, channel_id: int, after_seq: int, limit: int) -> EventPage:
         """Return every event after `after_seq`, in order, at most `limit`, and whether there are more."""
         stream = channel_stream(channel_id)

@@ -6,33 +6,25 @@ over the gateway; the answer comes when it is stored by majority. Shapes: `share
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from services.history.bodies import EventsBody, MessageBody, NewMessage
-from services.history.pages import MAX_LIMIT, Pages
+from services.history.pages import MAX_LIMIT
 from services.history.payloads import FORM_SCHEMA, PayloadRoute
-from services.history.telling import Telling
-from shared.command_log import CommandLog
+from services.history.service import History, Limit, Service, Visible, new_command_id, require_access
 from shared.core import wire
-from shared.core.calls import Access, ReadAccess
 from shared.core.commands import Reply
 from shared.core.drafts import Given, draft_of
 from shared.core.errors import (
     InvalidForm,
-    MissingAccess,
-    RateLimited,
     StarlingError,
     UnknownChannel,
     UnknownMessage,
     error_of,
 )
 from shared.core.ids import MAX_ID
-from shared.core.limits import Budgets
 from shared.core.model import Channel
 from shared.core.sending import (
     NOBODY_THERE,
@@ -43,39 +35,9 @@ from shared.core.sending import (
     refusal_of_draft,
 )
 from shared.door import Caller
-from shared.http import ErrorBody, Probe
+from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
-from shared.rpc import Rpc
 from shared.snowflakes import Cursor, Snowflake
-
-_ID_BITS: Final = 63
-
-
-@dataclass(frozen=True)
-class History:
-    """What the routes need, as `app.state.history`. `budgets` is None where clients have none."""
-
-    pages: Pages
-    telling: Telling
-    commands: CommandLog
-    rpc: Rpc
-    now: Callable[[], int]
-    budgets: Budgets | None
-    content_characters: int
-    send_timeout_s: float
-
-    def readiness(self) -> Mapping[str, Probe]:
-        """Return what `/readyz` asks of this service: it needs no more than the process's parts."""
-        return {}
-
-
-def _history_of(request: Request) -> History:
-    history: History = request.app.state.history
-    return history
-
-
-Service = Annotated[History, Depends(_history_of)]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 router = APIRouter(
     prefix="/api/v10/channels/{channel_id}",
@@ -83,27 +45,6 @@ router = APIRouter(
     route_class=PayloadRoute,
     responses={"5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}},
 )
-
-
-async def _require_access(history: History, channel_id: int, caller: int) -> Access:
-    """Return what the caller may do. Raises `UnknownChannel`, `MissingAccess`."""
-    access: Access = await history.rpc.call(ReadAccess(channel_id, caller))
-    if access.channel is None or access.user is None:
-        raise UnknownChannel
-    if not access.can_view:
-        raise MissingAccess
-    return access
-
-
-async def _require_channel(history: Service, channel_id: Snowflake, caller: Caller) -> Channel:
-    access = await _require_access(history, channel_id, caller)
-    if access.channel is None:
-        raise UnknownChannel
-    return access.channel
-
-
-Visible = Annotated[Channel, Depends(_require_channel)]
-"""The channel of the path, if the caller may see it."""
 
 
 @router.get("/messages", response_model=list[MessageBody])
@@ -140,12 +81,11 @@ async def get_message(history: Service, channel: Visible, message_id: Snowflake)
 @router.post("/messages", response_model=MessageBody, openapi_extra=FORM_SCHEMA)
 async def create_message(history: Service, channel_id: Snowflake, caller: Caller, body: NewMessage) -> Response:
     """Send a message; answers when it is stored. With `enforce_nonce` a repeat answers the first message."""
-    if history.budgets is not None and (wait := history.budgets.spend(caller, history.now())):
-        raise RateLimited(retry_after=wait)
+    history.spend(caller)
     draft = draft_of(_given_in(channel_id, body), history.content_characters)
     if isinstance(draft, StarlingError):
         raise draft
-    access = await _require_access(history, channel_id, caller)
+    access = await require_access(history, channel_id, caller)
     place = place_of_access(access)
     if place is None or access.user is None or access.channel is None:
         raise UnknownChannel
@@ -158,7 +98,7 @@ async def create_message(history: Service, channel_id: Snowflake, caller: Caller
         access.user,
         place,
         called_by(draft, place, there),
-        command_id=secrets.randbits(_ID_BITS) or 1,
+        command_id=new_command_id(),
         reply_to=history.commands.reply_to,
         now_ms=history.now(),
         enforce_nonce=body.enforce_nonce,
@@ -182,7 +122,7 @@ def _given_in(channel_id: int, body: NewMessage) -> Given:
 
 async def _stored(history: History, channel: Channel, reply: Reply) -> wire.Json:
     reply.raise_error()
-    record = await history.pages.at_seq(channel.id, reply.seq)
+    record = await history.pages.find(channel.id, reply.id)
     if record is None:
         raise UnknownMessage
     return await history.telling.message(channel, record)

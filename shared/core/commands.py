@@ -76,10 +76,15 @@ class MessageCommand(Command, frozen=True):
 
 
 class EditMessage(MessageCommand, frozen=True, kw_only=True, tag="edit_message"):
-    """Change what the user wrote."""
+    """Change what the user wrote; what is None stays. The mentions are those of the content."""
 
     message_id: int
-    content: str
+    content: str | None = None
+    mentions: tuple[User, ...] = ()
+    mention_roles: tuple[int, ...] = ()
+    mention_everyone: bool = False
+    embeds: tuple[dict[str, Any], ...] | None = None
+    flags: int | None = None
 
 
 class DeleteMessage(MessageCommand, frozen=True, kw_only=True, tag="delete_message"):

@@ -6,6 +6,7 @@ may do with it is `shared.core.sending`'s question.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -57,6 +58,15 @@ class Draft(msgspec.Struct, frozen=True):
     flags: int = 0
 
 
+class Edit(msgspec.Struct, frozen=True):
+    """What a message is to become, well-formed; what is None stays as it is."""
+
+    content: str | None = None
+    mentioned: Mentioned = NOBODY
+    embeds: tuple[Json, ...] | None = None
+    flags: int | None = None
+
+
 def draft_of(given: Given, content_characters: int) -> Draft | StarlingError:
     """Judge a message; content is counted in code points, as Discord counts."""
     channel_id = id_of(given.channel_id)
@@ -85,6 +95,31 @@ def draft_of(given: Given, content_characters: int) -> Draft | StarlingError:
         return reference
     mentioned = mentioned_in(content, allowed)
     return Draft(channel_id, content, nonce, reference, mentioned, allowed.replied_user, embeds, flags)
+
+
+def edit_of(given: Given, told: Collection[str], content_characters: int) -> Edit | StarlingError:
+    """Judge an edit. `told`: the names of the fields that the client gave; null is a value, too: nothing.
+
+    Whether something is left to see is known only where the message is.
+    """
+    content = content_of(given.content, content_characters)
+    if isinstance(content, StarlingError):
+        return content
+    embeds = embeds_of(given.embeds)
+    if isinstance(embeds, StarlingError):
+        return embeds
+    allowed = allowed_of(given.allowed_mentions)
+    if isinstance(allowed, StarlingError):
+        return allowed
+    flags = flags_of(given.flags)
+    if isinstance(flags, StarlingError):
+        return flags
+    return Edit(
+        content if "content" in told else None,
+        mentioned_in(content, allowed),
+        embeds if "embeds" in told else None,
+        flags if "flags" in told else None,
+    )
 
 
 def nonce_of(value: object) -> str | None:

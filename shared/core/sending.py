@@ -1,4 +1,4 @@
-"""Sending a message: what its author may do with a draft there, and the command of it. For op 100 and REST alike.
+"""Sending and editing: what an author may do with a draft there, and the command of it. For op 100 and REST alike.
 
 Ring 1 (core). Alone a service refuses only what is malformed or over budget (`shared.core.drafts`); a refusal by
 permission of a send with a nonce travels to the shard, where the nonce may be stored already (rule 10 of
@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from shared.core.calls import Access, Mentionable, ReadMentionable
-from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
-from shared.core.drafts import Draft
-from shared.core.errors import CannotReply, MissingAccess, MissingPermissions, NotText
+from shared.core.commands import COMMAND_LIFETIME_MS, EditMessage, SendMessage
+from shared.core.drafts import SUPPRESS_EMBEDS, Draft, Edit
+from shared.core.errors import CannotReply, EmptyMessage, MissingAccess, MissingPermissions, NotText
 from shared.core.events import MessageCreated
 from shared.core.mentions import Called, called
 from shared.core.model import Channel, ChannelType, User
@@ -78,7 +78,7 @@ def _refusal_of(permissions: int, *, embeds: bool, reply: bool) -> str:
     return ""
 
 
-def question_of(draft: Draft, place: Place) -> ReadMentionable | None:
+def question_of(draft: Draft | Edit, place: Place) -> ReadMentionable | None:
     """Return what must be asked of groups to know whom a draft calls; None if nothing must be."""
     mentioned = draft.mentioned
     if not place.group_id or not (mentioned.users or mentioned.roles):
@@ -86,7 +86,7 @@ def question_of(draft: Draft, place: Place) -> ReadMentionable | None:
     return ReadMentionable(place.group_id, mentioned.users, mentioned.roles)
 
 
-def called_by(draft: Draft, place: Place, there: Mentionable = NOBODY_THERE) -> Called:
+def called_by(draft: Draft | Edit, place: Place, there: Mentionable = NOBODY_THERE) -> Called:
     """Return whom a draft calls. `there`: the answer to `question_of`."""
     if not place.group_id and draft.mentioned.users:
         by_id = {user.id: user for user in place.recipients}
@@ -144,3 +144,29 @@ def created_by(command: SendMessage) -> MessageCreated:
         embeds=command.embeds,
         flags=command.flags,
     )
+
+
+def edited_by(command: EditMessage, message: MessageCreated, now: int) -> MessageCreated:
+    """Return what an edit makes of a message. Of the flags only SUPPRESS_EMBEDS can be changed.
+
+    Raises `EmptyMessage` where nothing would be left to see.
+    """
+    edited = message
+    if command.content is not None:
+        edited = msgspec.structs.replace(
+            edited,
+            content=command.content,
+            mentions=command.mentions,
+            mention_roles=command.mention_roles,
+            mention_everyone=command.mention_everyone,
+        )
+    if command.embeds is not None:
+        edited = msgspec.structs.replace(edited, embeds=command.embeds)
+    if not edited.content and not edited.embeds:
+        raise EmptyMessage
+    if edited is not message:
+        edited = msgspec.structs.replace(edited, edited_at=now)
+    if command.flags is not None:
+        flags = edited.flags & ~SUPPRESS_EMBEDS | command.flags & SUPPRESS_EMBEDS
+        edited = msgspec.structs.replace(edited, flags=flags)
+    return edited

@@ -14,12 +14,13 @@ from typing import Any
 
 import httpx
 
+from services.history.app import router
 from services.history.core.pulse import Pulse
 from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations
 from services.history.letters import bury_letters, open_letters
 from services.history.pages import Pages
-from services.history.rest import History, router
+from services.history.service import History
 from services.history.telling import Telling
 from services.history.worker import PATIENCE_S, ShardWorker
 from shared.auth import Tokens

@@ -38,7 +38,7 @@ from shared.core.events import (
     Target,
 )
 from shared.core.permissions import Permission
-from shared.core.sending import created_by, refusal_of_parts
+from shared.core.sending import created_by, edited_by, refusal_of_parts
 from shared.core.stream import Bucket, Draft, Key, Record
 
 
@@ -142,10 +142,13 @@ def _change_of(
     match command:
         case EditMessage():
             standing = _require_message(messages, command.message_id)
-            if standing.target.author_id != command.user_id:
+            if standing.target.author_id != command.user_id and not (
+                permissions & Permission.MANAGE_MESSAGES and command.content is None and command.embeds is None
+            ):
                 raise CannotEditOthers
-            message = msgspec.structs.replace(standing.message, content=command.content, edited_at=now)
-            return MessageEdited(standing.target, standing.sent_at, message)
+            if command.embeds and not permissions & Permission.EMBED_LINKS:
+                raise MissingPermissions
+            return MessageEdited(standing.target, standing.sent_at, edited_by(command, standing.message, now))
         case DeleteMessage():
             standing = _require_message(messages, command.message_id)
             if standing.target.author_id != command.user_id and not permissions & Permission.MANAGE_MESSAGES:

@@ -1,0 +1,85 @@
+"""The history service as its routes see it: the collaborators behind `app.state.history`, and who may come in where.
+
+Ring 4 (shell). Put together by `services.history.app`. Each door asks groups what the caller may do in the channel.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import Depends, Query, Request
+
+from services.history.pages import MAX_LIMIT, Pages
+from services.history.telling import Telling
+from shared.command_log import CommandLog
+from shared.core.calls import Access, ReadAccess
+from shared.core.errors import MissingAccess, RateLimited, UnknownChannel
+from shared.core.limits import Budgets
+from shared.core.model import Channel
+from shared.door import Caller
+from shared.http import Probe
+from shared.rpc import Rpc
+from shared.snowflakes import Snowflake
+
+_ID_BITS: Final = 63
+
+
+@dataclass(frozen=True)
+class History:
+    """What the routes need, as `app.state.history`. `budgets` is None where clients have none."""
+
+    pages: Pages
+    telling: Telling
+    commands: CommandLog
+    rpc: Rpc
+    now: Callable[[], int]
+    budgets: Budgets | None
+    content_characters: int
+    send_timeout_s: float
+
+    def spend(self, caller: int) -> None:
+        """Count one more write of a user. Raises `RateLimited`."""
+        if self.budgets is not None and (wait := self.budgets.spend(caller, self.now())):
+            raise RateLimited(retry_after=wait)
+
+    def readiness(self) -> Mapping[str, Probe]:
+        """Return what `/readyz` asks of this service: it needs no more than the process's parts."""
+        return {}
+
+
+def new_command_id() -> int:
+    """Return an id for a command: one that no other has."""
+    return secrets.randbits(_ID_BITS) or 1
+
+
+def _history_of(request: Request) -> History:
+    history: History = request.app.state.history
+    return history
+
+
+Service = Annotated[History, Depends(_history_of)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+
+
+async def require_access(history: History, channel_id: int, caller: int) -> Access:
+    """Return what the caller may do. Raises `UnknownChannel`, `MissingAccess`."""
+    access: Access = await history.rpc.call(ReadAccess(channel_id, caller))
+    if access.channel is None or access.user is None:
+        raise UnknownChannel
+    if not access.can_view:
+        raise MissingAccess
+    return access
+
+
+async def _require_channel(history: Service, channel_id: Snowflake, caller: Caller) -> Channel:
+    access = await require_access(history, channel_id, caller)
+    if access.channel is None:
+        raise UnknownChannel
+    return access.channel
+
+
+Visible = Annotated[Channel, Depends(_require_channel)]
+"""The channel of the path, if the caller may see it."""
