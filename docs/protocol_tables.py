@@ -221,9 +221,15 @@ def limits() -> str:
         ),
         ("messages of one session without an answer", IN_FLIGHT, "", "429"),
         (
-            "registrations, logins, new passwords of one address",
+            "registrations, logins, new passwords and applications of one address",
             f"{budgets.auth_per_minute}/min",
             "LIMITS__AUTH_PER_MINUTE",
+            "429",
+        ),
+        (
+            "logins, new passwords, usernames and applications of one account",
+            f"{budgets.auth_per_account_and_minute}/min",
+            "LIMITS__AUTH_PER_ACCOUNT_AND_MINUTE",
             "429",
         ),
         ("frame, but for op 100", f"{MAX_FRAME_BYTES:,} bytes", "", "close 4002"),

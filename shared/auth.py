@@ -33,15 +33,16 @@ def _decode(part: str) -> bytes:
 
 
 class Tokens:
-    """Mints and verifies tokens under one secret."""
+    """Mints tokens under a secret; verifies those of it and of older ones, so that it can be changed."""
 
-    def __init__(self, secret: str) -> None:
-        if len(secret) < 32:
-            raise ValueError("the secret must have at least 32 characters")
-        self._key = hashlib.sha256(b"starling token v1:" + secret.encode()).digest()
+    def __init__(self, secret: str, *older: str) -> None:
+        if any(len(one) < 32 for one in (secret, *older)):
+            raise ValueError("each secret must have at least 32 characters")
+        self._keys = [hashlib.sha256(b"starling token v1:" + one.encode()).digest() for one in (secret, *older)]
 
-    def _sign(self, signed: str) -> str:
-        return _encode(hmac.digest(self._key, signed.encode(), "sha256"))
+    @staticmethod
+    def _sign(key: bytes, signed: str) -> str:
+        return _encode(hmac.digest(key, signed.encode(), "sha256"))
 
     def mint(self, user_id: int, now: int) -> str:
         """Return a new token of this user, issued `now` (Unix ms). Each has its own 72 random bits."""
@@ -49,7 +50,7 @@ class Tokens:
             raise ValueError(f"{user_id} is no user id")
         issued = now.to_bytes(_ISSUED_BYTES, "big") + secrets.token_bytes(9)
         signed = f"{_encode(str(user_id).encode())}.{_encode(issued)}"
-        return f"{signed}.{self._sign(signed)}"
+        return f"{signed}.{self._sign(self._keys[0], signed)}"
 
     def verify(self, token: str) -> Bearer:
         """Return what a token of ours says, with or without a "Bot " or "Bearer " before it; it may be revoked.
@@ -61,7 +62,7 @@ class Tokens:
         signed, dot, signature = token.rpartition(".")
         if not dot or len(token) > _LONGEST or not token.isascii():
             raise Unauthorized
-        if not hmac.compare_digest(self._sign(signed), signature):
+        if not any(hmac.compare_digest(self._sign(key, signed), signature) for key in self._keys):
             raise Unauthorized
         user, _, rest = signed.partition(".")
         fingerprint = _encode(hashlib.sha256(token.encode()).digest()[:_FINGERPRINT_BYTES])

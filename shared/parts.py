@@ -22,6 +22,7 @@ from shared.core.ids import IdSource
 from shared.http import Probe
 from shared.lease import Lease, open_lease
 from shared.lifecycle import Supervisor
+from shared.limiter import Limiter, LocalLimiter
 from shared.memory_bus import MemoryBus
 from shared.memory_cache import MemoryCache
 from shared.metrics import Metrics
@@ -30,6 +31,7 @@ from shared.mongo_lease import MongoLeases
 from shared.mongo_streams import MongoStreams
 from shared.redis_cache import RedisCache
 from shared.redis_client import RedisClient, open_redis
+from shared.redis_limiter import RedisLimiter
 from shared.settings import Settings
 from shared.streams import StreamStore
 from shared.topology import Topology
@@ -75,6 +77,12 @@ class Parts:
         if self.stored is None:
             raise RuntimeError("this process was opened without a database")
         return self.stored
+
+    def limiter(self, name: str, per_minute: int) -> Limiter:
+        """Return what counts something of this name: in all processes, or in this one where there is no Redis."""
+        if self.redis is None:
+            return LocalLimiter(per_minute, self.now)
+        return RedisLimiter(self.redis, self.settings.bus.prefix, name, per_minute, self.now)
 
     def probes(self) -> Mapping[str, Probe]:
         """Return what `/readyz` asks: the parts without which no request can be served (a cache is not one)."""
@@ -138,7 +146,10 @@ async def open_parts(
             bus=bus,
             cache=MemoryCache() if redis is None else RedisCache(redis, settings.bus.prefix),
             redis=redis,
-            tokens=Tokens(settings.auth.secret.get_secret_value()),
+            tokens=Tokens(
+                settings.auth.secret.get_secret_value(),
+                *(older.get_secret_value() for older in settings.auth.older_secrets),
+            ),
             supervisor=await stack.enter_async_context(Supervisor("node")),
             stored=stored,
         )

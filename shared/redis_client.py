@@ -57,7 +57,7 @@ class RedisClient:
         answer: list[bytes | None] = await self._ask(lambda: self._redis.hmget(key, list(fields)))
         return answer
 
-    def script(self, source: str) -> Callable[[Sequence[str], Sequence[str | int | bytes]], Awaitable[Any]]:
+    def script(self, source: str) -> Callable[[Sequence[str], Sequence[str | int | float | bytes]], Awaitable[Any]]:
         """Return a function that runs this Lua script on keys and arguments, loading it where it is missing."""
         registered = self._redis.register_script(source)
         return lambda keys, args: self._ask(lambda: registered(keys=list(keys), args=list(args)))

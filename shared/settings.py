@@ -80,6 +80,11 @@ class AuthSettings(BaseModel, frozen=True):
     """Tokens."""
 
     secret: SecretStr = Field(SecretStr(_DEFAULT_SECRET), description="key that signs tokens, 32 characters or more")
+    older_secrets: tuple[SecretStr, ...] = Field(
+        (),
+        max_length=4,
+        description="keys beside it whose tokens are good, too: older ones, and the next one",
+    )
 
 
 class LimitSettings(BaseModel, frozen=True):
@@ -97,7 +102,10 @@ class LimitSettings(BaseModel, frozen=True):
     )
     identifies_per_minute: int = Field(30, ge=1, description="IDENTIFYs per minute, node and user")
     polls_per_minute: int = Field(600, ge=1, description="streams and polls begun per minute, node and user")
-    auth_per_minute: int = Field(30, ge=1, description="registrations and logins per minute and address")
+    auth_per_minute: int = Field(30, ge=1, description="registrations, logins and the like per minute and address")
+    auth_per_account_and_minute: int = Field(
+        20, ge=1, description="logins, changes of passwords and the like per minute and account"
+    )
 
 
 class GatewaySettings(BaseModel, frozen=True):
@@ -151,6 +159,6 @@ class Settings(BaseSettings):
         secret = self.auth.secret.get_secret_value()
         if self.environment != "local" and secret == _DEFAULT_SECRET:
             raise ValueError("STARLING_AUTH__SECRET must be set outside environment=local")
-        if len(secret) < 32:
-            raise ValueError("STARLING_AUTH__SECRET must have at least 32 characters")
+        if any(len(one) < 32 for one in (secret, *(older.get_secret_value() for older in self.auth.older_secrets))):
+            raise ValueError("STARLING_AUTH__SECRET and each of the older ones must have at least 32 characters")
         return self

@@ -40,6 +40,20 @@ def test_another_secret_is_refused() -> None:
         TOKENS.verify(Tokens("another secret that is long enough").mint(USER, NOW))
 
 
+def test_a_secret_is_changed_without_a_logout() -> None:
+    """The newest signs; what an older one signed is good while it is told, and no longer."""
+    old, new = "the secret of last year, long enough", "the secret of this year, long enough"
+    token = Tokens(old).mint(USER, NOW)
+    both = Tokens(new, old)
+    assert both.verify(token).user_id == USER
+    assert Tokens(new).verify(both.mint(USER, NOW)).user_id == USER
+    for refusing, refused in ((Tokens(new), token), (Tokens(old), both.mint(USER, NOW))):
+        with pytest.raises(Unauthorized):
+            refusing.verify(refused)
+    with pytest.raises(ValueError, match="32 characters"):
+        Tokens(new, "short")
+
+
 def test_no_other_id_under_the_same_signature() -> None:
     """Swapping the id part of a good token is refused."""
     _, issued, signature = TOKENS.mint(USER, NOW).split(".")

@@ -14,6 +14,7 @@ from fastapi import APIRouter
 
 from services.groups.accounts import Accounts
 from services.groups.applications import Applications
+from services.groups.attempts import Attempts
 from services.groups.changes import Changes
 from services.groups.claims import Claims, group_bears_out, user_bears_out
 from services.groups.directs import Directs
@@ -36,11 +37,10 @@ from shared.bus import Bus
 from shared.cache import Cache
 from shared.command_log import CommandLog, open_command_log
 from shared.core.ids import IdSource
-from shared.core.limits import Budgets
 from shared.door import Door
 from shared.parts import Parts
 from shared.rpc import serve_calls
-from shared.settings import Settings
+from shared.settings import LimitSettings, Settings
 from shared.streams import StreamStore
 from shared.topology import Topology
 
@@ -62,7 +62,7 @@ def assemble(
     cache: Cache,
     now: Callable[[], int],
     clock: Callable[[], float] = time.monotonic,
-    budgets: Budgets | None = None,
+    attempts: Attempts | None = None,
 ) -> Groups:
     """Return the service on these seams, with nothing running yet. Many may stand on the same stores."""
     jobs = Jobs(store, ids, now)
@@ -89,15 +89,21 @@ def assemble(
         changes=changes,
         door=door,
         now=now,
-        budgets=budgets,
+        attempts=attempts or Attempts(),
     )
+
+
+def _attempts_of(limits: LimitSettings, parts: Parts) -> Attempts:
+    if not limits.enabled:
+        return Attempts()
+    addresses = parts.limiter("addresses", limits.auth_per_minute)
+    return Attempts(addresses, parts.limiter("accounts", limits.auth_per_account_and_minute))
 
 
 @asynccontextmanager
 async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]:
     """Open the service on a process's parts: it serves calls and sweeps until the supervisor stops."""
     bus, topology, storage = parts.bus, parts.topology, parts.storage
-    limits = settings.limits
     with open_passwords() as passwords:
         async with open_command_log(bus, topology, f"{parts.node}.groups") as commands:
             groups = assemble(
@@ -111,7 +117,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 ids=storage.ids,
                 cache=parts.cache,
                 now=parts.now,
-                budgets=Budgets(limits.auth_per_minute / 60, limits.auth_per_minute) if limits.enabled else None,
+                attempts=_attempts_of(settings.limits, parts),
             )
             parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)
             parts.supervisor.start(

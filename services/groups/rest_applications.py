@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Response
 
 from services.groups.applications import Application
 from services.groups.bodies import ApplicationBody, BotTokenBody, NewApplication, NewApplicationBody
-from services.groups.rest_users import spend, spend_of_address
+from services.groups.rest_users import count_address
 from services.groups.service import Service
 from shared.core import wire
 from shared.door import Caller
@@ -32,12 +32,10 @@ async def list_applications(groups: Service, caller: Caller) -> Response:
     return JsonResponse([_application_of(one) for one in await groups.applications.list_own(caller)])
 
 
-@router.post(
-    "/applications", status_code=201, response_model=NewApplicationBody, dependencies=[Depends(spend_of_address)]
-)
+@router.post("/applications", status_code=201, response_model=NewApplicationBody, dependencies=[Depends(count_address)])
 async def create_application(groups: Service, caller: Caller, body: NewApplication) -> Response:
     """Make an application with its bot; the token is shown only here."""
-    spend(groups, f"user {caller}")
+    await groups.attempts.count_user(caller)
     made, token = await groups.applications.create(caller, body.name, body.description)
     told = _application_of(made)
     return JsonResponse(told | {"bot": told["bot"] | {"token": token}}, 201)
@@ -71,7 +69,7 @@ async def delete_application(groups: Service, caller: Caller, application_id: Sn
 @router.post("/applications/{application_id}/bot/reset", response_model=BotTokenBody)
 async def reset_bot_token(groups: Service, caller: Caller, application_id: Snowflake) -> Response:
     """Return a new token of the bot; those so far are revoked, their sessions closed with 4004."""
-    spend(groups, f"user {caller}")
+    await groups.attempts.count_user(caller)
     return JsonResponse({"token": await groups.applications.reset_token(caller, application_id)})
 
 

@@ -22,12 +22,11 @@ from services.groups.bodies import (
     TokenBody,
     UserBody,
 )
-from services.groups.core.origin import origin_of
 from services.groups.core.profiles import ProfileChange
-from services.groups.service import Groups, Service
+from services.groups.service import Service
 from services.groups.store import Profile
 from shared.core import wire
-from shared.core.errors import InvalidForm, RateLimited
+from shared.core.errors import InvalidForm
 from shared.core.model import User
 from shared.door import Caller, CallerBearer
 from shared.http import ErrorBody
@@ -35,15 +34,9 @@ from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
 
 
-def spend_of_address(request: Request, groups: Service) -> None:
-    """Refuse an address that registers or logs in too often; guessing passwords is slow."""
-    spend(groups, origin_of(request.client.host if request.client is not None else ""))
-
-
-def spend(groups: Groups, key: str) -> None:
-    """Refuse what this key does too often."""
-    if groups.budgets is not None and (wait := groups.budgets.spend(key, groups.now())):
-        raise RateLimited(retry_after=wait)
+async def count_address(request: Request, groups: Service) -> None:
+    """Refuse an address that registers or logs in too often; guessing passwords is slow. A dependency."""
+    await groups.attempts.count_address(request.client.host if request.client is not None else "")
 
 
 router = APIRouter(
@@ -53,15 +46,16 @@ router = APIRouter(
 )
 
 
-@router.post("/auth/register", status_code=201, response_model=TokenBody, dependencies=[Depends(spend_of_address)])
+@router.post("/auth/register", status_code=201, response_model=TokenBody, dependencies=[Depends(count_address)])
 async def register(groups: Service, body: Registration) -> Response:
     """Create an account and return its first token."""
     return JsonResponse(_token_of(*await groups.accounts.register(body.username, body.password)), 201)
 
 
-@router.post("/auth/login", response_model=TokenBody, dependencies=[Depends(spend_of_address)])
+@router.post("/auth/login", response_model=TokenBody, dependencies=[Depends(count_address)])
 async def login(groups: Service, body: Login) -> Response:
     """Return a new token."""
+    await groups.attempts.count_login(body.login)
     return JsonResponse(_token_of(*await groups.accounts.login(body.login, body.password)))
 
 
@@ -100,23 +94,23 @@ async def change_current_user(request: Request, groups: Service, caller: Caller,
         raise InvalidForm({"avatar": [("AVATAR_UNSUPPORTED", "There are no avatars here.")]})
     token = None
     if body.password is not None or body.new_password is not None:
-        spend_of_address(request, groups)
-        spend(groups, f"user {caller}")
+        await count_address(request, groups)
+        await groups.attempts.count_user(caller)
         password, new_password = _require(body, "password"), _require(body, "new_password")
         token, _ = await groups.accounts.change_password(caller, password, new_password)
     if (change := _profile_change(body)) != ProfileChange():
         if change.username is not msgspec.UNSET:
-            spend(groups, f"user {caller}")
+            await groups.attempts.count_user(caller)
         profile = await groups.profiles.change(caller, change)
     else:
         profile = await groups.profiles.read_own(caller)
     return JsonResponse(_own_of(profile) | ({"token": token} if token is not None else {}))
 
 
-@router.post("/users/@me/delete", status_code=204, dependencies=[Depends(spend_of_address)])
+@router.post("/users/@me/delete", status_code=204, dependencies=[Depends(count_address)])
 async def delete_current_user(groups: Service, caller: Caller, body: DeletedUser) -> Response:
     """Delete the caller's account: sessions are closed with 4004, groups left, bots deleted; messages stay."""
-    spend(groups, f"user {caller}")
+    await groups.attempts.count_user(caller)
     await groups.leaving.delete_own(caller, body.password)
     return Response(status_code=204)
 

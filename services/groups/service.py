@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from services.groups.accounts import Accounts
 from services.groups.applications import Applications
+from services.groups.attempts import Attempts
 from services.groups.changes import Changes
 from services.groups.directs import Directs
 from services.groups.jobs import Jobs
@@ -21,14 +22,13 @@ from services.groups.memberships import Memberships
 from services.groups.profiles import Profiles
 from services.groups.snapshots import Snapshots
 from services.groups.views import Views
-from shared.core.limits import Budgets
 from shared.door import Door
 from shared.http import Probe
 
 
 @dataclass(frozen=True)
 class Groups:
-    """What the routes need, as `app.state.groups`. `budgets` is None where clients have none."""
+    """What the routes need, as `app.state.groups`."""
 
     accounts: Accounts
     profiles: Profiles
@@ -42,7 +42,7 @@ class Groups:
     changes: Changes
     door: Door
     now: Callable[[], int]
-    budgets: Budgets | None
+    attempts: Attempts
 
     def readiness(self) -> Mapping[str, Probe]:
         """Return what `/readyz` asks beside the shared parts: nothing, since whoever has those can serve."""

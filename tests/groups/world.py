@@ -17,6 +17,7 @@ import msgspec
 from argon2 import PasswordHasher
 
 from services.groups.app import assemble, router
+from services.groups.attempts import Attempts
 from services.groups.memory_store import MemoryGroups
 from services.groups.passwords import open_passwords
 from services.groups.service import Groups
@@ -29,10 +30,10 @@ from shared.command_log import open_command_log
 from shared.core.calls import SessionView
 from shared.core.commands import Events, OpenDirect, Replies, decode_for_node, decode_for_shard, encode_envelope
 from shared.core.ids import IdSource
-from shared.core.limits import Budgets
 from shared.core.stream import Event, Write
 from shared.core.writing import Publish
 from shared.http import create_app
+from shared.limiter import LocalLimiter
 from shared.memory_bus import MemoryBus
 from shared.memory_cache import MemoryCache
 from shared.memory_streams import MemoryStreams
@@ -112,9 +113,16 @@ class Replica:
     groups: Groups
     http: httpx.AsyncClient
     tokens: Tokens
+    app: Any
 
-    async def call(self, method: str, path: str, token: str = "", body: Json = None) -> httpx.Response:
-        """Call a route under `/api/v10` as the user of a token."""
+    async def call(
+        self, method: str, path: str, token: str = "", body: Json = None, *, address: str = ""
+    ) -> httpx.Response:
+        """Call a route under `/api/v10` as the user of a token. `address`: from where, else from this machine."""
+        if address:
+            transport = httpx.ASGITransport(self.app, client=(address, 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://starling") as http:
+                return await http.request(method, f"/api/v10{path}", headers={"Authorization": token}, json=body)
         headers = {"Authorization": token} if token else {}
         if body is None:
             return await self.http.request(method, f"/api/v10{path}", headers=headers)
@@ -156,12 +164,18 @@ class World:
         return self.now
 
     @asynccontextmanager
-    async def open_replica(self, *, per_minute: int = 0, fuse: Fuse | None = None) -> AsyncIterator[Replica]:
+    async def open_replica(
+        self, *, per_minute: int = 0, fuse: Fuse | None = None, hasher: PasswordHasher = CHEAP
+    ) -> AsyncIterator[Replica]:
         """Open one more process of the groups service. `per_minute` 0: no budgets. `fuse` guards all it uses."""
         guard = fuse.guard if fuse is not None else lambda target: target
         self.workers += 1
         tokens = Tokens("a secret of the tests, long enough")
-        with open_passwords(CHEAP) as passwords:
+        attempts = Attempts()
+        if per_minute:
+            addresses, accounts = LocalLimiter(per_minute, self.clock), LocalLimiter(per_minute, self.clock)
+            attempts = Attempts(addresses, accounts)
+        with open_passwords(hasher) as passwords:
             async with open_command_log(self.bus, self.topology, f"groups{self.workers}") as commands:
                 groups = assemble(
                     store=guard(self.store),
@@ -174,13 +188,13 @@ class World:
                     ids=IdSource(self.workers),
                     cache=self.cache,
                     now=self.clock,
-                    budgets=Budgets(per_minute / 60, per_minute) if per_minute else None,
+                    attempts=attempts,
                 )
                 state = {"groups": groups, "door": groups.door}
                 app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state=state)
                 transport = httpx.ASGITransport(app)
                 async with httpx.AsyncClient(transport=transport, base_url="http://starling") as http:
-                    yield Replica(groups, http, tokens)
+                    yield Replica(groups, http, tokens, app)
 
     def seqs_heard(self, stream: str) -> list[int]:
         """Return the seqs of a stream in the order in which a node first hears them."""
