@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from services.history.core.deciding import Verdict
-from services.history.core.sequencer import CheckAccess, Settled, sequence
+from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.core.spread import OWNER, STANDBY
 from services.history.letters import reason_of
@@ -235,6 +235,8 @@ class ShardWorker:
         match effect:
             case Publish(events):
                 return await self._publish(events)
+            case ReadClock():
+                return self._now()
             case CheckAccess(pairs):
                 verdicts = await self._verdicts(dict.fromkeys(pairs))
                 return [verdicts[pair] for pair in pairs]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.history.core.deciding import Verdict
-from services.history.core.sequencer import CheckAccess, Settled, sequence
+from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from shared.core.commands import (
     COMMAND_LIFETIME_MS,
@@ -70,10 +70,14 @@ class Bench:
         self.fail: Callable[[str], bool] = lambda stream: False
         self.verdict = Verdict(ALL)
         self.silent_ms = 0
+        self.now = NOW
+        self.waits_ms = 0
+        """How long each commit takes and each question for a permission."""
 
     def settle(self, *commands: AnyCommand, now: int = NOW, stop_at: type | None = None) -> Settled | None:
         """Run a batch; None if it was stopped."""
         self.effects = []
+        self.now = now
         self.shard.heard_at = now - self.silent_ms
         writer = sequence(self.shard, commands, now, self.ids)
         result = None
@@ -105,7 +109,10 @@ class Bench:
                 return asyncio.run(self.store.amend(amendments))
             case RaiseHeads(heads):
                 return asyncio.run(self.store.raise_heads(heads))
+            case ReadClock():
+                return self.now
             case Commit(writes):
+                self.now += self.waits_ms
                 return [
                     not self.fail(write.before.stream) and asyncio.run(self.store.commit((write,)))[0]
                     for write in writes
@@ -114,6 +121,7 @@ class Bench:
                 self.published += events
                 return None
             case CheckAccess(pairs):
+                self.now += self.waits_ms
                 return [self.verdict] * len(pairs)
         raise AssertionError(effect)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.history.core.deciding import Verdict
-from services.history.core.sequencer import CheckAccess, Settled, sequence
+from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.pages import Pages
 from shared.core.amending import Amendment
@@ -410,6 +410,8 @@ class Rivals(RuleBasedStateMachine):
                 for event in events:
                     self._publish(event)
                 return None
+            case ReadClock():
+                return self.now
             case CheckAccess(pairs):
                 return [Verdict(0, "MissingAccess") if user == AUTHORS[1].id else Verdict(ALL) for _, user in pairs]
         raise AssertionError(effect)

@@ -21,7 +21,7 @@ from services.history.core.importing import (
     ids_of,
     survey,
 )
-from services.history.core.sequencer import CheckAccess, Settled, sequence
+from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.importing import Imported, NotEmpty, import_messages
 from services.history.pages import Pages
@@ -230,6 +230,8 @@ class Worker:
                 case Publish(events):
                     self.published += events
                     return None
+                case ReadClock():
+                    return NOW
                 case CheckAccess(pairs):
                     return [""] * len(pairs)
 

@@ -100,6 +100,21 @@ def test_an_expired_command_is_refused_and_not_stored() -> None:
     assert bench.published == []
 
 
+def test_what_expires_while_its_batch_waits_is_not_stored() -> None:
+    """A commit that was lost after a long time is not tried anew too late, nor stored after a long wait for groups."""
+    bench = Bench()
+    bench.waits_ms = COMMAND_LIFETIME_MS
+    losses = iter((True,))
+    bench.fail = lambda stream: next(losses, False)
+    late = bench.settle(command(1))
+    bench.shard.note_group_seq(9, 6)
+    doubtful = bench.settle(command(2))
+    assert late is not None
+    assert doubtful is not None
+    assert late.replies[0].error == doubtful.replies[0].error == "CommandExpired"
+    assert bench.published == []
+
+
 def test_permission_is_looked_at_again_when_facts_moved_on() -> None:
     """A command permitted under older facts than the worker has heard of is refused if today says no."""
     bench = Bench()

@@ -67,6 +67,10 @@ class CheckAccess(msgspec.Struct, frozen=True):
     pairs: tuple[tuple[int, int], ...]
 
 
+class ReadClock(msgspec.Struct, frozen=True):
+    """[int]: Unix ms. Asked for where a batch has waited, so that what expired meanwhile is not stored."""
+
+
 class Settled(msgspec.Struct, frozen=True):
     """The end of a batch: replies by index of the command; the rest was given back, to be delivered again."""
 
@@ -119,6 +123,8 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
 
     yield from _learn(shard, list(lanes.values()), replies, now)
     verdicts = yield from _check_again(shard, commands, now)
+    if verdicts:
+        now = yield ReadClock()
 
     open_lanes = [lane for lane in lanes.values() if lane.queue]
     while open_lanes:
@@ -146,7 +152,9 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
                 else:
                     given_back += [index for index, _ in lane.queue]
                     lane.queue.clear()
-            yield from _learn(shard, lost, replies, now)
+            if lost:
+                now = yield ReadClock()
+                yield from _learn(shard, lost, replies, now)
         open_lanes = [lane for lane in open_lanes if lane.queue]
 
     yield from _project(lanes.values())
