@@ -18,10 +18,21 @@ from services.gateway.rest import router as gateway_router
 from services.gateway.sending import IN_FLIGHT
 from services.groups.app import router as groups_router
 from services.groups.core.applications import MAX_APPLICATIONS
-from services.groups.core.decisions import MAX_CHANNELS, MAX_GROUPS, MAX_OWNED_GROUPS
-from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
+from services.groups.core.channels import MAX_CHANNELS, MAX_OVERWRITES, MAX_SLOW_S
+from services.groups.core.decisions import MAX_GROUPS, MAX_OWNED_GROUPS
+from services.groups.core.members import MAX_TIMEOUT_MS
+from services.groups.core.names import (
+    CHANNEL_NAME_LENGTH,
+    GROUP_NAME_LENGTH,
+    MAX_TOPIC,
+    NICK_LENGTH,
+    PASSWORD_LENGTH,
+    ROLE_NAME_LENGTH,
+    USERNAME_LENGTH,
+)
 from services.groups.core.profiles import BIO_LENGTH, GLOBAL_NAME_LENGTH
 from services.groups.core.revoking import MAX_NAMED
+from services.groups.core.roles import MAX_ROLES
 from services.history.app import router as history_router
 from services.history.pages import MAX_LIMIT
 from services.history.rest_changes import BULK, BULK_AGE_MS
@@ -55,6 +66,9 @@ _FRAMES: Final = {
 
 _THEN: Final = {"resume": "connect again", "identify": "connect again, identify", "never": "stop; a person must act"}
 
+_MODERATED: Final = (errors.UnknownGroup, errors.MissingPermissions)
+_IN_CHANNEL: Final = (errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions)
+
 _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
     "login": (errors.AccountBlocked, errors.RateLimited),
@@ -77,10 +91,31 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "leave_guild": (errors.UnknownGroup, errors.MissingPermissions),
     "get_user": (errors.UnknownUser,),
     "create_guild": (errors.TooManyGroups,),
-    "join_guild": (errors.UnknownGroup, errors.TooManyGroups),
+    "join_guild": (errors.UnknownGroup, errors.TooManyGroups, errors.Banned),
     "get_guild": (errors.UnknownGroup,),
     "list_guild_channels": (errors.UnknownGroup,),
-    "create_guild_channel": (errors.UnknownGroup, errors.MissingPermissions, errors.TooManyChannels),
+    "create_guild_channel": (*_MODERATED, errors.TooManyChannels),
+    "move_channels": (*_MODERATED, errors.UnknownChannel),
+    "change_channel": _IN_CHANNEL,
+    "delete_channel": _IN_CHANNEL,
+    "put_overwrite": _IN_CHANNEL,
+    "drop_overwrite": (*_IN_CHANNEL, errors.UnknownOverwrite),
+    "list_roles": (errors.UnknownGroup,),
+    "get_role": (errors.UnknownGroup, errors.UnknownRole),
+    "create_role": (*_MODERATED, errors.TooManyRoles),
+    "move_roles": (*_MODERATED, errors.UnknownRole, errors.InvalidRole),
+    "change_role": (*_MODERATED, errors.UnknownRole, errors.InvalidRole),
+    "delete_role": (*_MODERATED, errors.UnknownRole, errors.InvalidRole),
+    "give_role": (*_MODERATED, errors.UnknownMember, errors.UnknownRole, errors.InvalidRole),
+    "take_role": (*_MODERATED, errors.UnknownMember, errors.UnknownRole, errors.InvalidRole),
+    "change_own_member": _MODERATED,
+    "add_member": (*_MODERATED, errors.UnknownUser, errors.Banned, errors.TooManyGroups, errors.UnknownRole),
+    "change_member": (*_MODERATED, errors.UnknownMember, errors.UnknownRole, errors.InvalidRole),
+    "kick_member": (*_MODERATED, errors.UnknownMember),
+    "list_bans": _MODERATED,
+    "get_ban": (*_MODERATED, errors.UnknownBan),
+    "ban_user": (*_MODERATED, errors.UnknownUser),
+    "lift_ban": (*_MODERATED, errors.UnknownBan),
     "list_members": (errors.UnknownGroup,),
     "get_member": (errors.UnknownGroup, errors.UnknownMember),
     "get_channel": (errors.UnknownChannel, errors.MissingAccess),
@@ -190,7 +225,13 @@ def _inputs_of(route: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator
         if parameter["in"] == "query":
             yield code(parameter["name"]) + _bounds_of(parameter["schema"])
     if "requestBody" in route:
-        name = route["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        schema = route["requestBody"]["content"]["application/json"]["schema"]
+        schema = next((one for one in schema.get("anyOf", ()) if "$ref" in one), schema)  # where it may be left out
+        if is_list := "items" in schema:
+            schema = schema["items"]
+        name = schema["$ref"].rpartition("/")[2]
+        if is_list:
+            yield "a list of"
         for field in schemas[name]["properties"]:
             yield code(field + ("" if field in schemas[name].get("required", ()) else "?"))
 
@@ -270,6 +311,10 @@ def limits() -> str:
         ("groups of one user", MAX_GROUPS, "", "30001"),
         ("groups owned by one user", MAX_OWNED_GROUPS, "", "30001"),
         ("channels of a group", MAX_CHANNELS, "", "30013"),
+        ("roles of a group", MAX_ROLES, "", "30005"),
+        ("roles and members that a channel says something of", MAX_OVERWRITES, "", "50035"),
+        ("slow mode", f"{MAX_SLOW_S:,} s", "", "50035"),
+        ("a timeout", f"{MAX_TIMEOUT_MS // 86_400_000} days", "", "50035"),
         ("members in a GUILD_CREATE", f"{MEMBER_SAMPLE} and the user's own", "", ""),
         ("direct channels in READY", f"the {SESSION_DIRECTS} newest", "", ""),
         ("logouts of one user remembered one by one", MAX_NAMED, "", "older tokens of the user go, too"),
@@ -279,6 +324,9 @@ def limits() -> str:
         ("password", _length(PASSWORD_LENGTH), "", "50035"),
         ("name of a group", _length(GROUP_NAME_LENGTH), "", "50035"),
         ("name of a channel", _length(CHANNEL_NAME_LENGTH), "", "50035"),
+        ("topic of a channel", f"{MAX_TOPIC:,} characters", "", "50035"),
+        ("name of a role", _length(ROLE_NAME_LENGTH), "", "50035"),
+        ("nick of a member", _length(NICK_LENGTH), "", "50035"),
     )
     shown = ((what, limit, code(f"STARLING_{name}") if name else "", then) for what, limit, name, then in rows)
     return table(("what", "limit", "setting", "beyond it"), shown)

@@ -68,6 +68,8 @@ _COLLECTIONS: Final = {
     "groups": "a group without members and channels",
     "channels": "a channel, of a group or direct",
     "members": "one user in one group, or a tombstone",
+    "roles": "a role of a group that was made or changed, or a tombstone",
+    "bans": "a user who may not be in a group, or a tombstone",
     "memberships": "the same from the user's side",
     "workers": "the lease of a worker id for snowflakes",
     "schema": "the version of the schema",

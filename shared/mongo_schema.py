@@ -45,4 +45,8 @@ STEPS: Final[tuple[Step, ...]] = (
         "users": (_ascending("name", sparse=True), _ascending("owner", sparse=True)),  # find_users, list_bots
         "jobs": (_ascending("due"),),
     },
+    {
+        "roles": (_ascending("group_id", sparse=True),),
+        "bans": (_ascending("group_id", "user.id", sparse=True),),
+    },
 )

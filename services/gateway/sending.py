@@ -33,7 +33,7 @@ from shared.core.errors import (
 from shared.core.limits import Budgets
 from shared.core.mentions import Called
 from shared.core.model import User
-from shared.core.permissions import DEFAULT, DIRECT
+from shared.core.permissions import DIRECT
 from shared.core.sending import (
     NOBODY_THERE,
     Place,
@@ -200,4 +200,4 @@ class Sending:
         group = self._hub.roster.groups.get(known.channel.group_id)
         if group is None or user_id not in group.users:
             return None
-        return place_of(known.channel, group.seq, DEFAULT)
+        return place_of(known.channel, group.seq, group.sights.permissions(user_id, known.channel.id, self._now()))

@@ -25,8 +25,9 @@ from services.gateway.core.takeover import (
     Plan,
     created_in,
     group_told,
+    kept_groups,
     lagging,
-    missed_of,
+    missed_in,
     plan_of,
 )
 from services.gateway.fanout import Fanout
@@ -35,7 +36,7 @@ from services.gateway.registry import RegistryUnavailable, SessionEntry, Session
 from services.gateway.sessions import LiveSession
 from services.gateway.trails import Trails, TrailsUnavailable
 from shared.core.revocation import Bearer
-from shared.core.stream import Event, user_stream
+from shared.core.stream import Event, group_stream, user_stream
 
 _LAG_S: Final = 3.0
 """How long we wait for our own queue to come to where the session stood."""
@@ -162,9 +163,9 @@ class TakingOver:
         source = await self._find(entry, told_s)
         await self._follow(user_id)
         await self._catch_up(user_id, source.origin, told)
-        changes = await self._changes(user_id, source.origin)
+        changes, group_changes = await self._all_changes(user_id, source.origin)
         # In one step: our positions, the plan from there, and the session's part in all that comes.
-        plan = plan_of(self._hub.roster, user_id, source.origin, changes, told)
+        plan = plan_of(self._hub.roster, user_id, source.origin, changes, group_changes, told)
         if plan is None:
             raise _NotPlaced("it stood at a place that is not known")
         session = self._attach(entry, bearer, source.floor)
@@ -176,7 +177,7 @@ class TakingOver:
             self._hub.roster.detach(session, user_id, self._clock())
             raise
         session.told_s = told_s
-        read = (missed for event in events if (missed := missed_of(event, user_id)) is not None)
+        read = (missed for event in events for missed in missed_in(self._hub.roster, plan, event, user_id))
         session.backfill = [
             Entry(told_s, one.t, one.d, (session,), one.stream, one.seq, 0.0)
             for one in (*source.missed, *plan.first, *map(group_told, plan.groups), *read)
@@ -250,6 +251,26 @@ class TakingOver:
                 raise _NotPlaced("too much has happened to its user")
             await self._follow(user_id)
         return [event for event in events if event.record.seq <= position]
+
+    async def _all_changes(self, user_id: int, origin: Origin) -> tuple[Sequence[Event], Mapping[int, Sequence[Event]]]:
+        """Return the events between the origin's positions and ours: the user's own, and those of each kept group."""
+        found: dict[int, Sequence[Event]] = {}
+        while True:
+            changes = await self._changes(user_id, origin)
+            lacking = []
+            for group_id in kept_groups(self._hub.roster, user_id, origin, changes):
+                stood = origin.position_of(group_stream(group_id))
+                position = self._hub.roster.groups[group_id].seq
+                if stood is not None and stood + len(found.get(group_id, ())) < position:
+                    lacking.append((group_id, stood, position))
+            if not lacking:
+                return changes, found
+            for group_id, stood, position in lacking:
+                events = await self._backlog.read(group_stream(group_id), stood, position)
+                if events is None:
+                    raise _NotPlaced("too much has happened to its groups")
+                found[group_id] = events
+            await self._follow(user_id)
 
     def _attach(self, entry: SessionEntry, bearer: Bearer, floor: int) -> LiveSession:
         self._fanout.raise_to(floor + 1)

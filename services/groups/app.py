@@ -16,18 +16,25 @@ from services.groups.accounts import Accounts
 from services.groups.applications import Applications
 from services.groups.attempts import Attempts
 from services.groups.changes import Changes
+from services.groups.channels import Channels
 from services.groups.claims import Claims, group_bears_out, user_bears_out
 from services.groups.directs import Directs
+from services.groups.facts import FactReader
 from services.groups.handlers import handlers_of
 from services.groups.jobs import LEAVE, RENAME, STOP, Jobs
 from services.groups.leaving import Leaving
+from services.groups.members import Members
 from services.groups.memberships import Memberships
 from services.groups.mongo_store import MongoGroups
 from services.groups.passwords import Passwords, open_passwords
 from services.groups.profiles import Profiles
 from services.groups.rest import router as groups_router
 from services.groups.rest_applications import router as applications_router
+from services.groups.rest_channels import router as channels_router
+from services.groups.rest_members import router as members_router
+from services.groups.rest_roles import router as roles_router
 from services.groups.rest_users import router as users_router
+from services.groups.roles import Roles
 from services.groups.service import Groups
 from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
@@ -46,7 +53,16 @@ from shared.topology import Topology
 
 __all__ = ["assemble", "open_groups", "router"]
 
-router = APIRouter(routes=[*users_router.routes, *applications_router.routes, *groups_router.routes])
+router = APIRouter(
+    routes=[
+        *users_router.routes,
+        *applications_router.routes,
+        *groups_router.routes,
+        *roles_router.routes,
+        *channels_router.routes,
+        *members_router.routes,
+    ]
+)
 
 
 def assemble(
@@ -69,7 +85,8 @@ def assemble(
     changes = Changes(streams, store, bus, topology, jobs, ids, now)
     usernames = Claims(store, now, user_bears_out(streams, store, changes))
     names = Claims(store, now, group_bears_out(streams))
-    views = Views(store, streams, cache)
+    views = Views(store, streams, cache, now)
+    facts = FactReader(store, now)
     door = Door(tokens, views.read_revocations, clock)
     profiles = Profiles(store, changes, usernames, jobs)
     accounts = Accounts(store, changes, usernames, passwords, tokens, door, ids, now)
@@ -83,6 +100,9 @@ def assemble(
         profiles=profiles,
         jobs=jobs,
         memberships=memberships,
+        roles=Roles(facts, changes, ids, now),
+        channels=Channels(facts, changes, ids, now),
+        members=Members(facts, store, changes),
         directs=Directs(store, views, commands, ids, now),
         views=views,
         snapshots=Snapshots(store, streams, changes, cache),

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, StrictBool
 
-from services.groups.core.names import CHANNEL_NAME_LENGTH, GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
+from services.groups.core.names import GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
 from services.groups.core.profiles import BIO_LENGTH
 from shared.snowflakes import Snowflake
 
@@ -76,12 +76,6 @@ class JoinedGuild(BaseModel):
     """Which public group to join."""
 
     name: str = Field(max_length=_LONGEST)
-
-
-class NewChannel(BaseModel):
-    """A new text channel."""
-
-    name: str = Field(max_length=_LONGEST, description=f"{CHANNEL_NAME_LENGTH[0]}–{CHANNEL_NAME_LENGTH[1]} characters")
 
 
 class UserBody(BaseModel):
@@ -189,6 +183,30 @@ class ChannelBody(BaseModel):
     recipients: list[UserBody] | None = None
 
 
+class RoleBody(BaseModel):
+    """A role of a guild."""
+
+    id: Snowflake
+    name: str
+    color: int
+    colors: dict[str, int | None]
+    hoist: bool
+    icon: str | None
+    unicode_emoji: str | None
+    position: int
+    permissions: str
+    managed: bool
+    mentionable: bool
+    flags: int
+
+
+class BanBody(BaseModel):
+    """A ban."""
+
+    reason: str | None
+    user: UserBody
+
+
 class GuildBody(BaseModel):
     """A group; beside these the fields that Discord's client libraries expect, at rest."""
 
@@ -196,7 +214,7 @@ class GuildBody(BaseModel):
     name: str
     owner_id: Snowflake
     public: bool
-    roles: list[dict[str, Any]]
+    roles: list[RoleBody]
     features: list[str]
     channels: list[ChannelBody]
 

@@ -22,7 +22,7 @@ from services.groups.store import GroupStore
 from shared.bus import Bus, BusUnavailable
 from shared.core.change import Clean, Decide, Follow, Project, change, settle
 from shared.core.errors import Unavailable
-from shared.core.events import AnyBody, GroupCreated, MemberAdded, MemberRemoved
+from shared.core.events import AnyBody, GroupCreated, MemberAdded, MemberBanned, MemberChanged, MemberRemoved
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.stream import Event, owner_of, user_stream
@@ -190,8 +190,10 @@ class Changes:
         match body:
             case GroupCreated(owner=member) | MemberAdded(member):
                 user_id = member.user.id
-            case MemberRemoved(user):
+            case MemberRemoved(user) | MemberBanned(user, was_in=True):
                 user_id = user.id
+            case MemberChanged(member, before) if before is not None:
+                user_id = member.user.id
             case _:
                 return
         group_id = owner_of(stream)

@@ -1,4 +1,4 @@
-"""What users do to groups: create, join, leave, add channels.
+"""What users do to groups by themselves: create, join, leave.
 
 Ring 4 (shell). Gathers the facts, lets `services.groups.core.decisions` decide on them, and hands the decision
 to `Changes`. The limits per user are read before the decision: two calls at once may pass one by a few.
@@ -12,13 +12,12 @@ from services.groups.changes import Changes
 from services.groups.claims import Claims
 from services.groups.core.decisions import (
     MAX_GROUPS,
-    decide_create_channel,
     decide_join,
     decide_leave,
     group_created,
     require_room,
 )
-from services.groups.core.names import group_name_key, group_name_taken, require_channel_name, require_group_name
+from services.groups.core.names import group_name_key, group_name_taken, require_group_name
 from services.groups.store import GroupStore
 from shared.core.errors import Unauthorized, UnknownGroup
 from shared.core.events import AnyBody
@@ -59,7 +58,7 @@ class Memberships:
         return group, event.channels[0]
 
     async def join(self, user_id: int, name: str) -> Group:
-        """Join a public group by its name; a member stays one. Raises `UnknownGroup`, `TooManyGroups`."""
+        """Join a public group by its name; a member stays one. Raises `UnknownGroup`, `TooManyGroups`, `Banned`."""
         user = await self._require_user(user_id)
         group_id = await self._claims.owner_of(group_name_key(name))
         if group_id is None:
@@ -69,7 +68,9 @@ class Memberships:
 
         async def decide(_: int) -> AnyBody | None:
             is_member = await self._is_member(group_id, user_id)
-            return decide_join(await self._find_group(group_id), is_member=is_member, user=user, now=self._now())
+            is_banned = await self._groups.read_ban(group_id, user_id) is not None
+            group = await self._find_group(group_id)
+            return decide_join(group, is_member=is_member, is_banned=is_banned, user=user, now=self._now())
 
         await self._changes.change(group_stream(group_id), decide)
         group = await self._find_group(group_id)
@@ -93,32 +94,6 @@ class Memberships:
             )
 
         await self._changes.change(group_stream(group_id), decide)
-
-    async def create_channel(self, user_id: int, group_id: int, name: str) -> Channel:
-        """Add a channel to one's own group.
-
-        Raises `InvalidForm`, `UnknownGroup`, `MissingPermissions`, `TooManyChannels`.
-        """
-        name = require_channel_name(name)
-        channel_id = self._ids.next_id(self._now())
-        created: list[Channel] = []
-
-        async def decide(_: int) -> AnyBody | None:
-            event = decide_create_channel(
-                await self._find_group(group_id),
-                len((await self._groups.list_channels((group_id,))).get(group_id, ())),
-                is_member=await self._is_member(group_id, user_id),
-                user_id=user_id,
-                channel_id=channel_id,
-                name=name,
-            )
-            created[:] = [event.channel]
-            return event
-
-        if not await self._is_member(group_id, user_id):
-            raise UnknownGroup
-        await self._changes.change(group_stream(group_id), decide, answer_stored=True)
-        return created[0]
 
     async def _require_user(self, user_id: int) -> User:
         """Return the caller. Raises `Unauthorized` where a token outlived its account's database."""

@@ -13,7 +13,8 @@ import msgspec
 
 from services.groups.core.names import key_of_name
 from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
-from shared.core.model import Channel, Group, Member, User
+from shared.core.ids import MAX_ID
+from shared.core.model import Ban, Channel, Group, Member, Role, User
 from shared.core.revocation import Revocations
 
 K = TypeVar("K", bound=Hashable)
@@ -59,7 +60,9 @@ class MemoryGroups:
         self._users: _Projection[int, Profile] = _Projection()
         self._jobs: dict[str, Job] = {}
         self._groups: _Projection[int, Group] = _Projection()
-        self._channels: _Projection[int, Channel] = _Projection()
+        self._channels: _Projection[int, Channel | None] = _Projection()
+        self._roles: _Projection[int, Role | None] = _Projection()
+        self._bans: dict[int, _Projection[int, Ban | None]] = {}
         self._members: dict[int, _Projection[int, Member | None]] = {}
         self._memberships: dict[int, _Projection[int, Membership]] = {}
 
@@ -142,7 +145,7 @@ class MemoryGroups:
     async def rename_recipient(self, user: User) -> None:
         """Show a user in all of its direct channels as it is called now."""
         for channel in self._channels.values():
-            if any(one.id == user.id for one in channel.recipients):
+            if channel is not None and any(one.id == user.id for one in channel.recipients):
                 recipients = tuple(user if one.id == user.id else one for one in channel.recipients)
                 self._channels.amend(channel.id, msgspec.structs.replace(channel, recipients=recipients))
 
@@ -182,6 +185,10 @@ class MemoryGroups:
         """Project a channel."""
         self._channels.put(channel.id, channel, seq)
 
+    async def remove_channel(self, channel_id: int, seq: int) -> None:
+        """Project that a group's channel is gone: a tombstone."""
+        self._channels.put(channel_id, None, seq)
+
     async def read_channel(self, channel_id: int) -> Channel | None:
         """Return a channel."""
         return self._channels.get(channel_id)
@@ -189,7 +196,8 @@ class MemoryGroups:
     async def list_channels(self, group_ids: Sequence[int]) -> dict[int, list[Channel]]:
         """Return the channels of each group by position, then id."""
         found: dict[int, list[Channel]] = {}
-        for channel in sorted(self._channels.values(), key=lambda channel: (channel.position, channel.id)):
+        there = [channel for channel in self._channels.values() if channel is not None]
+        for channel in sorted(there, key=lambda channel: (channel.position, channel.id)):
             if channel.group_id in group_ids:
                 found.setdefault(channel.group_id, []).append(channel)
         return found
@@ -197,11 +205,48 @@ class MemoryGroups:
     async def list_directs(self, user_ids: Sequence[int], limit: int) -> dict[int, list[Channel]]:
         """Return direct channels of each user, newest id first."""
         found: dict[int, list[Channel]] = {}
-        for channel in sorted(self._channels.values(), key=lambda channel: -channel.id):
+        there = [channel for channel in self._channels.values() if channel is not None]
+        for channel in sorted(there, key=lambda channel: -channel.id):
             for recipient in channel.recipients:
                 if recipient.id in user_ids and len(its := found.setdefault(recipient.id, [])) < limit:
                     its.append(channel)
         return found
+
+    async def put_role(self, role: Role, seq: int) -> None:
+        """Project a role of a group."""
+        self._roles.put(role.id, role, seq)
+
+    async def remove_role(self, role_id: int, seq: int) -> None:
+        """Project that a role is gone: a tombstone."""
+        self._roles.put(role_id, None, seq)
+
+    async def list_roles(self, group_ids: Sequence[int]) -> dict[int, list[Role]]:
+        """Return the stored roles of each group by id."""
+        found: dict[int, list[Role]] = {}
+        for role in sorted((role for role in self._roles.values() if role is not None), key=lambda role: role.id):
+            if role.group_id in group_ids:
+                found.setdefault(role.group_id, []).append(role)
+        return found
+
+    async def put_ban(self, ban: Ban, seq: int) -> None:
+        """Project that a user may not be in a group."""
+        self._bans.setdefault(ban.group_id, _Projection()).put(ban.user.id, ban, seq)
+
+    async def lift_ban(self, group_id: int, user_id: int, seq: int) -> None:
+        """Project that a user may be in a group again: a tombstone."""
+        self._bans.setdefault(group_id, _Projection()).put(user_id, None, seq)
+
+    async def read_ban(self, group_id: int, user_id: int) -> Ban | None:
+        """Return the ban of a user from a group, if there is one."""
+        bans = self._bans.get(group_id)
+        return bans.get(user_id) if bans is not None else None
+
+    async def list_bans(self, group_id: int, after: int, before: int, limit: int) -> list[Ban]:
+        """Return a page of bans by user id between the two: the first, the last ones where only `before` bounds it."""
+        bans = self._bans[group_id].values() if group_id in self._bans else []
+        there = sorted((ban for ban in bans if ban is not None), key=lambda ban: ban.user.id)
+        there = [ban for ban in there if after < ban.user.id < before]
+        return there[:limit] if after or before > MAX_ID else there[-limit:]
 
     async def put_member(self, member: Member, seq: int) -> None:
         """Project that somebody is a member."""

@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 from services.groups.core.names import key_of_name
 from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
 from shared.core.ids import MAX_ID
-from shared.core.model import Channel, Group, Member, User
+from shared.core.model import Ban, Channel, Group, Member, Role, User
 from shared.core.revocation import Revocations
 from shared.mongo import Document, Mongo
 
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 _VERSION: Final = 1
 _MOST_CHANNELS: Final = 500
+_MOST_ROLES: Final = 250
 _MOST_DIRECTS: Final = 2_000
 _LAST_LETTER: Final = "\U0010ffff"
 """No name holds it, and no letter is above it."""
@@ -188,9 +189,14 @@ class MongoGroups:
         """Project a channel of a group, or a direct one."""
         await self._put("channels", channel.id, seq, channel)
 
+    async def remove_channel(self, channel_id: int, seq: int) -> None:
+        """Project that a group's channel is gone: a tombstone, in no group's list."""
+        await self._mongo.put_newer("channels", channel_id, seq, {"v": _VERSION, "gone": True})
+
     async def read_channel(self, channel_id: int) -> Channel | None:
         """Return a channel."""
-        return _value_of(await self._read("channels", channel_id), Channel)
+        document = await self._read("channels", channel_id)
+        return _value_of(document, Channel) if document is not None and not document.get("gone") else None
 
     async def list_channels(self, group_ids: Sequence[int]) -> dict[int, list[Channel]]:
         """Return the channels of each group by position, then id."""
@@ -226,6 +232,46 @@ class MongoGroups:
                 if (its := found.get(recipient.id)) is not None and len(its) < limit:
                     its.append(channel)
         return found
+
+    async def put_role(self, role: Role, seq: int) -> None:
+        """Project a role of a group."""
+        await self._put("roles", role.id, seq, role)
+
+    async def remove_role(self, role_id: int, seq: int) -> None:
+        """Project that a role is gone: a tombstone, in no group's list."""
+        await self._mongo.put_newer("roles", role_id, seq, {"v": _VERSION, "gone": True})
+
+    async def list_roles(self, group_ids: Sequence[int]) -> dict[int, list[Role]]:
+        """Return the stored roles of each group by id."""
+        query = {"group_id": _one_of(group_ids)}
+        async with self._mongo.asking():
+            documents = await self._mongo["roles"].find(query).to_list(_MOST_ROLES * len(group_ids))
+        found: dict[int, list[Role]] = {}
+        for role in sorted((msgspec.convert(document, Role) for document in documents), key=lambda role: role.id):
+            found.setdefault(role.group_id, []).append(role)
+        return found
+
+    async def put_ban(self, ban: Ban, seq: int) -> None:
+        """Project that a user may not be in a group."""
+        await self._put("bans", f"{ban.group_id}:{ban.user.id}", seq, ban)
+
+    async def lift_ban(self, group_id: int, user_id: int, seq: int) -> None:
+        """Project that a user may be in a group again: a tombstone, in no group's list."""
+        await self._mongo.put_newer("bans", f"{group_id}:{user_id}", seq, {"v": _VERSION, "gone": True})
+
+    async def read_ban(self, group_id: int, user_id: int) -> Ban | None:
+        """Return the ban of a user from a group, if there is one."""
+        document = await self._read("bans", f"{group_id}:{user_id}")
+        return _value_of(document, Ban) if document is not None and not document.get("gone") else None
+
+    async def list_bans(self, group_id: int, after: int, before: int, limit: int) -> list[Ban]:
+        """Return a page of bans by user id between the two: the first, the last ones where only `before` bounds it."""
+        forward = bool(after) or before > MAX_ID
+        query = {"group_id": group_id, "user.id": {"$gt": after, "$lt": min(before, MAX_ID)}}
+        cursor = self._mongo["bans"].find(query).sort("user.id", 1 if forward else -1).limit(limit)
+        async with self._mongo.asking():
+            bans = [msgspec.convert(document, Ban) for document in await cursor.to_list(limit)]
+        return bans if forward else bans[::-1]
 
     async def put_member(self, member: Member, seq: int) -> None:
         """Project that somebody is a member."""

@@ -8,19 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from services.groups.store import GroupStore, Membership
 from shared.core.events import (
+    BanLifted,
+    ChannelChanged,
     ChannelCreated,
+    ChannelDeleted,
+    ChannelsMoved,
     GroupCreated,
     GroupJoined,
     GroupLeft,
     MemberAdded,
+    MemberBanned,
     MemberChanged,
     MemberRemoved,
+    MembershipChanged,
+    RoleChanged,
+    RoleCreated,
+    RoleDeleted,
+    RolesMoved,
     TokensRevoked,
     UserChanged,
     UserRegistered,
 )
+from shared.core.model import Ban, ChannelMove
 from shared.core.revocation import NOTHING_REVOKED
 from shared.core.stream import Record, owner_of
 
@@ -39,8 +52,26 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             for channel in channels:
                 await groups.put_channel(channel, seq)
             await groups.put_member(member, seq)
-        case ChannelCreated(channel):
+        case ChannelCreated(channel) | ChannelChanged(channel):
             await groups.put_channel(channel, seq)
+        case ChannelsMoved(moves):
+            await _move_channels(groups, moves, seq)
+        case ChannelDeleted(channel, children):
+            await groups.remove_channel(channel.id, seq)
+            await _orphan(groups, children, seq)
+        case RoleCreated(role) | RoleChanged(role):
+            await groups.put_role(role, seq)
+        case RolesMoved(roles):
+            for role in roles:
+                await groups.put_role(role, seq)
+        case RoleDeleted(role):
+            await groups.remove_role(role.id, seq)
+        case MemberBanned(user, was_in, by, reason):
+            if was_in:
+                await groups.remove_member(owner, user.id, seq)
+            await groups.put_ban(Ban(owner, user, by, reason), seq)
+        case BanLifted(user):
+            await groups.lift_ban(owner, user.id, seq)
         case MemberAdded(member) | MemberChanged(member):
             await groups.put_member(member, seq)
         case MemberRemoved(user):
@@ -49,7 +80,7 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_user(user, seq, owner=bot_owner)
         case UserChanged(user, bio, bot_owner, gone):
             await groups.put_user(user, seq, bio=bio, owner=bot_owner, gone=gone)
-        case GroupJoined(group_seq, member):
+        case GroupJoined(group_seq, member) | MembershipChanged(group_seq, member):
             await groups.put_membership(Membership(owner, member.group_id, group_seq, present=True), seq)
         case GroupLeft(group_id, group_seq):
             await groups.put_membership(Membership(owner, group_id, group_seq, present=False), seq)
@@ -59,3 +90,19 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_revocations(owner, known.after(event), seq)
         case other:
             raise TypeError(f"{type(other).__name__} is no event of a group or user")
+
+
+# What an event tells only in part is read first: complete to the event before, or made by who is further on.
+
+
+async def _move_channels(groups: GroupStore, moves: Sequence[ChannelMove], seq: int) -> None:
+    for move in moves:
+        if (channel := await groups.read_channel(move.id)) is not None:
+            moved = msgspec.structs.replace(channel, position=move.position, parent_id=move.parent_id)
+            await groups.put_channel(moved, seq)
+
+
+async def _orphan(groups: GroupStore, children: Sequence[int], seq: int) -> None:
+    for child in children:
+        if (channel := await groups.read_channel(child)) is not None:
+            await groups.put_channel(msgspec.structs.replace(channel, parent_id=0), seq)

@@ -1,12 +1,12 @@
-"""REST routes of the groups service: groups, channels, direct channels, members. Accounts and users: `rest_users`.
+"""REST routes of the groups service: groups and direct channels.
 
-Ring 4 (shell). Permission is checked at each door: who is not in a group is told that there is none; of a channel, that
-access is missing, as Discord says. The collaborators are `app.state.groups`; the shapes are `shared.core.wire`'s.
+Ring 4 (shell). The others: `rest_users`, `rest_roles`, `rest_channels`, `rest_members`. Permission is checked at each
+door: who is not in a group is told that there is none. The collaborators are `app.state.groups`; the shapes are
+`shared.core.wire`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -16,26 +16,19 @@ from services.groups.bodies import (
     GuildBody,
     GuildSummaryBody,
     JoinedGuild,
-    MemberBody,
-    NewChannel,
     NewDirect,
     NewGuild,
 )
-from services.groups.service import Service
+from services.groups.service import OUTAGES, Groups, Service
 from shared.core import wire
-from shared.core.calls import ChannelView
 from shared.core.errors import InvalidForm
 from shared.core.model import Group
+from shared.core.permissions import everyone_of
 from shared.door import Caller
-from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
 
-router = APIRouter(
-    prefix="/api/v10",
-    tags=["groups"],
-    responses={"5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}},
-)
+router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
 
 
 @router.get("/users/@me/channels", response_model=list[ChannelBody])
@@ -67,7 +60,7 @@ async def list_own_guilds(
 ) -> Response:
     """List the guilds that the caller is in, by id."""
     found = await groups.views.list_groups(caller, before, after, limit)
-    return JsonResponse([wire.guild_summary_of(group, caller) for group in found])
+    return JsonResponse([wire.guild_summary_of(group, caller, permissions) for group, permissions in found])
 
 
 @router.delete("/users/@me/guilds/{guild_id}", status_code=204)
@@ -81,67 +74,26 @@ async def leave_guild(groups: Service, caller: Caller, guild_id: Snowflake) -> R
 async def create_guild(groups: Service, caller: Caller, body: NewGuild) -> Response:
     """Create a guild with one channel."""
     group, channel = await groups.memberships.create_group(caller, body.name, public=body.public)
-    return JsonResponse(_guild_of(group, await groups.views.with_heads((channel,))), 201)
+    channels = wire.channels_of(await groups.views.with_heads((channel,)))
+    return JsonResponse(wire.guild_of(group, (everyone_of(group.id),)) | {"channels": channels}, 201)
 
 
 @router.post("/guilds/join", response_model=GuildBody)
 async def join_guild(groups: Service, caller: Caller, body: JoinedGuild) -> Response:
     """Join a public guild by its name; a member stays one."""
     group = await groups.memberships.join(caller, body.name)
-    return JsonResponse(_guild_of(group, await groups.views.list_channels(group.id)))
+    return JsonResponse(await _guild_of(groups, group, caller))
 
 
 @router.get("/guilds/{guild_id}", response_model=GuildBody)
 async def get_guild(groups: Service, caller: Caller, guild_id: Snowflake) -> Response:
     """Return a guild to its member."""
     group = await groups.views.require_group(guild_id, caller)
-    return JsonResponse(_guild_of(group, await groups.views.list_channels(guild_id)))
+    return JsonResponse(await _guild_of(groups, group, caller))
 
 
-@router.get("/guilds/{guild_id}/channels", response_model=list[ChannelBody])
-async def list_guild_channels(groups: Service, caller: Caller, guild_id: Snowflake) -> Response:
-    """List a guild's channels by position."""
-    await groups.views.require_group(guild_id, caller)
-    return JsonResponse(_channels_of(await groups.views.list_channels(guild_id)))
-
-
-@router.post("/guilds/{guild_id}/channels", status_code=201, response_model=ChannelBody)
-async def create_guild_channel(groups: Service, caller: Caller, guild_id: Snowflake, body: NewChannel) -> Response:
-    """Add a text channel to the caller's own guild."""
-    return JsonResponse(wire.channel_of(await groups.memberships.create_channel(caller, guild_id, body.name)), 201)
-
-
-@router.get("/guilds/{guild_id}/members", response_model=list[MemberBody])
-async def list_members(
-    groups: Service,
-    caller: Caller,
-    guild_id: Snowflake,
-    after: Cursor = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> Response:
-    """List a guild's members by user id, page by page."""
-    await groups.views.require_group(guild_id, caller)
-    members = await groups.views.list_members(guild_id, after, limit)
-    return JsonResponse([wire.member_of(member) for member in members])
-
-
-@router.get("/guilds/{guild_id}/members/{user_id}", response_model=MemberBody)
-async def get_member(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
-    """Return one member of a guild."""
-    await groups.views.require_group(guild_id, caller)
-    return JsonResponse(wire.member_of(await groups.views.require_member(guild_id, user_id)))
-
-
-@router.get("/channels/{channel_id}", response_model=ChannelBody)
-async def get_channel(groups: Service, caller: Caller, channel_id: Snowflake) -> Response:
-    """Return a channel that the caller may see."""
-    view = await groups.views.read_channel(channel_id, caller)
-    return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
-
-
-def _channels_of(views: Iterable[ChannelView]) -> list[dict[str, Any]]:
-    return [wire.channel_of(view.channel, view.last_seq, view.last_message_id) for view in views]
-
-
-def _guild_of(group: Group, channels: Iterable[ChannelView]) -> dict[str, Any]:
-    return wire.guild_of(group) | {"channels": _channels_of(channels)}
+async def _guild_of(groups: Groups, group: Group, caller: int) -> dict[str, Any]:
+    """Return a guild as its member sees it."""
+    roles = await groups.views.list_roles(group.id)
+    channels = await groups.views.list_channels(group.id, caller)
+    return wire.guild_of(group, roles) | {"channels": wire.channels_of(channels)}

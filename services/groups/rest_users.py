@@ -23,13 +23,12 @@ from services.groups.bodies import (
     UserBody,
 )
 from services.groups.core.profiles import ProfileChange
-from services.groups.service import Service
+from services.groups.service import OUTAGES, Service
 from services.groups.store import Profile
 from shared.core import wire
 from shared.core.errors import InvalidForm
 from shared.core.model import User
 from shared.door import Caller, CallerBearer
-from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
 
@@ -39,11 +38,7 @@ async def count_address(request: Request, groups: Service) -> None:
     await groups.attempts.count_address(request.client.host if request.client is not None else "")
 
 
-router = APIRouter(
-    prefix="/api/v10",
-    tags=["groups"],
-    responses={"5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}},
-)
+router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
 
 
 @router.post("/auth/register", status_code=201, response_model=TokenBody, dependencies=[Depends(count_address)])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 
@@ -15,15 +15,18 @@ from services.groups.accounts import Accounts
 from services.groups.applications import Applications
 from services.groups.attempts import Attempts
 from services.groups.changes import Changes
+from services.groups.channels import Channels
 from services.groups.directs import Directs
 from services.groups.jobs import Jobs
 from services.groups.leaving import Leaving
+from services.groups.members import Members
 from services.groups.memberships import Memberships
 from services.groups.profiles import Profiles
+from services.groups.roles import Roles
 from services.groups.snapshots import Snapshots
 from services.groups.views import Views
 from shared.door import Door
-from shared.http import Probe
+from shared.http import ErrorBody, Probe
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Groups:
     leaving: Leaving
     jobs: Jobs
     memberships: Memberships
+    roles: Roles
+    channels: Channels
+    members: Members
     directs: Directs
     views: Views
     snapshots: Snapshots
@@ -59,3 +65,8 @@ def _groups_of(request: Request) -> Groups:
 
 
 Service = Annotated[Groups, Depends(_groups_of)]
+
+OUTAGES: Final[dict[int | str, dict[str, Any]]] = {
+    "5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}
+}
+"""What any route may answer when a part is away, for the OpenAPI document."""

@@ -20,7 +20,7 @@ from services.groups.store import GroupStore
 from services.groups.views import MEMBERS_SHOWN
 from shared.cache import Cache
 from shared.core.calls import SESSION_DIRECTS, ChannelView, DirectView, GroupView, SessionView
-from shared.core.model import Channel, Group, Member
+from shared.core.model import Channel, Group, Member, Role
 from shared.core.revocation import NOTHING_REVOKED
 from shared.core.stream import Head, channel_stream, group_stream, user_stream
 from shared.streams import StreamStore
@@ -36,12 +36,13 @@ log = structlog.get_logger(__name__)
 
 
 class GroupBody(msgspec.Struct, frozen=True):
-    """A group with its channels and a sample of its members: what the group's stream tells."""
+    """A group with its channels, roles and a sample of its members: what the group's stream tells."""
 
     group: Group
     channels: tuple[Channel, ...]
     members: tuple[Member, ...]
     member_count: int
+    roles: tuple[Role, ...] = ()
 
 
 B = TypeVar("B")
@@ -200,6 +201,7 @@ class Snapshots:
                 tuple(ChannelView(*_view_of(channel, heads)) for channel in body.channels),
                 body.members,
                 body.member_count,
+                body.roles,
             )
             for one, (seq, body) in bodies.items()
         }
@@ -229,14 +231,16 @@ class Snapshots:
         }
 
     async def _read_groups(self, ids: Sequence[int]) -> dict[int, GroupBody]:
-        groups, channels = await asyncio.gather(self._groups.read_groups(ids), self._groups.list_channels(ids))
+        groups, channels, roles = await asyncio.gather(
+            self._groups.read_groups(ids), self._groups.list_channels(ids), self._groups.list_roles(ids)
+        )
         ids = tuple(groups)
         samples, counts = await asyncio.gather(
             asyncio.gather(*(self._groups.list_members(one, 0, MEMBERS_SHOWN) for one in ids)),
             asyncio.gather(*(self._groups.count_members(one) for one in ids)),
         )
         return {
-            one: GroupBody(groups[one], tuple(channels.get(one, ())), tuple(sample), count)
+            one: GroupBody(groups[one], tuple(channels.get(one, ())), tuple(sample), count, tuple(roles.get(one, ())))
             for one, sample, count in zip(ids, samples, counts, strict=True)
         }
 

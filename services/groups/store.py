@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from shared.core.model import Channel, Group, Member, User
+from shared.core.model import Ban, Channel, Group, Member, Role, User
 from shared.core.revocation import Revocations
 
 State = Literal["active", "blocked", "deleted"]
@@ -161,14 +161,38 @@ class GroupStore(Protocol):
     async def put_channel(self, channel: Channel, seq: int) -> None:
         """Project a channel of a group, or a direct channel once its stream bears it out."""
 
+    async def remove_channel(self, channel_id: int, seq: int) -> None:
+        """Project that a group's channel is gone: a tombstone."""
+
     async def read_channel(self, channel_id: int) -> Channel | None:
-        """Return a channel."""
+        """Return a channel that is there."""
 
     async def list_channels(self, group_ids: Sequence[int]) -> dict[int, list[Channel]]:
         """Return the channels of each group (at most 200) by position, then id (a group has at most 500)."""
 
     async def list_directs(self, user_ids: Sequence[int], limit: int) -> dict[int, list[Channel]]:
         """Return direct channels of each user (at most 200), newest id first, at most `limit` each."""
+
+    async def put_role(self, role: Role, seq: int) -> None:
+        """Project a role of a group."""
+
+    async def remove_role(self, role_id: int, seq: int) -> None:
+        """Project that a role is gone: a tombstone."""
+
+    async def list_roles(self, group_ids: Sequence[int]) -> dict[int, list[Role]]:
+        """Return the stored roles of each group (at most 200) by id (a group has at most 250)."""
+
+    async def put_ban(self, ban: Ban, seq: int) -> None:
+        """Project that a user may not be in a group."""
+
+    async def lift_ban(self, group_id: int, user_id: int, seq: int) -> None:
+        """Project that a user may be in a group again: a tombstone."""
+
+    async def read_ban(self, group_id: int, user_id: int) -> Ban | None:
+        """Return the ban of a user from a group, if there is one."""
+
+    async def list_bans(self, group_id: int, after: int, before: int, limit: int) -> list[Ban]:
+        """Return a page of bans by user id between the two: the first, the last ones where only `before` bounds it."""
 
     async def put_member(self, member: Member, seq: int) -> None:
         """Project that somebody is a member."""

@@ -6,7 +6,7 @@ Ring 4 (shell). The head of each channel is read after the call came. What gatew
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -16,11 +16,19 @@ from services.groups.store import GroupStore
 from shared.cache import Cache
 from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable
 from shared.core.change import event_of_change
-from shared.core.errors import MissingAccess, UnknownChannel, UnknownGroup, UnknownMember
+from shared.core.errors import (
+    MissingAccess,
+    MissingPermissions,
+    UnknownBan,
+    UnknownChannel,
+    UnknownGroup,
+    UnknownMember,
+)
 from shared.core.events import ChannelOpened
-from shared.core.model import Channel, Group, Member, User
-from shared.core.permissions import DEFAULT, DIRECT
+from shared.core.model import Ban, Channel, Group, Member, Role, User
+from shared.core.permissions import DIRECT, Permission, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Revocations
+from shared.core.roles import all_roles, known_only, known_overwrites
 from shared.core.stream import Event, Head, channel_stream, group_stream
 from shared.streams import StreamStore
 
@@ -43,9 +51,10 @@ def _decode_access(facts: bytes) -> Access | None:
 class Views:
     """Reads. All raise `StoreUnavailable` and `Unavailable`."""
 
-    def __init__(self, groups: GroupStore, streams: StreamStore, cache: Cache) -> None:
+    def __init__(self, groups: GroupStore, streams: StreamStore, cache: Cache, now: Callable[[], int]) -> None:
         self._groups = groups
         self._cache = cache
+        self._now = now
         self._streams = streams
 
     async def read_access(self, channel_id: int, user_id: int) -> Access:
@@ -63,22 +72,38 @@ class Views:
                 head = await self._streams.read_head(group_stream(access.channel.group_id))
                 if head.projected == seq:
                     return access
-        access = await self._read_access(channel_id, user_id)
-        if access.channel is not None and access.channel.group_id:
+        access, until = await self._read_access(channel_id, user_id)
+        if access.channel is not None and access.channel.group_id and not until:
             await self._cache.put(key, access.group_seq, msgspec.msgpack.encode(access), ttl_s=_ACCESS_S)
         return access
 
-    async def _read_access(self, channel_id: int, user_id: int) -> Access:
+    async def _read_access(self, channel_id: int, user_id: int) -> tuple[Access, int]:
+        """Return what a user may do, and until when (Unix ms): 0 for until something changes in the group."""
         channel, user = await asyncio.gather(self._find_channel(channel_id), self.read_user(user_id))
         if channel is None or user is None:
-            return Access(None, user, 0, 0)
+            return Access(None, user, 0, 0), 0
         if not channel.group_id:
             is_recipient = any(recipient.id == user_id for recipient in channel.recipients)
-            return Access(channel, user, 0, DIRECT) if is_recipient else Access(None, user, 0, 0)
-        head = await self._streams.read_head(group_stream(channel.group_id))
-        state = await self._groups.read_member(channel.group_id, user_id)
-        is_member = state is not None and state.member is not None
-        return Access(channel, user, head.projected, DEFAULT if is_member else 0)
+            return (Access(channel, user, 0, DIRECT) if is_recipient else Access(None, user, 0, 0)), 0
+        group_id = channel.group_id
+        head = await self._streams.read_head(group_stream(group_id))
+        # The channel once more: what is told is complete to the head.
+        channel, groups, roles, state = await asyncio.gather(
+            self._groups.read_channel(channel_id),
+            self._groups.read_groups((group_id,)),
+            self._groups.list_roles((group_id,)),
+            self._groups.read_member(group_id, user_id),
+        )
+        group = groups.get(group_id)
+        if channel is None or group is None:
+            return Access(None, user, 0, 0), 0
+        by_id = all_roles(group_id, roles.get(group_id, ()))
+        channel = known_overwrites(channel, by_id)
+        if state is None or state.member is None:
+            return Access(channel, user, head.projected, 0), 0
+        now, member = self._now(), state.member
+        permissions = permissions_of(group, by_id, member, now, channel)
+        return Access(channel, user, head.projected, permissions), member.muted_until if member.muted_until > now else 0
 
     async def read_mentionable(self, group_id: int, user_ids: Sequence[int]) -> Mentionable:
         """Return those of these users who are members of a group, in the order asked."""
@@ -127,28 +152,86 @@ class Views:
             raise UnknownGroup
         return group
 
-    async def list_groups(self, user_id: int, before: int | None, after: int | None, limit: int) -> list[Group]:
-        """Return a page of a user's groups by id, ascending: the first above `after`, or the last below `before`."""
+    async def list_groups(
+        self, user_id: int, before: int | None, after: int | None, limit: int
+    ) -> list[tuple[Group, int]]:
+        """Return a page of a user's groups by id, ascending, and what the user may do in each.
+
+        The first above `after`, or the last below `before`.
+        """
         ids = (await self._groups.list_memberships((user_id,), MAX_GROUPS)).get(user_id, [])
         ids = [one for one in ids if (after is None or one > after) and (before is None or one < before)]
         page = ids[-limit:] if before is not None and after is None else ids[:limit]
-        groups = await self._groups.read_groups(page) if page else {}
-        return [groups[one] for one in page if one in groups]
+        if not page:
+            return []
+        groups, roles, members = await asyncio.gather(
+            self._groups.read_groups(page),
+            self._groups.list_roles(page),
+            self._groups.read_members([(one, user_id) for one in page]),
+        )
+        now = self._now()
+        return [
+            (groups[one], permissions_of(groups[one], all_roles(one, roles.get(one, ())), member, now))
+            for one in page
+            if one in groups and (member := members.get((one, user_id))) is not None
+        ]
 
-    async def list_channels(self, group_id: int) -> list[ChannelView]:
-        """Return a group's channels with their heads."""
-        return await self.with_heads((await self._groups.list_channels((group_id,))).get(group_id, ()))
+    async def list_roles(self, group_id: int) -> list[Role]:
+        """Return a group's roles, the lowest first."""
+        return [*reversed((await self._roles_of(group_id)).values())]
+
+    async def list_channels(self, group_id: int, user_id: int) -> list[ChannelView]:
+        """Return the channels of a group that its member may see, with their heads."""
+        groups, roles, state, channels = await asyncio.gather(
+            self._groups.read_groups((group_id,)),
+            self._roles_of(group_id),
+            self._groups.read_member(group_id, user_id),
+            self._groups.list_channels((group_id,)),
+        )
+        if state is None or (member := state.member) is None or group_id not in groups:
+            return []
+        group, now = groups[group_id], self._now()
+        return await self.with_heads(
+            known_overwrites(channel, roles)
+            for channel in channels.get(group_id, ())
+            if permissions_of(group, roles, member, now, channel) & Permission.VIEW_CHANNEL
+        )
 
     async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
         """Return a page of a group's members by user id."""
-        return await self._groups.list_members(group_id, after, limit)
+        members, roles = await asyncio.gather(
+            self._groups.list_members(group_id, after, limit), self._roles_of(group_id)
+        )
+        return [known_only(member, roles) for member in members]
 
     async def require_member(self, group_id: int, user_id: int) -> Member:
         """Return one member of a group. Raises `UnknownMember`."""
-        state = await self._groups.read_member(group_id, user_id)
+        state, roles = await asyncio.gather(self._groups.read_member(group_id, user_id), self._roles_of(group_id))
         if state is None or state.member is None:
             raise UnknownMember
-        return state.member
+        return known_only(state.member, roles)
+
+    async def require_permission(self, group_id: int, user_id: int, needed: Permission) -> None:
+        """Let a member pass who has these permissions in the group. Raises `UnknownGroup`, `MissingPermissions`."""
+        group = await self.require_group(group_id, user_id)
+        state, roles = await asyncio.gather(self._groups.read_member(group_id, user_id), self._roles_of(group_id))
+        if state is None or state.member is None:
+            raise UnknownGroup
+        if needed & ~permissions_of(group, roles, state.member, self._now()):
+            raise MissingPermissions
+
+    async def list_bans(self, group_id: int, after: int, before: int, limit: int) -> list[Ban]:
+        """Return a page of a group's bans by user id."""
+        return await self._groups.list_bans(group_id, after, before, limit)
+
+    async def require_ban(self, group_id: int, user_id: int) -> Ban:
+        """Return the ban of a user. Raises `UnknownBan`."""
+        if (ban := await self._groups.read_ban(group_id, user_id)) is None:
+            raise UnknownBan
+        return ban
+
+    async def _roles_of(self, group_id: int) -> dict[int, Role]:
+        return all_roles(group_id, (await self._groups.list_roles((group_id,))).get(group_id, ()))
 
     async def list_directs(self, user_id: int) -> list[DirectView]:
         """Return a user's direct channels with their heads, newest first."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from shared.core.model import Channel, Group, Member, User
+from shared.core.model import Channel, Group, Member, Role, User
 from shared.core.permissions import Permission
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event
@@ -54,13 +54,17 @@ class ChannelView(msgspec.Struct, frozen=True):
 
 
 class GroupView(msgspec.Struct, frozen=True):
-    """A group's body, complete to `seq` of its stream. `members` is a bounded sample."""
+    """A group's body, complete to `seq` of its stream. `members` is a bounded sample.
+
+    `roles`: those that were ever changed or made; see `shared.core.permissions.everyone_of`.
+    """
 
     group: Group
     seq: int
     channels: tuple[ChannelView, ...]
     members: tuple[Member, ...]
     member_count: int
+    roles: tuple[Role, ...] = ()
 
 
 class Access(msgspec.Struct, frozen=True):

@@ -154,6 +154,54 @@ class TooManyApplications(StarlingError):
     message = "Maximum number of applications reached"
 
 
+class UnknownRole(StarlingError):
+    """No such role in this group."""
+
+    code = 10011
+    status = 404
+    message = "Unknown Role"
+
+
+class UnknownOverwrite(StarlingError):
+    """The channel says nothing of this role or member."""
+
+    code = 10009
+    status = 404
+    message = "Unknown permission overwrite"
+
+
+class UnknownBan(StarlingError):
+    """The user is not banned from the group."""
+
+    code = 10026
+    status = 404
+    message = "Unknown Ban"
+
+
+class TooManyRoles(StarlingError):
+    """The group has as many roles as one may have."""
+
+    code = 30005
+    status = 400
+    message = "Maximum number of guild roles reached (250)"
+
+
+class Banned(StarlingError):
+    """The user is banned from the group."""
+
+    code = 40007
+    status = 403
+    message = "The user is banned from this guild"
+
+
+class InvalidRole(StarlingError):
+    """It can't be done with this role, which is everyone's."""
+
+    code = 50028
+    status = 400
+    message = "Invalid role"
+
+
 class TooManyGroups(StarlingError):
     """The user is in as many groups as one may be."""
 
@@ -334,8 +382,14 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         AccountBlocked,
         OwnsGroups,
         TooManyApplications,
+        UnknownRole,
+        UnknownOverwrite,
+        UnknownBan,
+        TooManyRoles,
         TooManyGroups,
         TooManyChannels,
+        Banned,
+        InvalidRole,
         MissingAccess,
         MissingPermissions,
         CannotActInDirect,

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from shared.core.model import Channel, Group, Member, User
+from shared.core.model import Channel, ChannelMove, Group, Member, Role, User
 
 
 class Body(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
@@ -104,6 +104,26 @@ class ChannelCreated(Body, frozen=True, tag="channel_created"):
     channel: Channel
 
 
+class ChannelChanged(Body, frozen=True, tag="channel_changed"):
+    """A channel of a group is not as before."""
+
+    channel: Channel
+    before: Channel
+
+
+class ChannelsMoved(Body, frozen=True, tag="channels_moved"):
+    """Channels of a group stand elsewhere."""
+
+    moves: tuple[ChannelMove, ...]
+
+
+class ChannelDeleted(Body, frozen=True, tag="channel_deleted"):
+    """A channel of a group is gone. Channels under it, if it was a category, stand under none: `children`."""
+
+    channel: Channel
+    children: tuple[int, ...] = ()
+
+
 class MemberAdded(Body, frozen=True, tag="member_added"):
     """A user became a member of the group."""
 
@@ -117,9 +137,57 @@ class MemberRemoved(Body, frozen=True, tag="member_removed"):
 
 
 class MemberChanged(Body, frozen=True, tag="member_changed"):
-    """A member is not as before: the user's names, or what the user is in the group. `member`: as it is now."""
+    """A member is not as before: the user's names, or what the user is in the group. `member`: as it is now.
+
+    `before`: as it was, where roles, nick or timeout changed. What an event changes it tells with `before`, so that
+    whoever knows today's state can say what was so at the event's place (`shared.core.sight`).
+    """
 
     member: Member
+    before: Member | None = None
+
+
+class MemberBanned(Body, frozen=True, tag="member_banned"):
+    """A user may not be in the group any more; if the user was a member (`was_in`), not since now.
+
+    `by`: the user who decided it.
+    """
+
+    user: User
+    was_in: bool
+    by: int = 0
+    reason: str = ""
+
+
+class BanLifted(Body, frozen=True, tag="ban_lifted"):
+    """A banned user may come again."""
+
+    user: User
+
+
+class RoleCreated(Body, frozen=True, tag="role_created"):
+    """A group got one more role."""
+
+    role: Role
+
+
+class RoleChanged(Body, frozen=True, tag="role_changed"):
+    """A role is not as before; its position is."""
+
+    role: Role
+    before: Role
+
+
+class RolesMoved(Body, frozen=True, tag="roles_moved"):
+    """These roles, as they are now, stand at other positions."""
+
+    roles: tuple[Role, ...]
+
+
+class RoleDeleted(Body, frozen=True, tag="role_deleted"):
+    """A role is gone. Members and overwrites may name it on: nobody tells it any more (`known_only`)."""
+
+    role: Role
 
 
 class UserRegistered(Body, frozen=True, tag="user_registered"):
@@ -155,6 +223,14 @@ class GroupLeft(Body, frozen=True, tag="group_left"):
     group_seq: int
 
 
+class MembershipChanged(Body, frozen=True, tag="membership_changed"):
+    """To the user's own sessions: you have other roles, another nick or timeout in this group, since `group_seq`."""
+
+    group_seq: int
+    member: Member
+    before: Member
+
+
 class TokensRevoked(Body, frozen=True, tag="tokens_revoked"):
     """To the user's own sessions: tokens issued before `before` (Unix ms) are void, and the one named.
 
@@ -175,6 +251,15 @@ AnyBody = (
     | ChannelOpened
     | GroupCreated
     | ChannelCreated
+    | ChannelChanged
+    | ChannelsMoved
+    | ChannelDeleted
+    | RoleCreated
+    | RoleChanged
+    | RolesMoved
+    | RoleDeleted
+    | MemberBanned
+    | BanLifted
     | MemberAdded
     | MemberRemoved
     | MemberChanged
@@ -182,5 +267,6 @@ AnyBody = (
     | UserChanged
     | GroupJoined
     | GroupLeft
+    | MembershipChanged
     | TokensRevoked
 )

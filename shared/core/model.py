@@ -86,6 +86,23 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
     overwrites: tuple[Overwrite, ...] = ()
 
 
+class ChannelMove(msgspec.Struct, frozen=True):
+    """Where a channel of a group stands now."""
+
+    id: int
+    position: int
+    parent_id: int
+
+
+class Ban(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A user who may not be in a group. `by`: the user who decided it."""
+
+    group_id: int
+    user: User
+    by: int = 0
+    reason: str = ""
+
+
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     """What Discord's wire calls a guild."""
 

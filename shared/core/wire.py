@@ -14,9 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.core.calls import DirectView, GroupView
+from shared.core.calls import ChannelView, DirectView, GroupView
 from shared.core.events import (
+    BanLifted,
+    ChannelChanged,
     ChannelCreated,
+    ChannelDeleted,
     ChannelOpened,
     GroupLeft,
     MemberAdded,
@@ -26,11 +29,13 @@ from shared.core.events import (
     MessageDeleted,
     MessageEdited,
     MessagesDeleted,
+    RoleChanged,
+    RoleCreated,
+    RoleDeleted,
     UserChanged,
 )
 from shared.core.ids import MAX_ID
-from shared.core.model import Channel, ChannelType, Group, Member, User
-from shared.core.permissions import ALL, DEFAULT
+from shared.core.model import Ban, Channel, ChannelType, Group, Member, Overwrite, Role, User
 from shared.core.stream import Event, Record, owner_of
 
 Json = dict[str, Any]
@@ -120,26 +125,41 @@ def member_of(member: Member) -> Json:
         "mute": False,
         "pending": False,
         "flags": 0,
-        "communication_disabled_until": None,
+        "communication_disabled_until": iso_of(member.muted_until) if member.muted_until else None,
     }
 
 
-def everyone_role_of(group_id: int) -> Json:
-    """Return the role that all members have; its id is the group's (clients look for it there)."""
+def role_of(role: Role) -> Json:
+    """Return a role. The one with the guild's id is everyone's; clients look for it there."""
     return {
-        "id": str(group_id),
-        "name": "@everyone",
-        "color": 0,
-        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
-        "hoist": False,
+        "id": str(role.id),
+        "name": role.name,
+        "color": role.color,
+        "colors": {"primary_color": role.color, "secondary_color": None, "tertiary_color": None},
+        "hoist": role.hoist,
         "icon": None,
         "unicode_emoji": None,
-        "position": 0,
-        "permissions": str(DEFAULT),
+        "position": role.position,
+        "permissions": str(role.permissions),
         "managed": False,
-        "mentionable": False,
+        "mentionable": role.mentionable,
         "flags": 0,
     }
+
+
+def overwrite_of(overwrite: Overwrite) -> Json:
+    """Return what a channel says of a role or member."""
+    return {
+        "id": str(overwrite.id),
+        "type": int(overwrite.type),
+        "allow": str(overwrite.allow),
+        "deny": str(overwrite.deny),
+    }
+
+
+def ban_of(ban: Ban) -> Json:
+    """Return a ban as those who may ban see it."""
+    return {"reason": ban.reason or None, "user": user_of(ban.user)}
 
 
 def channel_of(channel: Channel, last_seq: int = 0, last_message_id: int = 0, *, viewer: int = 0) -> Json:
@@ -159,11 +179,16 @@ def channel_of(channel: Channel, last_seq: int = 0, last_message_id: int = 0, *,
         "name": channel.name,
         "position": channel.position,
         "topic": channel.topic,
-        "nsfw": False,
-        "parent_id": None,
-        "rate_limit_per_user": 0,
-        "permission_overwrites": [],
+        "nsfw": channel.nsfw,
+        "parent_id": str(channel.parent_id) if channel.parent_id else None,
+        "rate_limit_per_user": channel.slow_s,
+        "permission_overwrites": [overwrite_of(one) for one in channel.overwrites],
     }
+
+
+def channels_of(views: Iterable[ChannelView]) -> list[Json]:
+    """Return channels of a group with their heads."""
+    return [channel_of(view.channel, view.last_seq, view.last_message_id) for view in views]
 
 
 def direct_of(view: DirectView, viewer: int) -> Json:
@@ -171,8 +196,8 @@ def direct_of(view: DirectView, viewer: int) -> Json:
     return channel_of(view.channel, view.last_seq, view.last_message_id, viewer=viewer)
 
 
-def guild_of(group: Group) -> Json:
-    """Return a group as `GET /guilds/{id}` tells it: without its members and channels."""
+def guild_of(group: Group, roles: Iterable[Role]) -> Json:
+    """Return a group as `GET /guilds/{id}` tells it: without its members and channels. `roles`: all that it has."""
     return {
         "id": str(group.id),
         "name": group.name,
@@ -208,20 +233,19 @@ def guild_of(group: Group) -> Json:
         "features": [],
         "emojis": [],
         "stickers": [],
-        "roles": [everyone_role_of(group.id)],
+        "roles": [role_of(role) for role in roles],
     }
 
 
-def guild_summary_of(group: Group, viewer: int) -> Json:
-    """Return a group as `GET /users/@me/guilds` lists it."""
-    is_owner = group.owner_id == viewer
+def guild_summary_of(group: Group, viewer: int, permissions: int) -> Json:
+    """Return a group as `GET /users/@me/guilds` lists it, with what its member may do there."""
     return {
         "id": str(group.id),
         "name": group.name,
         "icon": None,
         "banner": None,
-        "owner": is_owner,
-        "permissions": str(ALL if is_owner else DEFAULT),
+        "owner": group.owner_id == viewer,
+        "permissions": str(permissions),
         "features": [],
     }
 
@@ -243,14 +267,14 @@ def guild_create_of(view: GroupView, joined_at: int, members: bytes) -> Json:
     `members` are those of the view, encoded: the same for many sessions, and most of what is told.
     `last_seq` is the seq of the group's stream to which the body is complete.
     """
-    return guild_of(view.group) | {
+    return guild_of(view.group, view.roles) | {
         "joined_at": iso_of(joined_at),
         "large": view.member_count > len(view.members),
         "unavailable": False,
         "member_count": view.member_count,
         "last_seq": view.seq,
         "members": msgspec.Raw(members),
-        "channels": [channel_of(one.channel, one.last_seq, one.last_message_id) for one in view.channels],
+        "channels": channels_of(view.channels),
         "threads": [],
         "presences": [],
         "voice_states": [],
@@ -346,8 +370,19 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
             group_id = str(event.group_id)
             return "GUILD_MEMBER_ADD", member_of(member) | {"guild_id": group_id, "seq": record.seq}
         case MemberRemoved(user):
-            group_id = str(event.group_id)
-            return "GUILD_MEMBER_REMOVE", {"guild_id": group_id, "user": user_of(user), "seq": record.seq}
+            return "GUILD_MEMBER_REMOVE", member_removed_of(event.group_id, user, record.seq)
+        case ChannelChanged(channel):
+            return "CHANNEL_UPDATE", channel_of(channel) | {"seq": record.seq}
+        case ChannelDeleted(channel):
+            return "CHANNEL_DELETE", channel_of(channel) | {"seq": record.seq}
+        case RoleCreated(role):
+            return "GUILD_ROLE_CREATE", role_dispatch_of(role, record.seq)
+        case RoleChanged(role):
+            return "GUILD_ROLE_UPDATE", role_dispatch_of(role, record.seq)
+        case RoleDeleted(role):
+            return "GUILD_ROLE_DELETE", {"guild_id": str(role.group_id), "role_id": str(role.id), "seq": record.seq}
+        case BanLifted(user):
+            return "GUILD_BAN_REMOVE", ban_dispatch_of(event.group_id, user, record.seq)
         case MemberChanged(member):
             group_id = str(event.group_id)
             return "GUILD_MEMBER_UPDATE", member_of(member) | {"guild_id": group_id, "seq": record.seq}
@@ -357,6 +392,21 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
             return "GUILD_DELETE", guild_delete_of(group_id, group_seq)
         case _:
             return None, None
+
+
+def role_dispatch_of(role: Role, seq: int) -> Json:
+    """Return the payload of GUILD_ROLE_CREATE and GUILD_ROLE_UPDATE."""
+    return {"guild_id": str(role.group_id), "role": role_of(role), "seq": seq}
+
+
+def ban_dispatch_of(group_id: int, user: User, seq: int) -> Json:
+    """Return the payload of GUILD_BAN_ADD and GUILD_BAN_REMOVE."""
+    return {"guild_id": str(group_id), "user": user_of(user), "seq": seq}
+
+
+def member_removed_of(group_id: int, user: User, seq: int) -> Json:
+    """Return the payload of GUILD_MEMBER_REMOVE."""
+    return {"guild_id": str(group_id), "user": user_of(user), "seq": seq}
 
 
 def ready_of(

@@ -33,6 +33,7 @@ from shared.core.events import (
 )
 from shared.core.ids import MAX_ID, first_id_at, ms_of
 from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.permissions import everyone_of
 from shared.core.stream import Event, Record
 
 ANN, BEN = User(11, "ann"), User(12, "ben", "Ben", bot=True)
@@ -66,7 +67,7 @@ def ids_in(value: Any) -> list[Any]:
 
 def guild_create() -> wire.Json:
     """Return a GUILD_CREATE."""
-    view = GroupView(GROUP, 7, (ChannelView(TEXT, 3, 77),), (MEMBER,), 1)
+    view = GroupView(GROUP, 7, (ChannelView(TEXT, 3, 77),), (MEMBER,), 1, (everyone_of(GROUP.id),))
     created: wire.Json = json.loads(wire.encode(wire.guild_create_of(view, AT, wire.encode_members(view.members))))
     return created
 
@@ -89,7 +90,7 @@ def test_a_group_has_every_key_that_the_strictest_library_needs() -> None:
     assert role["id"] == created["id"]
     assert role["permissions"].isdigit()
     assert (created["last_seq"], created["channels"][0]["last_seq"]) == (7, 3)
-    assert wire.guild_of(GROUP).keys() >= GUILD_KEYS
+    assert wire.guild_of(GROUP, ()).keys() >= GUILD_KEYS
 
 
 def test_ready_has_every_key_that_libraries_need() -> None:
@@ -157,7 +158,7 @@ def test_what_clients_do_not_get_has_no_dispatch(body: AnyBody) -> None:
 
 def test_all_ids_are_strings() -> None:
     """Everywhere, at any depth: JavaScript can't hold 64 bits in a number."""
-    for payload in (guild_create(), wire.guild_summary_of(GROUP, 11), wire.channel_of(DIRECT, viewer=11)):
+    for payload in (guild_create(), wire.guild_summary_of(GROUP, 11, 0), wire.channel_of(DIRECT, viewer=11)):
         assert all(one is None or isinstance(one, str) for one in ids_in(payload))
 
 

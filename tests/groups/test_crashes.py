@@ -14,7 +14,7 @@ from services.groups.accounts import Accounts
 from services.groups.service import Groups
 from shared.core.errors import InvalidForm, StarlingError, Unavailable
 from shared.core.events import GroupJoined, GroupLeft, MemberAdded, MemberRemoved
-from shared.core.model import User
+from shared.core.model import ChannelType, User
 from shared.core.stream import group_stream, user_stream
 from tests.groups.fuse import Crash, Fuse, Moment
 from tests.groups.world import PASSWORD, FaultyStreams, Replica, World, open_world
@@ -123,7 +123,10 @@ async def test_create_channel(moment: Moment) -> None:
     for step in range(1, MOST_STEPS):
         async with open_scene() as scene:
             died = await crash_at(
-                scene, step, moment, lambda groups: groups.memberships.create_channel(scene.ann, scene.group, "more")
+                scene,
+                step,
+                moment,
+                lambda groups: groups.channels.create(scene.ann, scene.group, ChannelType.TEXT, {"name": "more"}),
             )
             await sweep_later(scene)
             view = (await scene.healthy.groups.snapshots.read_groups((scene.group,))).get(scene.group)
@@ -286,7 +289,7 @@ async def test_a_creation_is_answered_once_stored() -> None:
     """A repeat would create again, so a creation whose publish failed is still answered, and published later."""
     async with open_scene() as scene:
         scene.world.bus.failing = 1
-        channel = await scene.healthy.groups.memberships.create_channel(scene.ann, scene.group, "more")
+        channel = await scene.healthy.groups.channels.create(scene.ann, scene.group, ChannelType.TEXT, {"name": "more"})
         assert channel.name == "more"
         assert len(heard_in_order(scene.world, group_stream(scene.group))) == 1
         await sweep_later(scene)

@@ -9,6 +9,7 @@ from services.groups.changes import MAX_WAITING
 from shared.core.calls import GroupView
 from shared.core.errors import InvalidForm, MissingPermissions, Unavailable
 from shared.core.events import ChannelCreated, MemberAdded, MemberRemoved
+from shared.core.model import ChannelType
 from shared.core.stream import Record, group_stream, user_stream
 from tests.groups.world import PASSWORD, FaultyStreams, Replica, World
 
@@ -88,11 +89,11 @@ async def test_unanswered_commits(world: World, groups: Replica, rival: Replica)
     replicas = (groups, rival)
     await asyncio.gather(
         *(
-            replicas[place % 2].groups.memberships.create_channel(ann_id, group, name)
+            replicas[place % 2].groups.channels.create(ann_id, group, ChannelType.TEXT, {"name": name})
             for place, name in enumerate(names)
         )
     )
-    listed = [view.channel for view in await groups.groups.views.list_channels(group)]
+    listed = [view.channel for view in await groups.groups.views.list_channels(group, ann_id)]
     assert sorted(channel.name for channel in listed) == sorted([*names, "general"])
     assert [channel.position for channel in listed] == list(range(11))
 
@@ -152,7 +153,7 @@ async def test_snapshots_and_events_agree(world: World, groups: Replica, rival: 
         if place % 2:
             await there.groups.memberships.leave(user, group)
         if place % 4 == 0:
-            await here.groups.memberships.create_channel(ann_id, group, f"channel {place}")
+            await here.groups.channels.create(ann_id, group, ChannelType.TEXT, {"name": f"channel {place}"})
 
     await asyncio.gather(*(change_things(place, user) for place, user in enumerate(users)))
     await look()

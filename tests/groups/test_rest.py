@@ -317,7 +317,7 @@ async def test_the_document_tells_every_route(groups: Replica) -> None:
     """The OpenAPI document has each route with its answer's and its errors' shape, and the token scheme."""
     document = (await groups.http.get("/openapi.json")).json()
     routes = {path: methods for path, methods in document["paths"].items() if path.startswith("/api/v10")}
-    assert len(routes) == 23
+    assert len(routes) == 30
     for path, methods in routes.items():
         for operation in methods.values():
             assert {"4XX", "5XX"} <= set(operation["responses"])

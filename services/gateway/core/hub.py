@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from typing import Generic
 
+from services.gateway.core.changing import Changing
 from services.gateway.core.outs import Dispatch, Out, Repair
 from services.gateway.core.roster import Roster
-from services.gateway.core.state import MEMBER_SAMPLE, Held, LocalGroup, LocalUser, S, Tracking, Untracked, unit_of
+from services.gateway.core.state import Held, LocalUser, S, Tracking, Untracked, unit_of
 from shared.core import wire
 from shared.core.calls import DirectView
 from shared.core.events import (
-    ChannelCreated,
     ChannelOpened,
     GroupJoined,
     GroupLeft,
-    MemberAdded,
-    MemberChanged,
+    MemberBanned,
     MemberRemoved,
+    MembershipChanged,
     TokensRevoked,
     UserChanged,
 )
@@ -36,6 +36,7 @@ class Hub(Generic[S]):
         self._held = Held()
         self._tracking = tracking or Untracked()
         self.roster: Roster[S] = Roster(self._held, self._tracking)
+        self._changing = Changing(self.roster)
         self.applied = 0
         self.repeats = 0
         self.foreign = 0
@@ -62,7 +63,7 @@ class Hub(Generic[S]):
                 if (wrong := self._out_of_turn(event, group.seq, now)) is not None:
                     return wrong
                 group.seq = event.record.seq
-                return self._apply_to_group(event, group, now)
+                return self._changing.apply(event, group, now)
             case _:
                 user = self.roster.users.get(owner_of(stream))
                 if user is None:
@@ -120,8 +121,11 @@ class Hub(Generic[S]):
     def _fill_unknown_channel(self, event: Event, now: float) -> list[Out[S]]:
         """Take an event of a channel that is not followed: of a new DM, or of one that we should know."""
         if event.group_id:
+            group = self.roster.groups.get(event.group_id)
+            if group is None or owner_of(event.stream) in group.gone:
+                return self._not_ours()
             # Messages come after their channel's creation, so the group's stream has a hole.
-            return self._await_repair(event, now) if event.group_id in self.roster.groups else self._not_ours()
+            return self._await_repair(event, now)
         if not any(user_id in self.roster.users for user_id in event.to):
             for user_id in event.to:
                 if (unit := user_stream(user_id)) in self._held:
@@ -133,39 +137,14 @@ class Hub(Generic[S]):
         self.holes += 1
         return self._await_repair(event, now)
 
-    def _apply_to_group(self, event: Event, group: LocalGroup[S], now: float) -> list[Out[S]]:
-        seq = event.record.seq
-        out: list[Out[S]] = []
-        match event.record.body:
-            case MemberAdded(member):
-                group.member_count += 1
-                if len(group.members) < MEMBER_SAMPLE:
-                    group.members[member.user.id] = member
-                t, d = wire.dispatch_of(event)
-                if t is not None and d is not None and group.audience:
-                    out.append(Dispatch(t, d, group.audience, event.stream, seq))
-                return out + self.roster.join(event.group_id, member, seq)
-            case MemberRemoved(user):
-                group.member_count -= 1
-                group.members.pop(user.id, None)
-                out += self.roster.leave(event.group_id, user.id, seq, now, is_own=False)
-            case MemberChanged(member):
-                self.roster.change_member(group, member)
-            case ChannelCreated(channel):
-                self.roster.put_channel(channel, 0, 0, group)
-            case _:
-                return out
-        t, d = wire.dispatch_of(event)
-        if t is not None and d is not None and group.audience:
-            out.append(Dispatch(t, d, group.audience, event.stream, seq))
-        return out
-
     def _apply_to_user(self, event: Event, user: LocalUser[S], now: float) -> list[Out[S]]:
         match event.record.body:
             case GroupJoined(group_seq=group_seq, member=member):
                 return self.roster.join(member.group_id, member, group_seq, user_seq=user.seq)
             case GroupLeft(group_id=group_id, group_seq=group_seq):
                 return self.roster.leave(group_id, user.user.id, group_seq, now, is_own=True)
+            case MembershipChanged(group_seq=group_seq, member=member):
+                return self.roster.change_own_member(user, member, group_seq)
             case TokensRevoked() as revoked:
                 return self.roster.revoke(user.user.id, revoked)
             case UserChanged(user=changed):
@@ -184,8 +163,11 @@ class Hub(Generic[S]):
         match event.record.body:
             case GroupLeft(group_id=group_id, group_seq=group_seq):
                 return self.roster.leave(group_id, owner_of(event.stream), group_seq, now, is_own=True)
-            case MemberRemoved(user):
+            case MemberRemoved(user) | MemberBanned(user, was_in=True):
                 return self.roster.leave(event.group_id, user.id, event.record.seq, now, is_own=False)
+            case MembershipChanged(group_seq=group_seq, member=member):
+                user_here = self.roster.users[owner_of(event.stream)]
+                return self.roster.change_own_member(user_here, member, group_seq)
             case TokensRevoked() as revoked:
                 return self.roster.revoke(owner_of(event.stream), revoked)
             case _:

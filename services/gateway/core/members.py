@@ -12,6 +12,7 @@ from typing import Any
 from services.gateway.core.frames import RequestMembers
 from services.gateway.core.state import LocalGroup, LocalUser
 from shared.core.model import Member
+from shared.core.roles import known_only
 from shared.core.wire import Json, id_of, member_of
 
 
@@ -20,7 +21,7 @@ def known_members(users: Mapping[int, LocalUser[Any]], group: LocalGroup[Any]) -
     known = dict(group.members)
     for user_id in group.users:
         known[user_id] = users[user_id].groups[group.group.id].member
-    return known
+    return {user_id: known_only(member, group.roles) for user_id, member in known.items()}
 
 
 def members_chunk(request: RequestMembers, group_id: int, known: Mapping[int, Member]) -> Json:

@@ -6,12 +6,13 @@ whichever comes first decides and the other changes nothing. Which event comes w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Generic
 
 import msgspec
 
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
+from services.gateway.core.sights import Sights
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import (
     MEMBER_SAMPLE,
@@ -23,15 +24,20 @@ from services.gateway.core.state import (
     S,
     Tracking,
 )
+from services.gateway.core.telling import channel_told
 from shared.core import wire
 from shared.core.calls import DirectView, GroupView, SessionView
 from shared.core.events import TokensRevoked
 from shared.core.model import Channel, ChannelType, Member, User
 from shared.core.revocation import Bearer
+from shared.core.roles import all_roles
 from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
 
 WHOLE_DIRECT: Final = 50
 """A direct channel that turns up late is told whole if it has at most so many events."""
+
+_MOST_GONE: Final = 1_000
+"""Deleted channels remembered per group."""
 
 _OPENED: Final = 1
 """The seq of a direct channel's creation, the first event of its stream."""
@@ -113,7 +119,7 @@ class Roster(Generic[S]):
 
     def _attach(self, user: LocalUser[S], group: LocalGroup[S]) -> list[Out[S]]:
         self._want_no_more(group.group.id, user)
-        group.users.add(user.user.id)
+        group.enter(user.user.id)
         group.let_in(user.sessions)
         if not user.sessions:
             return []
@@ -154,21 +160,55 @@ class Roster(Generic[S]):
         group = self.groups.get(group_id)
         if group is None or user.user.id not in group.users:
             return []  # its sessions were not told of it yet
-        group.users.discard(user.user.id)
+        group.exit(user.user.id)
         group.let_out(user.sessions)
         group.idle_since = now
         if not user.sessions:
             return []
         return [Dispatch("GUILD_DELETE", wire.guild_delete_of(group_id, group_seq), tuple(user.sessions))]
 
-    def change_member(self, group: LocalGroup[S], member: Member) -> None:
+    def change_member(self, group: LocalGroup[S], member: Member, group_seq: int) -> None:
         """Take in that a member of a followed group is not as before."""
         user_id = member.user.id
         if user_id in group.members:
             group.members[user_id] = member
         if (user := self.users.get(user_id)) is not None and (joined := user.groups.get(group.group.id)) is not None:
-            joined.member = member
+            self._take_member(joined, member, group_seq)
         self._rename_recipient(member.user)
+
+    def change_own_member(self, user: LocalUser[S], member: Member, group_seq: int) -> list[Out[S]]:
+        """Take in what a user's own stream says of a membership: the group's may have said it, or say it yet."""
+        joined = user.groups.get(member.group_id)
+        if joined is None or not self._take_member(joined, member, group_seq):
+            return []
+        group = self.groups.get(member.group_id)
+        if group is None or user.user.id not in group.users:
+            return []
+        return self.tell_sights(group, *group.sights.look_again((user.user.id,)))
+
+    @staticmethod
+    def _take_member(joined: Joined, member: Member, group_seq: int) -> bool:
+        """Take in a membership, unless a later fact is known."""
+        if max(joined.member_seq, joined.group_seq) >= group_seq:
+            return False
+        joined.member, joined.member_seq = member, group_seq
+        return True
+
+    def tell_sights(
+        self, group: LocalGroup[S], gained: Mapping[int, Sequence[int]], lost: Mapping[int, Sequence[int]]
+    ) -> list[Out[S]]:
+        """Tell sessions of users which channels they see since now, with their heads, and which no more."""
+        out: list[Out[S]] = []
+        for channel_id, user_ids in sorted(lost.items()):
+            if (local := self.channels.get(channel_id)) is not None and (sessions := self._sessions_of(user_ids)):
+                out.append(Dispatch("CHANNEL_DELETE", channel_told(local, group), sessions))
+        for channel_id, user_ids in sorted(gained.items()):
+            if sessions := self._sessions_of(user_ids):
+                out.append(Dispatch("CHANNEL_CREATE", channel_told(self.channels[channel_id], group), sessions))
+        return out
+
+    def _sessions_of(self, user_ids: Iterable[int]) -> tuple[S, ...]:
+        return tuple(session for user_id in user_ids for session in self.users[user_id].sessions)
 
     def change_user(self, changed: User) -> None:
         """Take in what a followed user is called now; as a member it is told by each group."""
@@ -203,7 +243,7 @@ class Roster(Generic[S]):
             group = self.groups.get(member.group_id)
             user.groups[member.group_id] = Joined(0, msgspec.structs.replace(member, user=view.user))
             if group is not None:
-                group.users.add(user_id)
+                group.enter(user_id)
             else:
                 self._wanted.setdefault(member.group_id, set()).add(user_id)
         return [out for direct in view.directs for out in self.put_direct(direct)]
@@ -213,7 +253,9 @@ class Roster(Generic[S]):
         group_id = view.group.id
         if group_id in self.groups:
             return []
-        group: LocalGroup[S] = LocalGroup(view.group, view.seq, view.member_count, now)
+        roles = all_roles(group_id, view.roles)
+        group: LocalGroup[S] = LocalGroup(view.group, view.seq, view.member_count, now, roles)
+        group.sights = Sights(group, self.users, self.channels)
         group.members = {member.user.id: member for member in view.members[:MEMBER_SAMPLE]}
         self.groups[group_id] = group
         self._tracking.begin(group_stream(group_id), view.seq)
@@ -262,6 +304,14 @@ class Roster(Generic[S]):
         for user in channel.recipients:
             self.directs.setdefault(user.id, set()).add(channel.id)
 
+    def drop_channel(self, channel_id: int, group: LocalGroup[S]) -> None:
+        """Follow a channel of a group no more: it is deleted."""
+        group.channels.discard(channel_id)
+        group.gone[channel_id] = None
+        if len(group.gone) > _MOST_GONE:
+            del group.gone[next(iter(group.gone))]
+        self._forget_channels((channel_id,))
+
     def without_group(self, group_id: int, now: float) -> list[Out[S]]:
         """Take in that a group's body could not be had because there is none (any more)."""
         out: list[Out[S]] = []
@@ -276,7 +326,7 @@ class Roster(Generic[S]):
         """Return the sessions that may see a channel."""
         if channel.channel.type is not ChannelType.DIRECT:
             group = self.groups.get(channel.channel.group_id)
-            return group.audience if group is not None else ()
+            return group.sights.audience(channel.channel.id) if group is not None else ()
         return tuple(
             session
             for user_id in dict.fromkeys(channel.recipients)
@@ -350,7 +400,7 @@ class Roster(Generic[S]):
         for group_id in user.groups:
             self._want_no_more(group_id, user)
             if (group := self.groups.get(group_id)) is not None:
-                group.users.discard(user_id)
+                group.exit(user_id)
                 group.idle_since = now
         self._forget_channels(
             channel_id

@@ -10,21 +10,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
+from services.gateway.core.telling import known
 from shared.core import wire
 from shared.core.calls import ChannelView, DirectView, GroupView
 from shared.core.model import Member
+from shared.core.roles import known_only
 from shared.core.wire import Json
 
 
 def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], own: Member) -> Json:
-    """Return the GUILD_CREATE of a group for one of its members, who is among the members told."""
-    views = [channels[channel_id] for channel_id in group.channels]
+    """Return the GUILD_CREATE of a group for one of its members: what it sees, and itself among the members."""
+    views = [channels[channel_id] for channel_id in group.sights.of(own.user.id)]
     views.sort(key=lambda one: (one.channel.position, one.channel.id))
     members, encoded = tuple(group.members.values()), group.encoded_members()
     if own.user.id not in group.members:
-        members, encoded = (*members, own), wire.with_member(encoded, own)
-    heads = tuple(ChannelView(one.channel, one.seq, one.last_message_id) for one in views)
-    view = GroupView(group.group, group.seq, heads, members, group.member_count)
+        members, encoded = (*members, own), wire.with_member(encoded, known_only(own, group.roles))
+    heads = tuple(ChannelView(known(one.channel, group), one.seq, one.last_message_id) for one in views)
+    view = GroupView(group.group, group.seq, heads, members, group.member_count, tuple(group.roles.values()))
     return wire.guild_create_of(view, own.joined_at, encoded)
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from shared.core.model import Channel, Group, Member, User
+from shared.core.model import Channel, Group, Member, Role, User
 from shared.core.revocation import NOTHING_REVOKED, Revocations
+from shared.core.roles import all_roles, known_only
 from shared.core.stream import Event, group_stream
 from shared.core.wire import encode_members
+
+if TYPE_CHECKING:
+    from services.gateway.core.sights import Sights
 
 S = TypeVar("S", bound=Hashable)
 """A session's handle: whatever the shell sends to."""
@@ -35,11 +39,15 @@ def unit_of(event: Event) -> str:
 
 @dataclass(slots=True)
 class Joined:
-    """A user is in a group since `group_seq` of its stream, `user_seq` of the user's own (0: before we looked)."""
+    """A user is in a group since `group_seq` of its stream, `user_seq` of the user's own (0: before we looked).
+
+    `member` is as of `member_seq` of the group's stream (0: as of the user's body).
+    """
 
     group_seq: int
     member: Member
     user_seq: int = 0
+    member_seq: int = 0
 
 
 @dataclass(slots=True)
@@ -64,7 +72,12 @@ class LocalGroup(Generic[S]):
     seq: int
     member_count: int
     idle_since: float
+    roles: dict[int, Role]
+    """All roles, @everyone's among them, the highest first."""
+    sights: Sights[S] = field(init=False)
     channels: set[int] = field(default_factory=set)
+    gone: dict[int, None] = field(default_factory=dict)
+    """Channels deleted lately: messages in them may still come."""
     members: dict[int, Member] = field(default_factory=dict)
     users: set[int] = field(default_factory=set)
     _sessions: set[S] = field(default_factory=set)
@@ -74,7 +87,7 @@ class LocalGroup(Generic[S]):
     def encoded_members(self) -> bytes:
         """Return the members as JSON; they are encoded once for all who are told before the group's next event."""
         if self._encoded[0] != self.seq:
-            self._encoded = (self.seq, encode_members(self.members.values()))
+            self._encoded = (self.seq, encode_members(known_only(one, self.roles) for one in self.members.values()))
         return self._encoded[1]
 
     @property
@@ -88,11 +101,31 @@ class LocalGroup(Generic[S]):
         """Let sessions take part from now on."""
         self._sessions.update(sessions)
         self._audience = None
+        self.sights.stir()
 
     def let_out(self, sessions: Iterable[S]) -> None:
         """Let sessions take part no more."""
         self._sessions.difference_update(sessions)
         self._audience = None
+        self.sights.stir()
+
+    def enter(self, user_id: int) -> None:
+        """Take in that a local user is in the group."""
+        self.users.add(user_id)
+        self.sights.enter(user_id)
+
+    def exit(self, user_id: int) -> None:
+        """Take in that a local user is not in the group, or not local, any more."""
+        self.users.discard(user_id)
+        self.sights.leave(user_id)
+
+    def put_roles(self, roles: Iterable[Role]) -> None:
+        """Take in roles as they are now."""
+        self.roles = all_roles(self.group.id, (self.roles | {role.id: role for role in roles}).values())
+
+    def drop_role(self, role_id: int) -> None:
+        """Take in that a role is gone."""
+        self.roles = {one: role for one, role in self.roles.items() if one != role_id}
 
 
 @dataclass(slots=True)

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from services.gateway.core.handover import Missed
+from services.gateway.core.retracing import Retraced, retrace
 from services.gateway.core.roster import WHOLE_DIRECT, Roster
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import LocalGroup, LocalUser
+from services.gateway.core.telling import channel_told, tellings
 from shared.core import wire
 from shared.core.calls import SESSION_DIRECTS, DirectView
-from shared.core.events import ChannelCreated, GroupJoined, GroupLeft, UserChanged
+from shared.core.events import ChannelCreated, GroupJoined, GroupLeft, MembershipChanged, UserChanged
 from shared.core.stream import Event, channel_stream, group_stream, user_stream
 from shared.core.wire import Json
 
@@ -86,13 +88,14 @@ class ReadSince(Read):
 class Plan:
     """What to tell at once, the groups to tell anew, and then what to read and tell, in this order.
 
-    `groups` are told once all was read: only then their channels' heads are known.
-    `created`: channels that must come to be among the events of their groups that are read. If one does not, then
-    where it stood is not known, and the session can't be taken over.
+    `sights`: what the user saw of groups whose events are read. `groups` are told once all was read: only then their
+    channels' heads are known. `created`: channels that must come to be among the events of their groups that are
+    read. If one does not, then where it stood is not known, and the session can't be taken over.
     """
 
     first: list[Missed] = field(default_factory=list)
     groups: list[Json] = field(default_factory=list)
+    sights: dict[int, Retraced] = field(default_factory=dict)
     reads: list[Read] = field(default_factory=list)
     created: set[int] = field(default_factory=set)
 
@@ -139,13 +142,28 @@ def changed_groups(changes: Sequence[Event]) -> dict[int, tuple[bool, int]]:
     return found
 
 
+def kept_groups(roster: Roster[Any], user_id: int, origin: Origin, changes: Sequence[Event]) -> Iterator[int]:
+    """Yield the groups that the user was in at the origin, and ever since."""
+    user = roster.users[user_id]
+    changed = changed_groups(changes).keys() | user.ahead.keys()
+    for group_id in user.groups:
+        if group_id not in changed and origin.knew(group_stream(group_id)):
+            yield group_id
+
+
 def plan_of(
-    roster: Roster[Any], user_id: int, origin: Origin, changes: Sequence[Event], told: Mapping[str, int]
+    roster: Roster[Any],
+    user_id: int,
+    origin: Origin,
+    changes: Sequence[Event],
+    group_changes: Mapping[int, Sequence[Event]],
+    told: Mapping[str, int],
 ) -> Plan | None:
     """Return what the session lacks up to our own positions; None if it can't be placed exactly.
 
-    `changes`: the events of the user's own stream from the origin's position up to ours. `told`: how far the client
-    says it is in channels' streams. The user is followed and whole here, and so are all groups of the user.
+    `changes`: the events of the user's own stream from the origin's position up to ours; `group_changes`: those of
+    `kept_groups`, at least up to ours. `told`: how far the client says it is in channels' streams. The user is
+    followed and whole here, and so are all groups of the user.
     """
     plan = Plan()
     user = roster.users[user_id]
@@ -168,7 +186,12 @@ def plan_of(
         if stood is None:
             return None
         plan.read(unit, stood, group.seq)
-        for channel_id in sorted(group.channels):
+        own = [event.record.body for event in changes if _is_ahead(event, group)]
+        events = [event.record.body for event in group_changes.get(group_id, ()) if event.record.seq <= group.seq]
+        retraced = retrace(group, roster.channels, user.groups[group_id].member, [*events, *own])
+        plan.sights[group_id] = retraced
+        _tell_sights(plan, roster, group, retraced)
+        for channel_id in sorted(retraced.steady):
             stream = channel_stream(channel_id)
             after = origin.position_of(stream)
             if after is None:
@@ -178,6 +201,23 @@ def plan_of(
                 after = 0
             plan.read(stream, max(after, told.get(stream, 0)), roster.channels[channel_id].seq)
     return plan if _place_directs(plan, roster, user_id, origin, told) else None
+
+
+def _is_ahead(event: Event, group: LocalGroup[Any]) -> bool:
+    """Whether the user's own stream says what the group's has not come to yet."""
+    match event.record.body:
+        case MembershipChanged(group_seq, member):
+            return member.group_id == group.group.id and group_seq > group.seq
+        case _:
+            return False
+
+
+def _tell_sights(plan: Plan, roster: Roster[Any], group: LocalGroup[Any], retraced: Retraced) -> None:
+    """Tell which channels the session sees no more, and which since a while: with today's heads, nothing before."""
+    for channel_id in sorted(retraced.lost & group.channels):
+        plan.tell("CHANNEL_DELETE", channel_told(roster.channels[channel_id], group))
+    for channel_id in sorted(retraced.gained):
+        plan.tell("CHANNEL_CREATE", channel_told(roster.channels[channel_id], group))
 
 
 def _tell_new_group(
@@ -198,6 +238,8 @@ def _tell_new_group(
     for channel in created["channels"]:
         stream = channel_stream(int(channel["id"]))
         after = origin.position_of(stream)
+        if channel["permission_overwrites"]:
+            continue  # nobody knows since when the user sees it: what is before today's head is left to pages
         if after is not None and (after := max(after, told.get(stream, 0))) < channel["last_seq"]:
             since = joined.member.joined_at - CLOCKS_MS
             plan.reads.append(ReadSince(stream, after, channel["last_seq"], channel, since))
@@ -227,9 +269,28 @@ def _place_directs(plan: Plan, roster: Roster[Any], user_id: int, origin: Origin
 
 
 def missed_of(event: Event, user_id: int) -> Missed | None:
-    """Return the dispatch of an event that was read for this user; None if clients get none of it."""
+    """Return the dispatch of a user's or channel's event that was read; None if clients get none of it."""
     t, d = wire.dispatch_of(event, viewer=user_id)
     return Missed(t, wire.encode(d), event.stream, event.record.seq) if t is not None and d is not None else None
+
+
+def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> Iterator[Missed]:
+    """Yield the dispatches of an event that was read by the plan."""
+    if event.stream[0] != "g":
+        if (missed := missed_of(event, user_id)) is not None:
+            yield missed
+        return
+    retraced = plan.sights.get(event.group_id)
+    group = roster.groups.get(event.group_id)
+    if retraced is None or group is None:
+        return  # the user left the group in this moment, which is told next
+    for telling in tellings(event, group, roster.channels):
+        seen = retraced.seen if telling.t == "CHANNEL_DELETE" else retraced.steady
+        if telling.channel_id and telling.channel_id not in seen:
+            continue
+        if telling.needs and not group.sights.group_permissions(user_id) & telling.needs:
+            continue
+        yield Missed(telling.t, wire.encode(telling.d), event.stream, event.record.seq)
 
 
 def group_told(created: Json) -> Missed:

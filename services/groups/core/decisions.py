@@ -1,4 +1,4 @@
-"""What may happen to a group: from facts to an event body, to nothing, or to a refusal.
+"""Who comes into a group and goes, by himself: from facts to an event body, to nothing, or to a refusal.
 
 Ring 1 (core). `shared.core.change` calls these on facts complete to the seq before the event, and again after
 each lost race, so they must depend on nothing else. None: it is so already, a repeat changes nothing.
@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.core.errors import MissingPermissions, TooManyChannels, TooManyGroups, UnknownGroup
-from shared.core.events import ChannelCreated, GroupCreated, GroupJoined, GroupLeft, MemberAdded, MemberRemoved
+from shared.core.errors import Banned, MissingPermissions, TooManyGroups, UnknownGroup
+from shared.core.events import (
+    AnyBody,
+    GroupCreated,
+    GroupJoined,
+    GroupLeft,
+    MemberAdded,
+    MemberBanned,
+    MemberChanged,
+    MemberRemoved,
+    MembershipChanged,
+)
 from shared.core.model import Channel, ChannelType, Group, Member, User
 
 MAX_GROUPS: Final = 200
 """Groups one user may be in."""
 MAX_OWNED_GROUPS: Final = 100
 """Groups one user may own."""
-MAX_CHANNELS: Final = 500
-"""Channels of one group."""
 FIRST_CHANNEL: Final = "general"
 
 
@@ -35,10 +43,12 @@ def group_created(group: Group, owner: User, channel_id: int, now: int) -> Group
     return GroupCreated(group, (channel,), Member(group.id, owner, now))
 
 
-def decide_join(group: Group | None, *, is_member: bool, user: User, now: int) -> MemberAdded | None:
-    """Let a user join a public group. Raises `UnknownGroup`: a private one is not told from none."""
+def decide_join(group: Group | None, *, is_member: bool, is_banned: bool, user: User, now: int) -> MemberAdded | None:
+    """Let a user join a public group. Raises `UnknownGroup`: a private one is not told from none; `Banned`."""
     if group is None or not (group.public or is_member):
         raise UnknownGroup
+    if is_banned:
+        raise Banned
     return None if is_member else MemberAdded(Member(group.id, user, now))
 
 
@@ -54,30 +64,18 @@ def decide_leave(group: Group | None, *, is_member: bool, was_member: bool, user
     return MemberRemoved(user) if is_member else None
 
 
-def decide_create_channel(
-    group: Group | None, existing: int, *, is_member: bool, user_id: int, channel_id: int, name: str
-) -> ChannelCreated:
-    """Let the owner add a channel behind the `existing` ones.
-
-    Raises `UnknownGroup` for who is no member, `MissingPermissions`, `TooManyChannels`.
-    """
-    if group is None or not is_member:
-        raise UnknownGroup
-    if group.owner_id != user_id:
-        raise MissingPermissions
-    if existing >= MAX_CHANNELS:
-        raise TooManyChannels
-    return ChannelCreated(Channel(channel_id, ChannelType.TEXT, name, group.id, position=existing))
-
-
 def decide_follow(
-    known_seq: int, group_seq: int, body: GroupCreated | MemberAdded | MemberRemoved, group_id: int
-) -> GroupJoined | GroupLeft | None:
+    known_seq: int, group_seq: int, body: AnyBody, group_id: int
+) -> GroupJoined | GroupLeft | MembershipChanged | None:
     """Return what a group's event at `group_seq` means in its member's stream, which knows up to `known_seq`."""
     if known_seq >= group_seq:
         return None
     match body:
         case GroupCreated(owner=member) | MemberAdded(member):
             return GroupJoined(group_seq, member)
-        case MemberRemoved():
+        case MemberRemoved() | MemberBanned(was_in=True):
             return GroupLeft(group_id, group_seq)
+        case MemberChanged(member, before) if before is not None:
+            return MembershipChanged(group_seq, member, before)
+        case _:
+            return None

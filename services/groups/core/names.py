@@ -15,6 +15,9 @@ from shared.core.errors import InvalidForm
 USERNAME_LENGTH: Final = (2, 32)
 GROUP_NAME_LENGTH: Final = (2, 100)
 CHANNEL_NAME_LENGTH: Final = (1, 100)
+ROLE_NAME_LENGTH: Final = (1, 100)
+NICK_LENGTH: Final = (1, 32)
+MAX_TOPIC: Final = 1024
 PASSWORD_LENGTH: Final = (8, 256)
 
 _RESERVED: Final = frozenset({"everyone", "here"})
@@ -97,6 +100,26 @@ def require_group_name(name: str) -> str:
 def require_channel_name(name: str) -> str:
     """Return the channel's name as it is kept. Raises `InvalidForm`."""
     return require_title("name", name, CHANNEL_NAME_LENGTH)
+
+
+def require_role_name(name: str) -> str:
+    """Return the role's name as it is kept. Raises `InvalidForm`."""
+    return require_title("name", name, ROLE_NAME_LENGTH)
+
+
+def require_nick(nick: str | None) -> str | None:
+    """Return what a member is called in a group, as it is kept; None and "" for no such name. Raises `InvalidForm`."""
+    return require_title("nick", nick, NICK_LENGTH) if nick else None
+
+
+def require_topic(topic: str | None) -> str | None:
+    """Return a channel's topic as it is kept; None and "" for none. Raises `InvalidForm`."""
+    if not topic:
+        return None
+    _require_length("topic", topic, (1, MAX_TOPIC))
+    if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in topic):
+        raise _invalid("topic", "BASE_TYPE_INVALID", "Must be valid Unicode, without NUL.")
+    return topic
 
 
 def require_password(password: str, field: str = "password") -> str:

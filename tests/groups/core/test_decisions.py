@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.groups.core.decisions import (
-    MAX_CHANNELS,
     MAX_GROUPS,
     MAX_OWNED_GROUPS,
-    decide_create_channel,
     decide_follow,
     decide_join,
     decide_leave,
@@ -16,9 +14,9 @@ from services.groups.core.decisions import (
     require_room,
 )
 from services.groups.core.origin import origin_of
-from shared.core.errors import MissingPermissions, TooManyChannels, TooManyGroups, UnknownGroup
-from shared.core.events import ChannelCreated, GroupJoined, GroupLeft, MemberAdded, MemberRemoved
-from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.errors import Banned, MissingPermissions, TooManyGroups, UnknownGroup
+from shared.core.events import GroupJoined, GroupLeft, MemberAdded, MemberRemoved
+from shared.core.model import Group, Member, User
 
 ANN, BOB = User(1, "ann"), User(2, "bob")
 OPEN = Group(9, "Room", ANN.id, public=True)
@@ -27,13 +25,19 @@ BOB_IN = Member(9, BOB, 5)
 
 
 def test_join() -> None:
-    """Who is not in yet is added, who is in stays; a private group looks like none."""
-    assert decide_join(OPEN, is_member=False, user=BOB, now=5) == MemberAdded(BOB_IN)
-    assert decide_join(OPEN, is_member=True, user=BOB, now=5) is None
-    assert decide_join(CLOSED, is_member=True, user=BOB, now=5) is None
+    """Who is not in yet is added, who is in stays; a private group looks like none; who is banned stays out."""
+
+    def decide(group: Group | None, *, is_member: bool = False, is_banned: bool = False) -> MemberAdded | None:
+        return decide_join(group, is_member=is_member, is_banned=is_banned, user=BOB, now=5)
+
+    assert decide(OPEN) == MemberAdded(BOB_IN)
+    assert decide(OPEN, is_member=True) is None
+    assert decide(CLOSED, is_member=True) is None
     for group in (CLOSED, None):
         with pytest.raises(UnknownGroup):
-            decide_join(group, is_member=False, user=BOB, now=5)
+            decide(group)
+    with pytest.raises(Banned):
+        decide(OPEN, is_banned=True)
 
 
 def test_leave() -> None:
@@ -45,23 +49,6 @@ def test_leave() -> None:
     for group in (OPEN, None):
         with pytest.raises(UnknownGroup):
             decide_leave(group, is_member=False, was_member=False, user=BOB)
-
-
-def test_create_channel() -> None:
-    """The owner adds channels up to the limit, each behind the last; others see no group, or may not."""
-
-    def decide(existing: int, user: User, group: Group | None = OPEN, *, is_member: bool = True) -> ChannelCreated:
-        return decide_create_channel(group, existing, is_member=is_member, user_id=user.id, channel_id=7, name="more")
-
-    assert decide(3, ANN) == ChannelCreated(Channel(7, ChannelType.TEXT, "more", 9, position=3))
-    with pytest.raises(TooManyChannels):
-        decide(MAX_CHANNELS, ANN)
-    with pytest.raises(MissingPermissions):
-        decide(1, BOB)
-    with pytest.raises(UnknownGroup):
-        decide(1, BOB, is_member=False)
-    with pytest.raises(UnknownGroup):
-        decide(1, BOB, None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""What a group's event is told as: names and payloads, and who may hear each.
+
+Ring 1 (core). An event is mostly one dispatch; a ban is two, and where several roles or channels moved there is one for
+each, all with the event's seq. Made from what the node holds after the event. Used where events come (`hub`) and where
+they are read for a session that moved (`takeover`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from services.gateway.core.state import LocalChannel, LocalGroup
+from shared.core import wire
+from shared.core.events import (
+    BanLifted,
+    ChannelChanged,
+    ChannelCreated,
+    ChannelDeleted,
+    ChannelsMoved,
+    MemberBanned,
+    MemberChanged,
+    RolesMoved,
+)
+from shared.core.model import Channel
+from shared.core.permissions import Permission
+from shared.core.roles import known_only, known_overwrites
+from shared.core.stream import Event
+from shared.core.wire import Json
+
+
+class Telling(NamedTuple):
+    """A dispatch, to all in the group; or to those who see a channel, or have a permission in the group."""
+
+    t: str
+    d: Json
+    channel_id: int = 0
+    needs: Permission = Permission(0)
+
+
+def tellings(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalChannel]) -> Iterator[Telling]:
+    """Yield what an event of a group's stream is told as."""
+    seq, group_id = event.record.seq, event.group_id
+    match event.record.body:
+        case MemberBanned(user, was_in):
+            banned = wire.ban_dispatch_of(group_id, user, seq)
+            yield Telling("GUILD_BAN_ADD", banned, needs=Permission.BAN_MEMBERS)
+            if was_in:
+                yield Telling("GUILD_MEMBER_REMOVE", wire.member_removed_of(group_id, user, seq))
+        case BanLifted(user):
+            lifted = wire.ban_dispatch_of(group_id, user, seq)
+            yield Telling("GUILD_BAN_REMOVE", lifted, needs=Permission.BAN_MEMBERS)
+        case RolesMoved(roles):
+            for role in roles:
+                yield Telling("GUILD_ROLE_UPDATE", wire.role_dispatch_of(role, seq))
+        case ChannelCreated(channel):
+            yield Telling("CHANNEL_CREATE", wire.channel_of(channel) | {"seq": seq}, channel.id)
+        case ChannelChanged(channel):
+            yield from _updates((channel.id,), seq, group, channels)
+        case ChannelsMoved(moves):
+            yield from _updates((move.id for move in moves), seq, group, channels)
+        case ChannelDeleted(channel, children):
+            yield Telling("CHANNEL_DELETE", wire.channel_of(channel) | {"seq": seq}, channel.id)
+            yield from _updates(children, seq, group, channels)
+        case MemberChanged(member):
+            told = wire.member_of(known_only(member, group.roles))
+            yield Telling("GUILD_MEMBER_UPDATE", told | {"guild_id": str(group_id), "seq": seq})
+        case _:
+            t, d = wire.dispatch_of(event)
+            if t is not None and d is not None:
+                yield Telling(t, d)
+
+
+def channel_told(local: LocalChannel, group: LocalGroup[Any]) -> Json:
+    """Return a group's channel with its head, as this node holds it."""
+    return wire.channel_of(known(local.channel, group), local.seq, local.last_message_id)
+
+
+def known(channel: Channel, group: LocalGroup[Any]) -> Channel:
+    """Return a channel without what it says of roles that are gone."""
+    return known_overwrites(channel, group.roles)
+
+
+def _updates(
+    channel_ids: Any, seq: int, group: LocalGroup[Any], channels: Mapping[int, LocalChannel]
+) -> Iterator[Telling]:
+    for channel_id in channel_ids:
+        if (local := channels.get(channel_id)) is not None:
+            yield Telling("CHANNEL_UPDATE", channel_told(local, group) | {"seq": seq}, channel_id)

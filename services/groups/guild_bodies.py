@@ -1,0 +1,190 @@
+"""What requests about roles, channels and members of a guild look like.
+
+Ring 4 (shell). As in `services.groups.bodies`: unknown fields are ignored, types are strict. Each model says which
+fields of our own values it changes; what is not given stays as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictBool, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from services.groups.core.channels import MAX_OVERWRITES, MAX_SLOW_S
+from services.groups.core.members import MemberPatch
+from services.groups.core.names import CHANNEL_NAME_LENGTH, MAX_TOPIC, NICK_LENGTH, ROLE_NAME_LENGTH
+from services.groups.core.roles import MAX_ROLES
+from shared.core.ids import MAX_ID
+from shared.core.model import Overwrite, OverwriteType
+from shared.snowflakes import Snowflake
+
+_LONGEST = 1024
+_MOST_POSITION = 10_000
+
+
+def _require_bits(value: object) -> int:
+    """Return permissions as they came in: a decimal string, or an integer."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ID:
+        raise PydanticCustomError("NUMBER_TYPE_COERCE", "The value is not a set of permissions.")
+    return value
+
+
+_MOST_DIGITS = 20
+Bits = Annotated[int, BeforeValidator(_require_bits), WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,20}$"})]
+"""Permissions; bits that nobody knows are dropped."""
+
+
+def _characters(bounds: tuple[int, int]) -> str:
+    return f"{bounds[0]}–{bounds[1]} characters"
+
+
+class RoleColors(BaseModel):
+    """The colours of a role: one is kept."""
+
+    primary_color: int = Field(0, ge=0, le=0xFFFFFF)
+
+
+class ChangedRole(BaseModel):
+    """A role; what is missing or null stays as it is."""
+
+    name: str | None = Field(None, max_length=_LONGEST, description=_characters(ROLE_NAME_LENGTH))
+    permissions: Bits | None = None
+    color: int | None = Field(None, ge=0, le=0xFFFFFF)
+    colors: RoleColors | None = None
+    hoist: StrictBool | None = None
+    mentionable: StrictBool | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what is given, under the names of `Role`."""
+        given = {
+            "name": self.name,
+            "permissions": self.permissions,
+            "color": self.color if self.colors is None else self.colors.primary_color,
+            "hoist": self.hoist,
+            "mentionable": self.mentionable,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class RolePosition(BaseModel):
+    """Where a role is to stand; more is above."""
+
+    id: Snowflake
+    position: int | None = Field(None, ge=0, le=MAX_ROLES)
+
+
+class NewOverwrite(BaseModel):
+    """What a role (type 0) or member (type 1) may do in a channel."""
+
+    type: Literal[0, 1]
+    allow: Bits | None = None
+    deny: Bits | None = None
+
+    def of(self, target: int) -> Overwrite:
+        """Return the overwrite of this role or member."""
+        return Overwrite(target, OverwriteType(self.type), self.allow or 0, self.deny or 0)
+
+
+class NamedOverwrite(NewOverwrite):
+    """The same, of whom it is."""
+
+    id: Snowflake
+
+
+_Overwrites = Annotated[list[NamedOverwrite] | None, Field(max_length=MAX_OVERWRITES)]
+
+
+class ChangedChannel(BaseModel):
+    """A channel; what is missing stays as it is."""
+
+    name: str | None = Field(None, max_length=_LONGEST, description=_characters(CHANNEL_NAME_LENGTH))
+    topic: str | None = Field(None, max_length=2 * MAX_TOPIC, description=f"at most {MAX_TOPIC} characters")
+    position: int | None = Field(None, ge=0, le=_MOST_POSITION)
+    parent_id: Snowflake | None = Field(None, description="the category it stands under")
+    nsfw: StrictBool | None = None
+    rate_limit_per_user: int | None = Field(None, ge=0, le=MAX_SLOW_S, description="slow mode, seconds")
+    permission_overwrites: _Overwrites = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return what is given, under the names of `Channel`; null where that means none."""
+        given = self.model_fields_set
+        overwrites = tuple(one.of(one.id) for one in self.permission_overwrites or ())
+        fields = {
+            "name": self.name,
+            "position": self.position,
+            "nsfw": self.nsfw,
+            "parent_id": self.parent_id or 0,
+            "slow_s": self.rate_limit_per_user or 0,
+            "overwrites": overwrites,
+        }
+        named = {"slow_s": "rate_limit_per_user", "overwrites": "permission_overwrites"}
+        fields = {name: one for name, one in fields.items() if named.get(name, name) in given and one is not None}
+        return fields | ({"topic": self.topic} if "topic" in given else {})
+
+
+class NewChannel(ChangedChannel):
+    """A new channel: text (type 0) or a category (type 4)."""
+
+    name: str = Field(max_length=_LONGEST, description=_characters(CHANNEL_NAME_LENGTH))
+    type: Literal[0, 4] = 0
+
+
+class ChannelPosition(BaseModel):
+    """Where a channel is to stand."""
+
+    id: Snowflake
+    position: int | None = Field(None, ge=0, le=_MOST_POSITION)
+    parent_id: Snowflake | None = None
+    lock_permissions: Literal[False] | None = Field(None, description="false: overwrites stay as they are")
+
+    def fields(self) -> dict[str, int]:
+        """Return what is given, under the names of `Channel`."""
+        position = {} if self.position is None else {"position": self.position}
+        parent = {"parent_id": self.parent_id or 0} if "parent_id" in self.model_fields_set else {}
+        return {"id": self.id, **position, **parent}
+
+
+class ChangedOwnMember(BaseModel):
+    """What one is called in a guild oneself."""
+
+    nick: str | None = Field(None, max_length=_LONGEST, description=_characters(NICK_LENGTH))
+
+    def patch(self) -> MemberPatch:
+        """Return what is to change."""
+        return MemberPatch(nick=self.nick if "nick" in self.model_fields_set else UNSET)
+
+
+class ChangedMember(ChangedOwnMember):
+    """A member; what is missing stays as it is."""
+
+    roles: list[Snowflake] | None = Field(None, max_length=MAX_ROLES)
+    communication_disabled_until: AwareDatetime | None = Field(None, description="the end of a timeout")
+
+    def patch(self) -> MemberPatch:
+        """Return what is to change."""
+        until = self.communication_disabled_until
+        return MemberPatch(
+            nick=self.nick if "nick" in self.model_fields_set else UNSET,
+            roles=frozenset(self.roles or ()) if "roles" in self.model_fields_set else UNSET,
+            muted_until=(max(0, int(until.timestamp() * 1000)) if until is not None else 0)
+            if "communication_disabled_until" in self.model_fields_set
+            else UNSET,
+        )
+
+
+class AddedMember(BaseModel):
+    """What a new member begins with."""
+
+    nick: str | None = Field(None, max_length=_LONGEST, description=_characters(NICK_LENGTH))
+    roles: list[Snowflake] | None = Field(None, max_length=MAX_ROLES)
+
+
+class NewBan(BaseModel):
+    """A ban. Messages are not deleted yet, whatever is asked for."""
+
+    delete_message_seconds: int | None = Field(None, ge=0, le=7 * 24 * 3600)
+    delete_message_days: int | None = Field(None, ge=0, le=7)

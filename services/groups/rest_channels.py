@@ -1,0 +1,86 @@
+"""REST routes of the groups service: channels of a guild.
+
+Ring 4 (shell). Who is not in a group is told that there is none; of a channel, that access is missing, as Discord says.
+Who may do what is decided in `services.groups.core.channels`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+
+from services.groups.bodies import ChannelBody
+from services.groups.core.channels import MAX_CHANNELS
+from services.groups.guild_bodies import ChangedChannel, ChannelPosition, NewChannel, NewOverwrite
+from services.groups.service import OUTAGES, Service
+from shared.core import wire
+from shared.core.model import ChannelType
+from shared.door import Caller
+from shared.http_errors import JsonResponse
+from shared.snowflakes import Snowflake
+
+router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
+
+
+@router.get("/guilds/{guild_id}/channels", response_model=list[ChannelBody])
+async def list_guild_channels(groups: Service, caller: Caller, guild_id: Snowflake) -> Response:
+    """List the channels of a guild that the caller may see, by position."""
+    await groups.views.require_group(guild_id, caller)
+    return JsonResponse(wire.channels_of(await groups.views.list_channels(guild_id, caller)))
+
+
+@router.post("/guilds/{guild_id}/channels", status_code=201, response_model=ChannelBody)
+async def create_guild_channel(groups: Service, caller: Caller, guild_id: Snowflake, body: NewChannel) -> Response:
+    """Add a text channel or a category to a guild."""
+    channel = await groups.channels.create(caller, guild_id, ChannelType(body.type), body.fields())
+    return JsonResponse(wire.channel_of(channel), 201)
+
+
+@router.patch("/guilds/{guild_id}/channels", status_code=204)
+async def move_channels(
+    groups: Service,
+    caller: Caller,
+    guild_id: Snowflake,
+    body: Annotated[list[ChannelPosition], Body(max_length=MAX_CHANNELS)],
+) -> Response:
+    """Place channels of a guild elsewhere."""
+    await groups.channels.move(caller, guild_id, [one.fields() for one in body])
+    return Response(status_code=204)
+
+
+@router.get("/channels/{channel_id}", response_model=ChannelBody)
+async def get_channel(groups: Service, caller: Caller, channel_id: Snowflake) -> Response:
+    """Return a channel that the caller may see."""
+    view = await groups.views.read_channel(channel_id, caller)
+    return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
+
+
+@router.patch("/channels/{channel_id}", response_model=ChannelBody)
+async def change_channel(groups: Service, caller: Caller, channel_id: Snowflake, body: ChangedChannel) -> Response:
+    """Change a channel of a guild."""
+    (view,) = await groups.views.with_heads((await groups.channels.change(caller, channel_id, body.fields()),))
+    return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id))
+
+
+@router.delete("/channels/{channel_id}", response_model=ChannelBody)
+async def delete_channel(groups: Service, caller: Caller, channel_id: Snowflake) -> Response:
+    """Delete a channel of a guild; return it as it was."""
+    (view,) = await groups.views.with_heads((await groups.channels.delete(caller, channel_id),))
+    return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id))
+
+
+@router.put("/channels/{channel_id}/permissions/{target_id}", status_code=204)
+async def put_overwrite(
+    groups: Service, caller: Caller, channel_id: Snowflake, target_id: Snowflake, body: NewOverwrite
+) -> Response:
+    """Say what a role or member may do in a channel, whatever else it may."""
+    await groups.channels.put_overwrite(caller, channel_id, body.of(target_id))
+    return Response(status_code=204)
+
+
+@router.delete("/channels/{channel_id}/permissions/{target_id}", status_code=204)
+async def drop_overwrite(groups: Service, caller: Caller, channel_id: Snowflake, target_id: Snowflake) -> Response:
+    """Say nothing more of a role or member in a channel."""
+    await groups.channels.drop_overwrite(caller, channel_id, target_id)
+    return Response(status_code=204)

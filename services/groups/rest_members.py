@@ -1,0 +1,131 @@
+"""REST routes of the groups service: members of a guild.
+
+Ring 4 (shell). Who is not in a group is told that there is none; of a channel, that access is missing, as Discord says.
+Who may do what is decided in `services.groups.core.members`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Header, Query, Response
+
+from services.groups.bodies import BanBody, MemberBody
+from services.groups.guild_bodies import AddedMember, ChangedMember, ChangedOwnMember, NewBan
+from services.groups.service import OUTAGES, Service
+from shared.core import wire
+from shared.core.errors import InvalidForm
+from shared.core.ids import MAX_ID
+from shared.core.permissions import Permission
+from shared.door import Caller
+from shared.http_errors import JsonResponse
+from shared.snowflakes import Cursor, Snowflake
+
+_REASON_CHARACTERS = 512
+router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
+Reason = Annotated[str, Header(alias="X-Audit-Log-Reason", description="why, percent-encoded, at most 512 characters")]
+
+
+@router.get("/guilds/{guild_id}/members", response_model=list[MemberBody])
+async def list_members(
+    groups: Service,
+    caller: Caller,
+    guild_id: Snowflake,
+    after: Cursor = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> Response:
+    """List a guild's members by user id, page by page."""
+    await groups.views.require_group(guild_id, caller)
+    members = await groups.views.list_members(guild_id, after, limit)
+    return JsonResponse([wire.member_of(member) for member in members])
+
+
+@router.patch("/guilds/{guild_id}/members/@me", response_model=MemberBody)
+async def change_own_member(groups: Service, caller: Caller, guild_id: Snowflake, body: ChangedOwnMember) -> Response:
+    """Change what the caller is called in a guild."""
+    return JsonResponse(wire.member_of(await groups.members.change(caller, guild_id, caller, body.patch())))
+
+
+@router.get("/guilds/{guild_id}/members/{user_id}", response_model=MemberBody)
+async def get_member(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
+    """Return one member of a guild."""
+    await groups.views.require_group(guild_id, caller)
+    return JsonResponse(wire.member_of(await groups.views.require_member(guild_id, user_id)))
+
+
+@router.put("/guilds/{guild_id}/members/{user_id}", status_code=201, response_model=MemberBody)
+async def add_member(
+    groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake, body: AddedMember | None = None
+) -> Response:
+    """Put a user or bot into a guild; 204 without a body if it is a member already."""
+    body = body or AddedMember()
+    member = await groups.members.add(caller, guild_id, user_id, body.nick, body.roles or ())
+    return Response(status_code=204) if member is None else JsonResponse(wire.member_of(member), 201)
+
+
+@router.patch("/guilds/{guild_id}/members/{user_id}", response_model=MemberBody)
+async def change_member(
+    groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake, body: ChangedMember
+) -> Response:
+    """Change a member: nick, roles, timeout."""
+    return JsonResponse(wire.member_of(await groups.members.change(caller, guild_id, user_id, body.patch())))
+
+
+@router.delete("/guilds/{guild_id}/members/{user_id}", status_code=204)
+async def kick_member(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
+    """Remove a member. When this is answered, nothing said there later reaches the removed."""
+    await groups.members.kick(caller, guild_id, user_id)
+    return Response(status_code=204)
+
+
+@router.get("/guilds/{guild_id}/bans", response_model=list[BanBody])
+async def list_bans(
+    groups: Service,
+    caller: Caller,
+    guild_id: Snowflake,
+    before: Cursor | None = None,
+    after: Cursor = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> Response:
+    """List a guild's bans by user id, page by page."""
+    await groups.views.require_permission(guild_id, caller, Permission.BAN_MEMBERS)
+    bans = await groups.views.list_bans(guild_id, after, MAX_ID + 1 if before is None else before, limit)
+    return JsonResponse([wire.ban_of(ban) for ban in bans])
+
+
+@router.get("/guilds/{guild_id}/bans/{user_id}", response_model=BanBody)
+async def get_ban(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
+    """Return the ban of a user."""
+    await groups.views.require_permission(guild_id, caller, Permission.BAN_MEMBERS)
+    return JsonResponse(wire.ban_of(await groups.views.require_ban(guild_id, user_id)))
+
+
+@router.put("/guilds/{guild_id}/bans/{user_id}", status_code=204)
+async def ban_user(
+    groups: Service,
+    caller: Caller,
+    guild_id: Snowflake,
+    user_id: Snowflake,
+    body: NewBan | None = None,
+    reason: Reason = "",
+) -> Response:
+    """Keep a user out, member or not. When this is answered, nothing said there later reaches the banned."""
+    await groups.members.ban(caller, guild_id, user_id, _reason_of(reason))
+    return Response(status_code=204)
+
+
+@router.delete("/guilds/{guild_id}/bans/{user_id}", status_code=204)
+async def lift_ban(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
+    """Let a banned user in again."""
+    await groups.members.lift_ban(caller, guild_id, user_id)
+    return Response(status_code=204)
+
+
+def _reason_of(header: str) -> str:
+    """Return what the header says. Raises `InvalidForm`."""
+    reason = unquote(header)
+    if len(reason) > _REASON_CHARACTERS or not reason.replace("\n", "").replace("\t", "").isprintable():
+        text = f"Must be {_REASON_CHARACTERS} or fewer in length, and printable."
+        raise InvalidForm({"X-Audit-Log-Reason": [("BASE_TYPE_BAD_LENGTH", text)]})
+    return reason
