@@ -158,6 +158,7 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "get_gateway": (),
     "get_gateway_bot": (),
     "get_gateway_events": (errors.MissingAccess, errors.RateLimited),
+    "start_typing": (errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions, errors.RateLimited),
 }
 
 

@@ -42,6 +42,7 @@ from services.gateway.rest import router
 from services.gateway.resuming import Resuming
 from services.gateway.sending import Sending
 from services.gateway.sessions import LiveSession, Sessions
+from services.gateway.signalling import Signalling
 from services.gateway.taking_over import TakingOver
 from services.gateway.trails import Trails
 from shared.auth import Tokens
@@ -91,6 +92,7 @@ class Gateway:
         lag: LoopLag,
         reporting: Reporting,
         checkpointing: Checkpointing,
+        signalling: Signalling,
         *,
         url_of: Callable[[int], str],
         compare_interval_s: float,
@@ -105,6 +107,7 @@ class Gateway:
         self._commands = commands
         self._lag = lag
         self._reporting = reporting
+        self.signalling = signalling
 
     @property
     def connection_factory(self) -> type[asyncio.Protocol]:
@@ -290,6 +293,7 @@ def assemble(
         LoopLag(metrics, clock),
         Reporting(bus, topology, lambda: Decoded(delivery.events, hub.foreign)),
         checkpointing,
+        Signalling(bus, topology, rpc, now, has_budgets=limits.enabled),
         url_of=url_of,
         compare_interval_s=ours.compare_interval.total_seconds(),
     )

@@ -21,7 +21,8 @@ from services.gateway.peers import Peers
 from services.gateway.sessions import LiveSession
 from shared.bus import Batch, Bus, BusUnavailable
 from shared.command_log import CommandLog
-from shared.core.commands import BadEnvelope, Replies, decode_for_node
+from shared.core.commands import BadEnvelope, Replies, Signals, decode_for_node
+from shared.core.wire import typing_of
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
 from shared.topology import Binding, Topology
@@ -116,11 +117,24 @@ class Delivery:
                 self._commands.settle(envelope)
                 await self._pace()
                 continue
+            if isinstance(envelope, Signals):
+                if not batch.gap:
+                    self._pass_on(envelope)
+                await self._pace()
+                continue
             self.envelopes += 1
             self.events += len(envelope.items)
             for event in envelope.items:
                 self._following.perform(self._hub.apply(event, self._clock()))
                 await self._pace()
+
+    def _pass_on(self, signals: Signals) -> None:
+        """Tell who types; nobody is told late: a node that is behind, or a channel that is read anew, drops it."""
+        if self._fanout.deliveries - self._written[0] >= _UNWRITTEN_FRAMES // 2:
+            return
+        for typed in signals.items:
+            if sessions := self._hub.audience_of(typed):
+                self._fanout.pass_on("TYPING_START", typing_of(typed), sessions)
 
     async def _pace(self) -> None:
         """Let the loop do something else every few milliseconds, and the writes catch up before too much waits."""

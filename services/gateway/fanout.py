@@ -37,6 +37,12 @@ class Fanout:
         self.dispatches += 1
         self._push(frame, sessions)
 
+    def pass_on(self, t: str, d: Any, sessions: Collection[LiveSession]) -> None:
+        """Send what is of the moment to those of these sessions that have a connection; it is not kept."""
+        self.s += 1
+        self.dispatches += 1
+        self._push(text_frame(encode_dispatch(t, encode(d), self.s)), sessions)
+
     def _push(self, frame: bytes, sessions: Collection[LiveSession]) -> None:
         # For each recipient of each message: so without a call beside the appends.
         s = self.s

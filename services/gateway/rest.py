@@ -1,7 +1,7 @@
 """REST of the gateway: where clients find the WebSocket, and how they listen without one.
 
 Ring 4 (shell). The shapes of `GET /gateway` and `GET /gateway/bot` are Discord's, `GET /gateway/events` is our own
-(`services.gateway.listening`); sends by REST are history's.
+(`services.gateway.listening`); typing is `services.gateway.signalling`; sends by REST are history's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from starlette.responses import Response
 from services.gateway.core.frames import LAST_S, Identify, Resume
 from services.gateway.core.sse import decode_place
 from services.gateway.listening import MOST_WAIT_S, Ask, Host, Listening
+from services.gateway.signalling import Signalling
 from shared.core.errors import InvalidForm
 from shared.door import Caller, MaybeCaller, Token
+from shared.snowflakes import Snowflake
 
 _DAY_MS = 24 * 3600 * 1000
 _STARTS = 1000
@@ -28,6 +30,10 @@ class Where(Protocol):
     @property
     def node(self) -> Host:
         """The node, which has the sessions."""
+
+    @property
+    def signalling(self) -> Signalling:
+        """Who tells the nodes what is of the moment."""
 
     def url_of(self, user_id: int, /) -> str:
         """Return the WebSocket's URL for a user, 0 for anyone."""
@@ -93,6 +99,13 @@ async def get_gateway_bot(where: Found, user_id: Caller) -> BotGateway:
             total=_STARTS, remaining=_STARTS, reset_after=_DAY_MS, max_concurrency=_STARTS
         ),
     )
+
+
+@router.post("/channels/{channel_id}/typing", status_code=204, response_class=Response, summary="Tell that one types")
+async def start_typing(where: Found, channel_id: Snowflake, user_id: Caller) -> Response:
+    """Tell all who see the channel that the caller types, for some ten seconds (TYPING_START)."""
+    await where.signalling.type_in(user_id, channel_id)
+    return Response(status_code=204)
 
 
 @router.get(

@@ -103,7 +103,8 @@ class Views:
             return Access(channel, user, head.projected, 0), 0
         now, member = self._now(), state.member
         permissions = permissions_of(group, by_id, member, now, channel)
-        return Access(channel, user, head.projected, permissions), member.muted_until if member.muted_until > now else 0
+        access = Access(channel, user, head.projected, permissions, member)
+        return access, member.muted_until if member.muted_until > now else 0
 
     async def read_mentionable(self, group_id: int, user_ids: Sequence[int]) -> Mentionable:
         """Return those of these users who are members of a group, in the order asked."""

@@ -77,6 +77,8 @@ class Access(msgspec.Struct, frozen=True):
     user: User | None
     group_seq: int
     permissions: int
+    member: Member | None = None
+    """The user as a member of the channel's group."""
 
     @property
     def can_view(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.core.errors import StarlingError, error_of, name_of
-from shared.core.model import Channel, User
+from shared.core.model import Channel, Member, User
 from shared.core.stream import Event
 
 ENVELOPE_VERSION: Final = 1
@@ -150,6 +150,27 @@ class Events(msgspec.Struct, frozen=True, tag_field="k", tag="events"):
     v: int = ENVELOPE_VERSION
 
 
+class Typed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A user began to write in a channel at `at` (Unix ms): a signal, in no stream, lost without harm.
+
+    `group_id` = 0: a direct channel between the users in `to`. `member`: the user as a member of the group.
+    """
+
+    channel_id: int
+    user_id: int
+    at: int
+    group_id: int = 0
+    to: tuple[int, ...] = ()
+    member: Member | None = None
+
+
+class Signals(msgspec.Struct, frozen=True, tag_field="k", tag="signals"):
+    """To the nodes, of the moment: nobody repairs, replays or keeps them."""
+
+    items: tuple[Typed, ...]
+    v: int = ENVELOPE_VERSION
+
+
 class Replies(msgspec.Struct, frozen=True, tag_field="k", tag="replies"):
     """To the one node that sent the commands."""
 
@@ -158,7 +179,7 @@ class Replies(msgspec.Struct, frozen=True, tag_field="k", tag="replies"):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_to_node = msgspec.msgpack.Decoder(Events | Replies)
+_to_node = msgspec.msgpack.Decoder(Events | Replies | Signals)
 _to_shard = msgspec.msgpack.Decoder(Commands)
 
 
@@ -166,15 +187,15 @@ class BadEnvelope(Exception):
     """The bytes are no envelope that this release reads."""
 
 
-def encode_envelope(envelope: Commands | Events | Replies) -> bytes:
+def encode_envelope(envelope: Commands | Events | Replies | Signals) -> bytes:
     """Encode an envelope for the bus."""
     return _encoder.encode(envelope)
 
 
-def decode_for_node(body: bytes) -> Events | Replies:
+def decode_for_node(body: bytes) -> Events | Replies | Signals:
     """Decode what a node's queue holds. Raises `BadEnvelope`."""
     try:
-        envelope: Events | Replies = _to_node.decode(body)
+        envelope: Events | Replies | Signals = _to_node.decode(body)
     except msgspec.MsgspecError as error:
         raise BadEnvelope(str(error)) from error
     if envelope.v > ENVELOPE_VERSION:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.core.calls import ChannelView, DirectView, GroupView
+from shared.core.commands import Typed
 from shared.core.events import (
     BanLifted,
     ChannelChanged,
@@ -127,6 +128,20 @@ def member_of(member: Member) -> Json:
         "flags": 0,
         "communication_disabled_until": iso_of(member.muted_until) if member.muted_until else None,
     }
+
+
+def typing_of(typed: Typed) -> Json:
+    """Return the d of a TYPING_START; its time is in seconds."""
+    told: Json = {
+        "channel_id": str(typed.channel_id),
+        "user_id": str(typed.user_id),
+        "timestamp": typed.at // 1000,
+    }
+    if typed.group_id:
+        told["guild_id"] = str(typed.group_id)
+    if typed.member is not None:
+        told["member"] = member_of(typed.member)
+    return told
 
 
 def role_of(role: Role) -> Json:

@@ -100,9 +100,9 @@ class World:
 
     # What happens. Each appends to streams and publishes.
 
-    def register(self, name: str) -> User:
+    def register(self, name: str, *, bot: bool = False) -> User:
         """Make an account; nobody follows it yet."""
-        user = User(self.ids.next_id(now_ms()), name)
+        user = User(self.ids.next_id(now_ms()), name, bot=bot)
         self.users[user.id] = user
         self._append(user_stream(user.id), UserRegistered(user))
         return user
@@ -308,9 +308,9 @@ class World:
         if not channel.group_id:
             is_in = user in channel.recipients
             return calls.Access(channel if is_in else None, user, 0, DIRECT if is_in else 0)
-        is_in = user.id in self.members[channel.group_id]
+        member = self.members[channel.group_id].get(user.id)
         seq = len(self.streams[group_stream(channel.group_id)])
-        return calls.Access(channel, user, seq, DEFAULT if is_in else 0)
+        return calls.Access(channel, user, seq, 0 if member is None else DEFAULT, member)
 
     def read_mentionable(self, call: calls.ReadMentionable) -> calls.Mentionable:
         """Answer `ReadMentionable`."""

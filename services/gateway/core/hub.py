@@ -16,6 +16,7 @@ from services.gateway.core.roster import Roster
 from services.gateway.core.state import Held, LocalUser, S, Tracking, Untracked, unit_of
 from shared.core import wire
 from shared.core.calls import DirectView
+from shared.core.commands import Typed
 from shared.core.events import (
     ChannelOpened,
     GroupJoined,
@@ -26,7 +27,7 @@ from shared.core.events import (
     TokensRevoked,
     UserChanged,
 )
-from shared.core.stream import Event, owner_of, user_stream
+from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
 
 
 class Hub(Generic[S]):
@@ -72,6 +73,12 @@ class Hub(Generic[S]):
                     return wrong
                 user.seq = event.record.seq
                 return self._apply_to_user(event, user, now)
+
+    def audience_of(self, typed: Typed) -> tuple[S, ...]:
+        """Return the sessions that may know of a signal; none while what its channel belongs to is held back."""
+        channel = self.roster.channels.get(typed.channel_id)
+        unit = group_stream(typed.group_id) if typed.group_id else channel_stream(typed.channel_id)
+        return self.roster.sessions_of(channel) if channel is not None and unit not in self._held else ()
 
     def skip(self, stream: str, seq: int, last_message_id: int) -> None:
         """Let a channel's stream go on behind `seq`: what it holds up to there was imported, and is told to nobody."""

@@ -286,11 +286,14 @@ class Roster(Generic[S]):
         return any((local := self.users.get(user.id)) is not None and local.sessions for user in channel.recipients)
 
     def open_direct(self, view: DirectView) -> list[Out[S]]:
-        """Follow a direct channel that is not known yet, and tell its users' sessions."""
+        """Follow a direct channel that is not known yet, and tell its users' sessions.
+
+        Not those of bots, whose libraries take CHANNEL_CREATE for a group's: they know it by its first message.
+        """
         self.put_channel(view.channel, view.last_seq, view.last_message_id)
         out: list[Out[S]] = []
         for user_id in dict.fromkeys(user.id for user in view.channel.recipients):
-            if (user := self.users.get(user_id)) is not None and user.sessions:
+            if (user := self.users.get(user_id)) is not None and user.sessions and not user.user.bot:
                 opened = {"seq": _OPENED} if view.last_seq == _OPENED else {}
                 out.append(Dispatch("CHANNEL_CREATE", wire.direct_of(view, user_id) | opened, tuple(user.sessions)))
         return out
