@@ -26,6 +26,7 @@ DELETE ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 BENCH_ARGS ?=
+CLIENTS_ARGS ?=
 CHANNEL ?=
 BEGIN ?=
 
@@ -33,7 +34,7 @@ RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart import dead-letters account replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart import dead-letters account clients replay replay-chaos bench-gateway bench-failover bench-bindings test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -64,6 +65,9 @@ replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what com
 
 replay-chaos: $(RUN)/.installed ## The same while processes of the cluster on DATA die: FAULTS=gateways,restart,cuts,history,pause,mongo,rabbit EVERY=10
 	@exec $(replay) --data "$(DATA)" --faults "$(FAULTS)" --every "$(EVERY)" --seed "$(SEED)" $(LOG)
+
+clients: $(RUN)/.installed cluster-servers ## Try released Discord libraries against one process and a cluster: CLIENTS_ARGS="--only hikari"
+	@exec $(RUN)/bin/python -m tests.clients $(CLIENTS_ARGS)
 
 bench-gateway: $(RUN)/.installed cluster-servers ## Measure the gateway beside send(), ws, Socket.IO, FastAPI: BENCH_ARGS="--most 10000"
 	@exec $(RUN)/bin/python -m tests.bench.gateway $(BENCH_ARGS)

@@ -138,7 +138,7 @@ def programs_of(data: Path, port: int, counts: Mapping[str, int]) -> list[Progra
         mongo_url=mongo_url(mongo),
         bus_url=rabbitmq_url(amqp),
         cache_url=redis_url(redis),
-        public_url=f"http://127.0.0.1:{port}",
+        public_url=os.environ.get("STARLING_HTTP__PUBLIC_URL", f"http://127.0.0.1:{port}"),
         secret=secret_of(data),
     )
     files = data / "db"

@@ -161,14 +161,10 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    *,
-    budgets: Budgets | None = None,
-    send_timeout_s: float = 5.0,
-    patience_s: float = PATIENCE_S,
-    bus: MemoryBus | None = None,
+    *, budgets: Budgets | None = None, send_timeout_s: float = 5.0, patience_s: float = PATIENCE_S
 ) -> AsyncIterator[World]:
     """Open a history service in memory with a listener on the group's events."""
-    bus, streams = bus or MemoryBus(), FaultyStreams()
+    bus, streams = MemoryBus(), FaultyStreams()
     rpc = Rpc(bus, TOPOLOGY)
     buried: list[str] = []
     bury = partial(bury_letters, bus, TOPOLOGY, count=buried.append)
