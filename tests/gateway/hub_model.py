@@ -13,6 +13,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from services.gateway.core.positions import Moves, Placed
@@ -28,6 +30,10 @@ from shared.core.events import (
     MemberAdded,
     MemberRemoved,
     MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessageStub,
+    Target,
     UserRegistered,
 )
 from shared.core.model import Channel, ChannelType, Group, Member, User
@@ -41,6 +47,8 @@ class ClientModel:
     """One session: what a strict client holds, from READY and dispatches alone."""
 
     user: User
+    gone: set[tuple[int, int]]
+    """(channel id, seq) of what was deleted, and need not be told any more."""
     groups: dict[int, dict[str, Any]] = field(default_factory=dict)
     heads: dict[int, int] = field(default_factory=dict)
     directs: set[int] = field(default_factory=set)
@@ -68,11 +76,14 @@ class ClientModel:
                 assert int(d["id"]) not in self.directs, "a direct channel twice"
                 self.directs.add(int(d["id"]))
                 self.heads[int(d["id"])] = d["last_seq"]
-            case "MESSAGE_CREATE":
+            case "MESSAGE_CREATE" | "MESSAGE_UPDATE" | "MESSAGE_DELETE":
                 channel_id = int(d["channel_id"])
-                assert d["seq"] == self.heads[channel_id] + 1, "a channel's stream has a hole or a repeat"
+                assert d["seq"] > self.heads[channel_id], "a channel's stream has a repeat"
+                skipped = range(self.heads[channel_id] + 1, d["seq"])
+                assert all((channel_id, seq) in self.gone for seq in skipped), "a channel's stream has a hole"
                 self.heads[channel_id] = d["seq"]
-                self.seen.append(int(d["id"]))
+                if t == "MESSAGE_CREATE":
+                    self.seen.append(int(d["id"]))
             case _:
                 group = self.groups[int(d["guild_id"])]
                 assert d["seq"] == group["seq"] + 1, "a group's stream has a hole or a repeat"
@@ -115,6 +126,7 @@ class NodeModel:
         self.jobs: dict[str, Job] = {}
         self.again: set[str] = set()
         self.clients: list[ClientModel] = []
+        self.gone: set[tuple[int, int]] = set()
         self.opening: list[User] = []
         self.may_see: dict[int, set[int]] = {}
         """Who was a member when a message was sequenced, or became one since."""
@@ -200,6 +212,27 @@ class NodeModel:
         event = self.append(channel_stream(channel.id), MessageCreated(self.users[0], "x"))
         members = self.members[channel.group_id] if channel.group_id else {user.id for user in channel.recipients}
         self.may_see[event.record.id] = set(members)
+        if not lost:
+            self.publish(event)
+
+    def change(self, channel: Channel, pick: int, *, is_deletion: bool, lost: bool) -> None:
+        """Edit or delete a message that is there, if there is one; a deleted one is told as nothing from now on."""
+        events = self.streams[channel_stream(channel.id)]
+        written = [event for event in events if isinstance(event.record.body, MessageCreated)]
+        if not written:
+            return
+        old = written[pick % len(written)]
+        body = old.record.body
+        assert isinstance(body, MessageCreated)
+        target = Target(old.record.id, old.record.seq, 0, body.author.id, 1, 0)
+        if is_deletion:
+            self.gone.add((channel.id, old.record.seq))
+            stub = msgspec.structs.replace(old.record, body=MessageStub(body.author.id))
+            events[old.record.seq - 1] = msgspec.structs.replace(old, record=stub)
+        event = self.append(
+            channel_stream(channel.id),
+            MessageDeleted(target, body.author.id) if is_deletion else MessageEdited(target, 0, body),
+        )
         if not lost:
             self.publish(event)
 
@@ -343,7 +376,7 @@ class NodeModel:
             for group_id in missing:
                 self.jobs.setdefault(group_stream(group_id), self.follow_group(group_id))
             return False
-        client = ClientModel(user)
+        client = ClientModel(user, self.gone)
         self.clients.append(client)
         hub = self.hub
         hub.roster.attach(client, user.id)
@@ -429,4 +462,6 @@ class NodeModel:
                 assert seq_of(group_stream(group_id)) <= client.groups[group_id]["seq"]
         for channel_id, head in client.heads.items():
             if self.channels[channel_id].group_id not in to_come:
+                while (channel_id, head + 1) in self.gone:
+                    head += 1
                 assert seq_of(channel_stream(channel_id)) <= head, "an event is left out"

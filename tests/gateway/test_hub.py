@@ -88,6 +88,12 @@ class Node(RuleBasedStateMachine):
         channels = list(self.model.channels.values())
         self.model.say(channels[channel % len(channels)], lost=lost)
 
+    @rule(channel=numbers, pick=numbers, is_deletion=st.booleans(), lost=st.booleans())
+    def change(self, channel: int, pick: int, is_deletion: bool, lost: bool) -> None:
+        """Edit or delete something."""
+        channels = list(self.model.channels.values())
+        self.model.change(channels[channel % len(channels)], pick, is_deletion=is_deletion, lost=lost)
+
     @rule(is_so=st.booleans())
     def over_deliver(self, is_so: bool) -> None:
         """Let what is published reach the node bound or not, or no more."""
@@ -186,6 +192,7 @@ TestNode = Node.TestCase
 ACTIONS: dict[Callable[[Node, Random], None], int] = {
     lambda node, draw: node.move(draw.randrange(8), draw.randrange(8), draw.random() < 0.2): 6,
     lambda node, draw: node.say(draw.randrange(8), lost=draw.random() < 0.2): 8,
+    lambda node, draw: node.change(draw.randrange(8), draw.randrange(8), draw.random() < 0.5, draw.random() < 0.2): 4,
     lambda node, draw: node.create_channel(draw.randrange(8)): 1,
     lambda node, draw: node.open_direct(draw.randrange(8)): 1,
     lambda node, draw: node.create_group(draw.randrange(8)): 1,

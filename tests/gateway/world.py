@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -49,6 +50,11 @@ from shared.core.events import (
     MemberChanged,
     MemberRemoved,
     MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessagesDeleted,
+    MessageStub,
+    Target,
     TokensRevoked,
     UserChanged,
     UserRegistered,
@@ -189,6 +195,37 @@ class World:
         event = self._append(channel_stream(channel.id), MessageCreated(author, content))
         await self.publish(event)
         return event
+
+    async def edit(self, event: Event, content: str) -> None:
+        """Change a message; from now on it is told in its new content, as history does."""
+        body = event.record.body
+        if not isinstance(body, MessageCreated):
+            raise TypeError(event)
+        edited = msgspec.structs.replace(body, content=content, edited_at=now_ms())
+        self._put(event, edited)
+        change = MessageEdited(self._target_of(event, body), event.record.at, edited)
+        await self.publish(self._append(event.stream, change))
+
+    async def delete(self, *events: Event) -> None:
+        """Delete a message, or several at once; from now on their creation is told as nothing, as history does."""
+        targets = []
+        for event in events:
+            body = event.record.body
+            if not isinstance(body, MessageCreated):
+                raise TypeError(event)
+            targets.append(self._target_of(event, body))
+            self._put(event, MessageStub(body.author.id))
+        by = targets[0].author_id
+        change = MessageDeleted(targets[0], by) if len(targets) == 1 else MessagesDeleted(tuple(targets), by)
+        await self.publish(self._append(events[0].stream, change))
+
+    def _put(self, event: Event, body: AnyBody) -> None:
+        stored = msgspec.structs.replace(event, record=msgspec.structs.replace(event.record, body=body))
+        self.streams[event.stream][event.record.seq - 1] = stored
+
+    def _target_of(self, event: Event, body: MessageCreated) -> Target:
+        record = event.record
+        return Target(record.id, record.seq, record.ordinal, body.author.id, first_seq=1, index=record.seq - 1)
 
     def imports(self, author: User, channel: Channel, count: int) -> None:
         """Store old messages, which are published to nobody."""

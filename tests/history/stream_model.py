@@ -482,7 +482,7 @@ class Rivals(RuleBasedStateMachine):
             assert len(bucket.changes) <= SMALL.changes
             windows = {record.id // first_id_at_window() for record in bucket.messages}
             assert len(windows) <= 1
-        self._check_nothing_twice(records)
+        self._check_nothing_twice([record for _, record in sorted(self.plain[stream].events.items())])
 
     def _shown(self, stream: str) -> list[Shown]:
         """Return all messages that readers see today, newest first: each as the projection of its bucket tells."""
@@ -527,6 +527,8 @@ class Rivals(RuleBasedStateMachine):
         for command, reply in self.replies:
             stream = channel_stream(command.channel_id)
             if reply.error:
+                if reply.error == "UnknownMessage" and isinstance(command, EditMessage | DeleteMessage):
+                    assert command.message_id not in self.plain[stream].messages(), "it is there"
                 if isinstance(command, SendMessage) and command.refusal:
                     assert all(record.command_id != command.command_id for record in by_stream[stream].values())
                 continue

@@ -67,6 +67,27 @@ async def talk(ada: Person, ben: Person, devices: list[Device]) -> dict[str, lis
     return {channel: said, direct["id"]: whispered}
 
 
+async def change_minds(ada: Person, ben: Person, devices: list[Device], said: dict[str, list[str]]) -> None:
+    """Edit and delete in the first channel, which Ada owns; every device hears of it, and `said` is what is left."""
+    channel, contents = next(iter(said.items()))
+    path = f"/channels/{channel}/messages"
+    messages = await ada.read_all(channel)
+    mine = [message for message in messages if message["author"]["id"] == ben.id]
+    edited = await ben.request("PATCH", ben.door.history, f"{path}/{mine[0]['id']}", json={"content": "ben thinks"})
+    await ben.request("DELETE", ben.door.history, f"{path}/{mine[1]['id']}")
+    gone = [messages[0]["id"], messages[-1]["id"]]
+    await ada.request("POST", ada.door.history, f"{path}/bulk-delete", json={"messages": gone})
+    for device in devices:
+        update = await device.wait_for("MESSAGE_UPDATE", id=edited["id"])
+        assert (update["content"], update["edited_timestamp"]) == ("ben thinks", edited["edited_timestamp"])
+        deletion = await device.wait_for("MESSAGE_DELETE", id=mine[1]["id"])
+        bulk = await device.wait_for("MESSAGE_DELETE_BULK", channel_id=channel)
+        assert sorted(bulk["ids"]) == sorted(gone)
+        assert [deletion["seq"], bulk["seq"]] == [update["seq"] + 1, update["seq"] + 2]
+    left = [message for message in messages if message["id"] not in {*gone, mine[1]["id"]}]
+    contents[:] = ["ben thinks" if message["id"] == edited["id"] else message["content"] for message in left]
+
+
 async def check_history(person: Person, said: dict[str, list[str]]) -> None:
     """Pages and events tell exactly what was said."""
     for channel, contents in said.items():
@@ -104,7 +125,8 @@ async def test_two_people_talk_through_make_run(tmp_path: Path) -> None:
                 assert ack["d"]["seq"] == len(said[channel]) + 1
                 (heard,) = await ben_phone.wait_for_messages(channel, 1)
                 assert heard["content"] == "good morning"
-            said[channel].append("good morning")
+                said[channel].append("good morning")
+                await change_minds(ada, ben, [ada_phone, ben_phone], said)
             await check_history(ben, said)
 
 
@@ -187,3 +209,5 @@ async def test_two_people_talk_over_rabbitmq(rabbitmq_url: str, redis_url: str, 
         ):
             said = await talk(ada, ben, devices)
             await check_history(ben, said)
+            await change_minds(ada, ben, devices, said)
+            await check_history(ada, said)
