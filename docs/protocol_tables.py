@@ -17,6 +17,7 @@ from services.gateway.listening import MOST_WAIT_S, POLL_BYTES, POLL_FRAMES
 from services.gateway.rest import router as gateway_router
 from services.gateway.sending import IN_FLIGHT
 from services.groups.app import router as groups_router
+from services.groups.blocks import MAX_BLOCKED
 from services.groups.core.applications import MAX_APPLICATIONS
 from services.groups.core.channels import MAX_CHANNELS, MAX_OVERWRITES, MAX_SLOW_S
 from services.groups.core.decisions import MAX_GROUPS, MAX_OWNED_GROUPS
@@ -77,6 +78,9 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "change_current_user": (errors.RateLimited,),
     "get_profile": (errors.UnknownUser,),
     "delete_current_user": (errors.OwnsGroups, errors.RateLimited),
+    "list_relationships": (),
+    "block_user": (errors.UnknownUser, errors.TooManyBlocked),
+    "unblock_user": (errors.UnknownUser,),
     "list_applications": (errors.NotForBots,),
     "create_application": (errors.NotForBots, errors.TooManyApplications, errors.RateLimited),
     "get_oauth2_application": (errors.OnlyForBots,),
@@ -309,6 +313,7 @@ def limits() -> str:
         ("applications of one user", MAX_APPLICATIONS, "", "400"),
         ("messages deleted at once", f"{BULK[0]}–{BULK[1]}", "", "50016"),
         ("age of messages deleted at once", f"{BULK_AGE_MS // 86_400_000} days", "", "50034"),
+        ("users whom one blocks", f"{MAX_BLOCKED:,}", "", "30002"),
         ("groups of one user", MAX_GROUPS, "", "30001"),
         ("groups owned by one user", MAX_OWNED_GROUPS, "", "30001"),
         ("channels of a group", MAX_CHANNELS, "", "30013"),

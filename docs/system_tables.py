@@ -64,6 +64,7 @@ _COLLECTIONS: Final = {
     "revocations": "which tokens of a user are void",
     "claims": "who has a username, a public group's name, a pair of users",
     "users": "a user as others see it",
+    "blocks": "which user blocks which",
     "jobs": "what a change asks for in other streams, until it is done",
     "groups": "a group without members and channels",
     "channels": "a channel, of a group or direct",

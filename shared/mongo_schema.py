@@ -44,6 +44,7 @@ STEPS: Final[tuple[Step, ...]] = (
     {
         "users": (_ascending("name", sparse=True), _ascending("owner", sparse=True)),  # find_users, list_bots
         "jobs": (_ascending("due"),),
+        "blocks": (_ascending("owner", "present"),),
     },
     {
         "roles": (_ascending("group_id", sparse=True),),

@@ -15,13 +15,14 @@ from fastapi import APIRouter
 from services.groups.accounts import Accounts
 from services.groups.applications import Applications
 from services.groups.attempts import Attempts
+from services.groups.blocks import Blocks
 from services.groups.changes import Changes
 from services.groups.channels import Channels
 from services.groups.claims import Claims, group_bears_out, user_bears_out
 from services.groups.directs import Directs
 from services.groups.facts import FactReader
 from services.groups.handlers import handlers_of
-from services.groups.jobs import LEAVE, RENAME, STOP, Jobs
+from services.groups.jobs import CLOSE, LEAVE, RENAME, STOP, Jobs
 from services.groups.leaving import Leaving
 from services.groups.members import Members
 from services.groups.memberships import Memberships
@@ -92,18 +93,20 @@ def assemble(
     accounts = Accounts(store, changes, usernames, passwords, tokens, door, ids, now)
     memberships = Memberships(store, changes, names, ids, now)
     leaving = Leaving(store, accounts, memberships, changes, usernames, jobs, now)
-    jobs.do({RENAME: profiles.tell_groups, LEAVE: leaving.leave, STOP: leaving.stop})
+    blocks = Blocks(store, changes, jobs, now)
+    jobs.do({RENAME: profiles.tell_groups, LEAVE: leaving.leave, STOP: leaving.stop, CLOSE: blocks.close})
     return Groups(
         accounts=accounts,
         applications=Applications(store, accounts, profiles, leaving),
         leaving=leaving,
+        blocks=blocks,
         profiles=profiles,
         jobs=jobs,
         memberships=memberships,
         roles=Roles(facts, changes, ids, now),
         channels=Channels(facts, changes, ids, now),
         members=Members(facts, store, changes),
-        directs=Directs(store, views, commands, ids, now),
+        directs=Directs(store, views, blocks, commands, ids, now),
         views=views,
         snapshots=Snapshots(store, streams, changes, cache),
         changes=changes,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from services.groups.core.names import GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
 from services.groups.core.profiles import BIO_LENGTH
@@ -29,6 +29,12 @@ class DeletedUser(BaseModel):
     """The end of the caller's account."""
 
     password: str = Field(max_length=_LONGEST)
+
+
+class Relationship(BaseModel):
+    """What another user is to the caller."""
+
+    type: StrictInt = Field(description="2: blocked; there is no other")
 
 
 class NewApplication(BaseModel):
@@ -139,6 +145,15 @@ class BotTokenBody(BaseModel):
     """A bot's new token, the only one that is good from now on."""
 
     token: str
+
+
+class RelationshipBody(BaseModel):
+    """A user whom the caller blocks."""
+
+    id: Snowflake
+    type: int
+    nickname: str | None
+    user: UserBody
 
 
 class ProfileFieldsBody(BaseModel):

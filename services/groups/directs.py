@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from services.groups.blocks import Blocks
 from services.groups.core.names import pair_key
 from services.groups.store import Claim, GroupStore
 from services.groups.views import Views
@@ -26,10 +27,17 @@ class Directs:
     """Opens direct channels."""
 
     def __init__(
-        self, groups: GroupStore, views: Views, commands: CommandLog, ids: IdSource, now: Callable[[], int]
+        self,
+        groups: GroupStore,
+        views: Views,
+        blocks: Blocks,
+        commands: CommandLog,
+        ids: IdSource,
+        now: Callable[[], int],
     ) -> None:
         self._groups = groups
         self._views = views
+        self._blocks = blocks
         self._commands = commands
         self._ids = ids
         self._now = now
@@ -48,17 +56,19 @@ class Directs:
             raise UnknownUser
         key = pair_key(user_id, other_id)
         claim = await self._groups.read_claim(key)
+        if claim is None and await self._blocks.is_closed(user_id, other_id):
+            raise CannotMessageUser
         if claim is None:
             claim = await self._groups.claim(Claim(key, self._ids.next_id(self._now()), self._now()))
         channel_id = claim.owner
         if (known := await self._groups.read_channel(channel_id)) is not None:
-            return known
+            return await self._blocks.settle(known)
         recipients = tuple(users[one] for one in sorted(users))
         await self._begin(Channel(channel_id, ChannelType.DIRECT, recipients=recipients))
         channel = await self._views.project_direct(channel_id)
         if channel is None:
             raise Unavailable
-        return channel
+        return await self._blocks.settle(channel)
 
     async def _begin(self, channel: Channel) -> None:
         command = OpenDirect(

@@ -27,6 +27,9 @@ LEAVE: Final = "leave"
 STOP: Final = "stop"
 """The job that voids the tokens of a blocked account."""
 
+CLOSE: Final = "close"
+"""The job that closes or opens a direct channel; its number is the channel's id."""
+
 UNSURE_MS: Final = 20_000
 """When a job is taken up whose change never said how it ended: above the deadline of a change."""
 LEASE_MS: Final = 60_000
@@ -37,11 +40,14 @@ _NAP_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 Work = Callable[[int], Awaitable[None]]
-"""Does the work for a user. Raises `StoreUnavailable` or what the catalogue has, to be called again later."""
+"""Does the work for a user, or what the kind says.
+
+Raises `StoreUnavailable` or what the catalogue has, to be called again later.
+"""
 
 
 class Jobs:
-    """Jobs of users; `works` maps their kinds to what does them. All raise `StoreUnavailable`."""
+    """Jobs; `works` maps their kinds to what does them. All raise `StoreUnavailable`."""
 
     def __init__(self, groups: GroupStore, ids: IdSource, now: Callable[[], int]) -> None:
         self._groups = groups
@@ -54,10 +60,10 @@ class Jobs:
         """Take in who does jobs of these kinds."""
         self._works |= works
 
-    async def promise(self, kind: str, user_id: int) -> Job:
+    async def promise(self, kind: str, number: int) -> Job:
         """Store a job for a change that is about to be made."""
         now = self._now()
-        job = Job(f"{kind}:{user_id}", now + UNSURE_MS, self._ids.next_id(now))
+        job = Job(f"{kind}:{number}", now + UNSURE_MS, self._ids.next_id(now))
         await self._groups.put_job(job)
         return job
 
@@ -66,11 +72,16 @@ class Jobs:
         if await self._groups.take_job(job, self._now()) is not None:
             self._woken.set()
 
-    async def ask(self, kind: str, user_id: int) -> None:
+    async def ask(self, kind: str, number: int) -> None:
         """Have something done now."""
         now = self._now()
-        await self._groups.put_job(Job(f"{kind}:{user_id}", now, self._ids.next_id(now)))
+        await self._groups.put_job(Job(f"{kind}:{number}", now, self._ids.next_id(now)))
         self._woken.set()
+
+    async def finish(self, job: Job) -> None:
+        """Do a promised job at once, before the change is answered; if that fails it is put off."""
+        if (taken := await self._groups.take_job(job, self._now() + LEASE_MS)) is not None:
+            await self._run(taken)
 
     async def sweep(self) -> int:
         """Do what is due, at most 20 jobs; return how many were done."""
@@ -82,10 +93,10 @@ class Jobs:
         return done
 
     async def _run(self, job: Job) -> bool:
-        kind, _, user_id = job.key.partition(":")
+        kind, _, number = job.key.partition(":")
         try:
             async with asyncio.timeout(LEASE_MS / 1000):
-                await self._works[kind](int(user_id))
+                await self._works[kind](int(number))
         except (StarlingError, StoreUnavailable, TimeoutError) as error:
             log.warning("job_put_off", job=kind, reason=repr(error))
             return False

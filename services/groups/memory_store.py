@@ -46,6 +46,9 @@ class _Projection(Generic[K, V]):
     def some(self, keys: Sequence[K]) -> dict[K, V]:
         return {key: self._entries[key][1] for key in keys if key in self._entries}
 
+    def items(self) -> list[tuple[K, V]]:
+        return [(key, value) for key, (_, value) in self._entries.items()]
+
     def values(self) -> list[V]:
         return [value for _, value in self._entries.values()]
 
@@ -58,6 +61,7 @@ class MemoryGroups:
         self._accounts: dict[int, Account] = {}
         self._revocations: _Projection[int, Revocations] = _Projection()
         self._users: _Projection[int, Profile] = _Projection()
+        self._blocks: _Projection[tuple[int, int], bool] = _Projection()
         self._jobs: dict[str, Job] = {}
         self._groups: _Projection[int, Group] = _Projection()
         self._channels: _Projection[int, Channel | None] = _Projection()
@@ -141,6 +145,24 @@ class MemoryGroups:
         users = ((key_of_name(one.user.username), one.user) for one in self._users.values() if not one.gone)
         found = [(key, user) for key, user in users if key.startswith(prefix) and key > after]
         return [user for _, user in sorted(found, key=lambda pair: pair[0])[:limit]]
+
+    async def put_block(self, owner: int, user_id: int, seq: int, *, at: int, present: bool) -> None:
+        """Project whether `owner` blocks a user."""
+        self._blocks.put((owner, user_id), present, seq)
+
+    async def read_blocks(self, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Return those of these (owner, user id) where the one blocks the other."""
+        return {pair for pair, present in self._blocks.some(pairs).items() if present}
+
+    async def list_blocked(self, owner: int, limit: int) -> list[int]:
+        """Return whom a user blocks, by id."""
+        pairs = self._blocks.items()
+        return sorted(user_id for (its_owner, user_id), present in pairs if its_owner == owner and present)[:limit]
+
+    async def close_direct(self, channel_id: int, *, closed: bool) -> None:
+        """Say of a direct channel whether anybody may write there."""
+        if (channel := self._channels.get(channel_id)) is not None:
+            self._channels.amend(channel_id, msgspec.structs.replace(channel, closed=closed))
 
     async def rename_recipient(self, user: User) -> None:
         """Show a user in all of its direct channels as it is called now."""

@@ -140,6 +140,29 @@ class MongoGroups:
         async with self._mongo.asking():
             return [msgspec.convert(document, User) for document in await cursor.limit(limit).to_list(limit)]
 
+    async def put_block(self, owner: int, user_id: int, seq: int, *, at: int, present: bool) -> None:
+        """Project whether `owner` blocks a user."""
+        fields = {"v": _VERSION, "owner": owner, "user_id": user_id, "at": at, "present": present}
+        await self._mongo.put_newer("blocks", f"{owner}:{user_id}", seq, fields)
+
+    async def read_blocks(self, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Return those of these (owner, user id) where the one blocks the other."""
+        query = {"_id": {"$in": [f"{owner}:{user_id}" for owner, user_id in pairs]}, "present": True}
+        async with self._mongo.asking():
+            documents = await self._mongo["blocks"].find(query).to_list(len(pairs))
+        return {(int(one["owner"]), int(one["user_id"])) for one in documents}
+
+    async def list_blocked(self, owner: int, limit: int) -> list[int]:
+        """Return whom a user blocks, by id."""
+        cursor = self._mongo["blocks"].find({"owner": owner, "present": True}).limit(limit)
+        async with self._mongo.asking():
+            return sorted(int(one["user_id"]) for one in await cursor.to_list(limit))
+
+    async def close_direct(self, channel_id: int, *, closed: bool) -> None:
+        """Say of a direct channel whether anybody may write there."""
+        async with self._mongo.asking():
+            await self._mongo["channels"].update_one({"_id": channel_id}, {"$set": {"closed": closed}})
+
     async def rename_recipient(self, user: User) -> None:
         """Show a user in all of its direct channels as it is called now."""
         change = {"$set": {"recipients.$": msgspec.to_builtins(user)}}

@@ -17,6 +17,7 @@ from shared.core.events import (
     ChannelCreated,
     ChannelDeleted,
     ChannelsMoved,
+    DirectChanged,
     GroupCreated,
     GroupJoined,
     GroupLeft,
@@ -30,6 +31,7 @@ from shared.core.events import (
     RoleDeleted,
     RolesMoved,
     TokensRevoked,
+    UserBlocked,
     UserChanged,
     UserRegistered,
 )
@@ -80,6 +82,10 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_user(user, seq, owner=bot_owner)
         case UserChanged(user, bio, bot_owner, gone):
             await groups.put_user(user, seq, bio=bio, owner=bot_owner, gone=gone)
+        case UserBlocked(user, present):
+            await groups.put_block(owner, user.id, seq, at=record.at, present=present)
+        case DirectChanged():
+            return  # told to nodes; what is so was stored before
         case GroupJoined(group_seq, member) | MembershipChanged(group_seq, member):
             await groups.put_membership(Membership(owner, member.group_id, group_seq, present=True), seq)
         case GroupLeft(group_id, group_seq):

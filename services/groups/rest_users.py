@@ -6,7 +6,7 @@ or can be guessed, has a budget per address.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -19,6 +19,8 @@ from services.groups.bodies import (
     OwnUserBody,
     ProfileBody,
     Registration,
+    Relationship,
+    RelationshipBody,
     TokenBody,
     UserBody,
 )
@@ -31,6 +33,9 @@ from shared.core.model import User
 from shared.door import Caller, CallerBearer
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
+
+_BLOCKED: Final = 2
+"""Discord's number of the one type of relationship that we have."""
 
 
 async def count_address(request: Request, groups: Service) -> None:
@@ -107,6 +112,28 @@ async def delete_current_user(groups: Service, caller: Caller, body: DeletedUser
     """Delete the caller's account: sessions are closed with 4004, groups left, bots deleted; messages stay."""
     await groups.attempts.count_user(caller)
     await groups.leaving.delete_own(caller, body.password)
+    return Response(status_code=204)
+
+
+@router.get("/users/@me/relationships", response_model=list[RelationshipBody])
+async def list_relationships(groups: Service, caller: Caller) -> Response:
+    """List the users whom the caller blocks, by id."""
+    return JsonResponse([wire.blocked_of(user) for user in await groups.blocks.list_own(caller)])
+
+
+@router.put("/users/@me/relationships/{user_id}", status_code=204)
+async def block_user(groups: Service, caller: Caller, user_id: Snowflake, body: Relationship) -> Response:
+    """Block a user: neither opens a direct channel with the other, nor writes in theirs."""
+    if body.type != _BLOCKED:
+        raise InvalidForm({"type": [("BASE_TYPE_CHOICES", f"Value must be one of ({_BLOCKED},).")]})
+    await groups.blocks.change(caller, user_id, present=True)
+    return Response(status_code=204)
+
+
+@router.delete("/users/@me/relationships/{user_id}", status_code=204)
+async def unblock_user(groups: Service, caller: Caller, user_id: Snowflake) -> Response:
+    """Block a user no more."""
+    await groups.blocks.change(caller, user_id, present=False)
     return Response(status_code=204)
 
 

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from services.groups.accounts import Accounts
 from services.groups.applications import Applications
 from services.groups.attempts import Attempts
+from services.groups.blocks import Blocks
 from services.groups.changes import Changes
 from services.groups.channels import Channels
 from services.groups.directs import Directs
@@ -37,6 +38,7 @@ class Groups:
     profiles: Profiles
     applications: Applications
     leaving: Leaving
+    blocks: Blocks
     jobs: Jobs
     memberships: Memberships
     roles: Roles

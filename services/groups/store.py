@@ -134,6 +134,18 @@ class GroupStore(Protocol):
     async def find_users(self, prefix: str, after: str, limit: int) -> list[User]:
         """Return users whose name's key begins with `prefix` (not empty) and is above `after`, by that key."""
 
+    async def put_block(self, owner: int, user_id: int, seq: int, *, at: int, present: bool) -> None:
+        """Project whether `owner` blocks a user, since when (Unix ms)."""
+
+    async def read_blocks(self, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Return those of these (owner, user id) where the one blocks the other."""
+
+    async def list_blocked(self, owner: int, limit: int) -> list[int]:
+        """Return whom a user blocks, by id."""
+
+    async def close_direct(self, channel_id: int, *, closed: bool) -> None:
+        """Say of a direct channel whether anybody may write there; nothing if it is not projected yet."""
+
     async def rename_recipient(self, user: User) -> None:
         """Show a user in all of its direct channels as it is called now."""
 

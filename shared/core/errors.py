@@ -202,6 +202,14 @@ class InvalidRole(StarlingError):
     message = "Invalid role"
 
 
+class TooManyBlocked(StarlingError):
+    """The user blocks as many others as one may."""
+
+    code = 30002
+    status = 400
+    message = "Maximum number of blocked users reached (1000)"
+
+
 class TooManyGroups(StarlingError):
     """The user is in as many groups as one may be."""
 
@@ -386,6 +394,7 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         UnknownOverwrite,
         UnknownBan,
         TooManyRoles,
+        TooManyBlocked,
         TooManyGroups,
         TooManyChannels,
         Banned,

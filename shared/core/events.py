@@ -209,6 +209,20 @@ class UserChanged(Body, frozen=True, tag="user_changed"):
     gone: bool = False
 
 
+class UserBlocked(Body, frozen=True, tag="user_blocked"):
+    """To the user's own sessions: you block this user, or (`present` False) do so no more."""
+
+    user: User
+    present: bool = True
+
+
+class DirectChanged(Body, frozen=True, tag="direct_changed"):
+    """To the nodes of either user: nobody may write in this direct channel, or both may (`closed` False)."""
+
+    channel_id: int
+    closed: bool = True
+
+
 class GroupJoined(Body, frozen=True, tag="group_joined"):
     """To the user's own sessions: you are in this group, since `group_seq` of its stream."""
 
@@ -265,6 +279,8 @@ AnyBody = (
     | MemberChanged
     | UserRegistered
     | UserChanged
+    | UserBlocked
+    | DirectChanged
     | GroupJoined
     | GroupLeft
     | MembershipChanged

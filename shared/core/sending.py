@@ -14,7 +14,7 @@ import msgspec
 from shared.core.calls import Access, Mentionable, ReadMentionable
 from shared.core.commands import COMMAND_LIFETIME_MS, EditMessage, SendMessage
 from shared.core.drafts import SUPPRESS_EMBEDS, Draft, Edit
-from shared.core.errors import CannotReply, EmptyMessage, MissingAccess, MissingPermissions, NotText
+from shared.core.errors import CannotMessageUser, CannotReply, EmptyMessage, MissingAccess, MissingPermissions, NotText
 from shared.core.events import MessageCreated
 from shared.core.mentions import Called, called
 from shared.core.model import Channel, ChannelType, User
@@ -48,6 +48,8 @@ def place_of(channel: Channel, group_seq: int, permissions: int) -> Place:
     elif channel.type is ChannelType.CATEGORY:
         refusal = NotText.__name__
     if channel.type is ChannelType.DIRECT:
+        if channel.closed and not refusal:
+            refusal = CannotMessageUser.__name__
         to = tuple(dict.fromkeys(user.id for user in channel.recipients))
         return Place(0, to, 0, refusal, permissions, channel.recipients)
     return Place(channel.group_id, (), group_seq, refusal, permissions)

@@ -33,6 +33,7 @@ from shared.core.events import (
     RoleChanged,
     RoleCreated,
     RoleDeleted,
+    UserBlocked,
     UserChanged,
 )
 from shared.core.ids import MAX_ID
@@ -45,6 +46,9 @@ API_VERSION: Final = 10
 
 _APPLICATION_FLAGS: Final = 1 << 13 | 1 << 15 | 1 << 19
 """Presence, members and message content intents are granted; disnake refuses `fetch_members` without."""
+
+_BLOCKED: Final = 2
+"""The one type of relationship between users that we have."""
 
 _REPLY_TYPE: Final = 19
 
@@ -90,6 +94,11 @@ def own_user_of(user: User, bio: str = "") -> Json:
 def profile_of(user: User, bio: str) -> Json:
     """Return a user with what it tells of itself, as `GET /users/{id}/profile` does."""
     return {"user": user_of(user), "user_profile": {"bio": bio, "accent_color": None, "pronouns": ""}}
+
+
+def blocked_of(user: User) -> Json:
+    """Return a user whom the caller blocks, as Discord lists relationships."""
+    return {"id": str(user.id), "type": _BLOCKED, "nickname": None, "user": user_of(user)}
 
 
 def application_of(bot: User, description: str, owner: User) -> Json:
@@ -403,6 +412,10 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
             return "GUILD_MEMBER_UPDATE", member_of(member) | {"guild_id": group_id, "seq": record.seq}
         case UserChanged(user, bio, gone=False):
             return "USER_UPDATE", own_user_of(user, bio) | {"seq": record.seq}
+        case UserBlocked(user, present=True):
+            return "RELATIONSHIP_ADD", blocked_of(user) | {"seq": record.seq}
+        case UserBlocked(user):
+            return "RELATIONSHIP_REMOVE", {"id": str(user.id), "type": _BLOCKED, "seq": record.seq}
         case GroupLeft(group_id=group_id, group_seq=group_seq):
             return "GUILD_DELETE", guild_delete_of(group_id, group_seq)
         case _:

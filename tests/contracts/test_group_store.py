@@ -222,6 +222,33 @@ async def test_a_recipient_is_renamed_in_all_its_channels(store: GroupStore) -> 
     assert found == [(renamed, BOB), (User(5, "eve"), renamed), (User(5, "eve"), BOB)]
 
 
+async def test_who_blocks_whom(store: GroupStore) -> None:
+    """Blocks are one-sided, listed by id, and told of pairs; what is older changes nothing."""
+    for user_id in (9, 4, 6):
+        await store.put_block(ALICE.id, user_id, user_id, at=NOW, present=True)
+    await store.put_block(ALICE.id, 6, 7, at=NOW, present=False)
+    await store.put_block(ALICE.id, 6, 5, at=NOW, present=True)
+    await store.put_block(4, ALICE.id, 1, at=NOW, present=True)
+    assert await store.list_blocked(ALICE.id, 10) == [4, 9]
+    assert len(await store.list_blocked(ALICE.id, 1)) == 1
+    assert await store.list_blocked(9, 10) == []
+    pairs = [(ALICE.id, 4), (4, ALICE.id), (ALICE.id, 6), (9, ALICE.id)]
+    assert await store.read_blocks(pairs) == {(ALICE.id, 4), (4, ALICE.id)}
+
+
+async def test_a_direct_channel_is_closed(store: GroupStore) -> None:
+    """And opened again; its creation, projected once more, changes nothing of that."""
+    direct = Channel(1, ChannelType.DIRECT, recipients=(ALICE, BOB))
+    await store.close_direct(1, closed=True)
+    await store.put_channel(direct, 1)
+    assert await store.read_channel(1) == direct
+    await store.close_direct(1, closed=True)
+    await store.put_channel(direct, 1)
+    assert await store.read_channel(1) == Channel(1, ChannelType.DIRECT, recipients=(ALICE, BOB), closed=True)
+    await store.close_direct(1, closed=False)
+    assert await store.read_channel(1) == direct
+
+
 async def test_jobs(store: GroupStore) -> None:
     """What is due is found, longest due first; only who sees a job as it is takes or ends it."""
     job = Job("rename:5", NOW, 1)

@@ -28,6 +28,7 @@ from shared.core.events import (
     MessagesDeleted,
     MessageStub,
     Target,
+    UserBlocked,
     UserChanged,
     UserRegistered,
 )
@@ -137,6 +138,8 @@ def test_a_record_that_is_no_message_is_a_mistake_of_ours() -> None:
         (Event("g:5", Record(7, AT, MemberChanged(MEMBER)), 5), "GUILD_MEMBER_UPDATE"),
         (Event("u:11", Record(6, AT, GroupLeft(5, 8)), to=(11,)), "GUILD_DELETE"),
         (Event("u:11", Record(7, AT, UserChanged(ANN, "hello")), to=(11,)), "USER_UPDATE"),
+        (Event("u:11", Record(8, AT, UserBlocked(BEN)), to=(11,)), "RELATIONSHIP_ADD"),
+        (Event("u:11", Record(9, AT, UserBlocked(BEN, present=False)), to=(11,)), "RELATIONSHIP_REMOVE"),
     ],
 )
 def test_every_dispatch_tells_its_seq(event: Event, name: str) -> None:

@@ -43,6 +43,7 @@ from shared.core.events import (
     AnyBody,
     ChannelCreated,
     ChannelOpened,
+    DirectChanged,
     GroupCreated,
     GroupJoined,
     GroupLeft,
@@ -189,6 +190,11 @@ class World:
         self.channels[channel.id] = channel
         await self.publish(self._append(channel_stream(channel.id), ChannelOpened(channel)))
         return channel
+
+    async def close_direct(self, channel: Channel, *, closed: bool) -> None:
+        """Let nobody write in a direct channel, or both again."""
+        for user in channel.recipients:
+            await self._tell(user, DirectChanged(channel.id, closed))
 
     async def say(self, author: User, channel: Channel, content: str) -> Event:
         """Store and publish a message, as a send by REST does."""

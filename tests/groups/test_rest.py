@@ -101,6 +101,9 @@ async def test_a_malformed_field_is_named(groups: Replica, path: str, body: dict
         ("POST", "/auth/logout"),
         ("GET", "/users?query=a"),
         ("POST", "/users/@me/delete"),
+        ("GET", "/users/@me/relationships"),
+        ("PUT", "/users/@me/relationships/1"),
+        ("DELETE", "/users/@me/relationships/1"),
         ("GET", "/applications"),
         ("POST", "/applications"),
         ("GET", "/applications/1"),
@@ -317,7 +320,7 @@ async def test_the_document_tells_every_route(groups: Replica) -> None:
     """The OpenAPI document has each route with its answer's and its errors' shape, and the token scheme."""
     document = (await groups.http.get("/openapi.json")).json()
     routes = {path: methods for path, methods in document["paths"].items() if path.startswith("/api/v10")}
-    assert len(routes) == 30
+    assert len(routes) == 32
     for path, methods in routes.items():
         for operation in methods.values():
             assert {"4XX", "5XX"} <= set(operation["responses"])

@@ -19,12 +19,14 @@ from shared.core.calls import DirectView
 from shared.core.commands import Typed
 from shared.core.events import (
     ChannelOpened,
+    DirectChanged,
     GroupJoined,
     GroupLeft,
     MemberBanned,
     MemberRemoved,
     MembershipChanged,
     TokensRevoked,
+    UserBlocked,
     UserChanged,
 )
 from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
@@ -154,8 +156,12 @@ class Hub(Generic[S]):
                 return self.roster.change_own_member(user, member, group_seq)
             case TokensRevoked() as revoked:
                 return self.roster.revoke(user.user.id, revoked)
-            case UserChanged(user=changed):
-                self.roster.change_user(changed)
+            case DirectChanged(channel_id, closed):
+                self.roster.close_direct(channel_id, closed=closed)
+                return []
+            case UserChanged() | UserBlocked() as change:
+                if isinstance(change, UserChanged):
+                    self.roster.change_user(change.user)
                 t, d = wire.dispatch_of(event) if user.sessions else (None, None)
                 told = tuple(user.sessions)
                 return [] if t is None or d is None else [Dispatch(t, d, told, event.stream, event.record.seq)]

@@ -215,6 +215,11 @@ class Roster(Generic[S]):
         self.users[changed.id].user = changed
         self._rename_recipient(changed)
 
+    def close_direct(self, channel_id: int, *, closed: bool) -> None:
+        """Take in whether anybody may write in a direct channel."""
+        if (local := self.channels.get(channel_id)) is not None:
+            local.channel = msgspec.structs.replace(local.channel, closed=closed)
+
     def _rename_recipient(self, changed: User) -> None:
         """Show a user in direct channels as it is called now."""
         for channel_id in self.directs.get(changed.id, ()):

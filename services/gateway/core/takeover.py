@@ -19,7 +19,7 @@ from services.gateway.core.state import LocalGroup, LocalUser
 from services.gateway.core.telling import channel_told, tellings
 from shared.core import wire
 from shared.core.calls import SESSION_DIRECTS, DirectView
-from shared.core.events import ChannelCreated, GroupJoined, GroupLeft, MembershipChanged, UserChanged
+from shared.core.events import ChannelCreated, GroupJoined, GroupLeft, MembershipChanged, UserBlocked, UserChanged
 from shared.core.stream import Event, channel_stream, group_stream, user_stream
 from shared.core.wire import Json
 
@@ -167,9 +167,8 @@ def plan_of(
     """
     plan = Plan()
     user = roster.users[user_id]
-    for event in changes:
-        if isinstance(event.record.body, UserChanged) and (missed := missed_of(event, user_id)) is not None:
-            plan.first.append(missed)
+    told_own = (event for event in changes if isinstance(event.record.body, UserChanged | UserBlocked))
+    plan.first += [missed for event in told_own if (missed := missed_of(event, user_id)) is not None]
     changed = changed_groups(changes)
     for group_id, (is_in, seq) in user.ahead.items():
         changed[group_id] = changed[group_id][0] if group_id in changed else not is_in, seq
