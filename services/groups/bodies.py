@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from services.groups.core.names import GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
 from services.groups.core.profiles import BIO_LENGTH
+from shared.http_bodies import UserBody
 from shared.snowflakes import Snowflake
 
 _LONGEST = 1024
@@ -82,18 +83,6 @@ class JoinedGuild(BaseModel):
     """Which public group to join."""
 
     name: str = Field(max_length=_LONGEST)
-
-
-class UserBody(BaseModel):
-    """A user."""
-
-    id: Snowflake
-    username: str
-    discriminator: str
-    global_name: str | None
-    avatar: str | None
-    bot: bool
-    public_flags: int
 
 
 class OwnUserBody(UserBody):

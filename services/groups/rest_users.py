@@ -22,7 +22,6 @@ from services.groups.bodies import (
     Relationship,
     RelationshipBody,
     TokenBody,
-    UserBody,
 )
 from services.groups.core.profiles import ProfileChange
 from services.groups.service import OUTAGES, Service
@@ -31,6 +30,7 @@ from shared.core import wire
 from shared.core.errors import InvalidForm
 from shared.core.model import User
 from shared.door import Caller, CallerBearer
+from shared.http_bodies import UserBody
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, StrictBool
 
+from shared.http_bodies import UserBody
 from shared.snowflakes import Snowflake
 
 
@@ -49,18 +50,6 @@ class DeletedMessages(BaseModel):
     messages: list[Snowflake] = Field(description="2 to 100 ids, each once, none older than 14 days")
 
 
-class AuthorBody(BaseModel):
-    """Who wrote a message, as they looked then."""
-
-    id: Snowflake
-    username: str
-    discriminator: str
-    global_name: str | None
-    avatar: str | None
-    bot: bool
-    public_flags: int
-
-
 class MessageBody(BaseModel):
     """A message."""
 
@@ -70,12 +59,12 @@ class MessageBody(BaseModel):
     guild_id: Snowflake | None = None
     channel_type: int | None = Field(None, description="1 in a direct channel")
     content: str
-    author: AuthorBody
+    author: UserBody = Field(description="who wrote it, as they looked then")
     timestamp: str
     edited_timestamp: str | None
     tts: bool
     mention_everyone: bool
-    mentions: list[AuthorBody]
+    mentions: list[UserBody]
     mention_roles: list[Snowflake]
     attachments: list[dict[str, Any]]
     embeds: list[dict[str, Any]]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.groups.bodies import ChannelBody, GuildBody, GuildSummaryBody, MemberBody, OwnUserBody, UserBody
+from services.groups.bodies import ChannelBody, GuildBody, GuildSummaryBody, MemberBody, OwnUserBody
+from shared.http_bodies import UserBody
 from tests.groups.world import PASSWORD, Replica, World
 
 NOBODY = 4242
