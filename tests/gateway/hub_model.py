@@ -14,29 +14,41 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from services.gateway.core.positions import Moves, Placed
 from services.gateway.core.snapshot import first_dispatches
+from shared.core import wire
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
 from shared.core.events import (
     AnyBody,
+    ChannelChanged,
     ChannelCreated,
+    ChannelDeleted,
     ChannelOpened,
     GroupCreated,
     GroupJoined,
     GroupLeft,
     MemberAdded,
+    MemberBanned,
+    MemberChanged,
     MemberRemoved,
+    MembershipChanged,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessageStub,
+    RoleChanged,
+    RoleCreated,
+    RoleDeleted,
     Target,
     UserRegistered,
 )
-from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.model import Channel, ChannelType, Group, Member, Overwrite, OverwriteType, Role, User
+from shared.core.permissions import Permission, permissions_of
+from shared.core.roles import all_roles, known_overwrites
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
 
 Job = Generator[None, None, None]
@@ -65,10 +77,15 @@ class ClientModel:
             case "GUILD_CREATE":
                 assert int(d["id"]) not in self.groups, "a group twice"
                 assert str(self.user.id) in [member["user"]["id"] for member in json.loads(bytes(d["members"]))]
-                self.groups[int(d["id"])] = {"seq": d["last_seq"], "count": d["member_count"]}
+                self.groups[int(d["id"])] = {
+                    "seq": d["last_seq"],
+                    "at": d["last_seq"],
+                    "count": d["member_count"],
+                    "channels": {int(channel["id"]): shown(channel) for channel in d["channels"]},
+                    "roles": {int(role["id"]): role for role in d["roles"]},
+                }
                 for channel in d["channels"]:
                     self.heads[int(channel["id"])] = channel["last_seq"]
-                self.groups[int(d["id"])]["channels"] = {int(channel["id"]) for channel in d["channels"]}
             case "GUILD_DELETE":
                 for channel_id in self.groups.pop(int(d["id"]))["channels"]:
                     del self.heads[channel_id]
@@ -85,14 +102,54 @@ class ClientModel:
                 if t == "MESSAGE_CREATE":
                     self.seen.append(int(d["id"]))
             case _:
-                group = self.groups[int(d["guild_id"])]
-                assert d["seq"] == group["seq"] + 1, "a group's stream has a hole or a repeat"
-                group["seq"] = d["seq"]
-                if t == "CHANNEL_CREATE":
-                    group["channels"].add(int(d["id"]))
-                    self.heads[int(d["id"])] = d["last_seq"]
-                else:
-                    group["count"] += 1 if t == "GUILD_MEMBER_ADD" else -1
+                self._take_of_group(t, d, self.groups[int(d["guild_id"])])
+
+    def _take_of_group(self, t: str, d: dict[str, Any], group: dict[str, Any]) -> None:
+        """Take what a group's event is told as, or that sight came or went (without `seq`).
+
+        Holes in a group's seqs are events about channels that this client does not see.
+        """
+        if "seq" in d:
+            # A ban is told as two: a ban, and a removal.
+            assert d["seq"] >= group["seq"] + (group.get("t") != "GUILD_BAN_ADD"), "a group's stream has a repeat"
+            group["seq"], group["t"] = d["seq"], t
+        match t:
+            case "CHANNEL_CREATE":
+                assert int(d["id"]) not in group["channels"], "a channel twice"
+                group["channels"][int(d["id"])] = shown(d)
+                self.heads[int(d["id"])] = d["last_seq"]
+            case "CHANNEL_UPDATE":
+                assert int(d["id"]) in group["channels"], "a change of a channel that is not seen"
+                group["channels"][int(d["id"])] = shown(d)
+            case "CHANNEL_DELETE":
+                del group["channels"][int(d["id"])]
+                del self.heads[int(d["id"])]
+            case "GUILD_ROLE_CREATE" | "GUILD_ROLE_UPDATE":
+                assert (int(d["role"]["id"]) in group["roles"]) == (t == "GUILD_ROLE_UPDATE")
+                group["roles"][int(d["role"]["id"])] = d["role"]
+            case "GUILD_ROLE_DELETE":
+                del group["roles"][int(d["role_id"])]
+                for channel in group["channels"].values():
+                    del_overwrites(channel, d["role_id"])
+            case "GUILD_MEMBER_ADD":
+                group["count"] += 1
+            case "GUILD_MEMBER_REMOVE":
+                group["count"] -= 1
+            case "GUILD_MEMBER_UPDATE" | "GUILD_BAN_ADD":
+                pass
+            case _:
+                raise AssertionError(f"a client does not know {t}")
+
+
+def shown(channel: dict[str, Any]) -> dict[str, Any]:
+    """Return a channel without its head, which messages move, and without an event's own number."""
+    heads = ("last_seq", "last_message_id", "seq")
+    return {key: value for key, value in channel.items() if key not in heads}
+
+
+def del_overwrites(channel: dict[str, Any], role_id: str) -> None:
+    """Do what clients do when a role is gone."""
+    channel["permission_overwrites"] = [one for one in channel["permission_overwrites"] if one["id"] != role_id]
 
 
 class TrackingModel:
@@ -117,8 +174,11 @@ class NodeModel:
         self.hub: Hub[ClientModel] = Hub(TrackingModel(self))
         self.streams: dict[str, list[Event]] = defaultdict(list)
         self.users = [User(number, f"user{number}") for number in (1, 2, 3)]
+        self.groups: dict[int, Group] = {}
+        self.roles: dict[int, dict[int, Role]] = {}
         self.members: dict[int, dict[int, Member]] = {}
         self.channels: dict[int, Channel] = {}
+        self.deleted: dict[int, Channel] = {}
         self.queue: list[Event | None] = []
         self.bound: set[str] = set()
         self.over_delivers = False
@@ -129,7 +189,7 @@ class NodeModel:
         self.gone: set[tuple[int, int]] = set()
         self.opening: list[User] = []
         self.may_see: dict[int, set[int]] = {}
-        """Who was a member when a message was sequenced, or became one since."""
+        """Who saw the channel when a message was sequenced, or came to see it since."""
         self.ids = 100
         self.now = 0.0
         for user in self.users:
@@ -167,7 +227,9 @@ class NodeModel:
         member = Member(group_id, owner, 0)
         self.members[group_id] = {owner.id: member}
         self.channels[channel.id] = channel
-        event = self.append(group_stream(group_id), GroupCreated(Group(group_id, "g", owner.id), (channel,), member))
+        self.groups[group_id] = group = Group(group_id, "g", owner.id)
+        self.roles[group_id] = {}
+        event = self.append(group_stream(group_id), GroupCreated(group, (channel,), member))
         self.publish(event)
         self.publish(self.append(user_stream(owner.id), GroupJoined(event.record.seq, member)))
 
@@ -180,18 +242,85 @@ class NodeModel:
         own = self.append(user_stream(user.id), GroupJoined(event.record.seq, member))
         if not lost:
             self.publish(own)
-        for message_id, seen_by in self.may_see.items():
-            if any(
-                event.record.id == message_id and event.group_id == group_id
-                for channel in self.channels.values()
-                for event in self.streams[channel_stream(channel.id)]
-            ):
-                seen_by.add(user.id)
+        self.gain()
 
-    def leave(self, user: User, group_id: int) -> None:
+    def gain(self) -> None:
+        """Take in that more may be seen now: also what was said before, if a node hears of it later."""
+        for channel in self.channels.values():
+            seeing = self.seeing(channel)
+            for event in self.streams[channel_stream(channel.id)]:
+                if event.record.id:
+                    self.may_see[event.record.id] |= seeing
+
+    def seeing(self, channel: Channel) -> set[int]:
+        """Return who sees a channel."""
+        if not channel.group_id:
+            return {user.id for user in channel.recipients}
+        group, roles = self.groups[channel.group_id], self.roles[channel.group_id]
+        return {
+            user_id
+            for user_id, member in self.members[channel.group_id].items()
+            if permissions_of(group, roles, member, 0, channel) & Permission.VIEW_CHANNEL
+        }
+
+    def change_group(self, group_id: int, body: AnyBody) -> None:
+        """Store and publish an event of a group's stream, whose effect on the truth was made."""
+        self.publish(self.append(group_stream(group_id), body))
+        self.gain()
+
+    def promote(self, user: User, group_id: int) -> None:
+        """Give a member the group's first role, or take it; make the role, if there is none."""
+        roles, before = self.roles[group_id], self.members[group_id].get(user.id)
+        if not roles:
+            role = Role(self.new_id(), group_id, "seers", 0, 1)
+            roles[role.id] = role
+            self.change_group(group_id, RoleCreated(role))
+        elif before is not None:
+            role_id = next(iter(roles))
+            held = tuple({role_id, *before.roles} - ({role_id} & {*before.roles}))
+            member = self.members[group_id][user.id] = Member(group_id, user, 0, roles=held)
+            event = self.append(group_stream(group_id), MemberChanged(member, before))
+            self.publish(event)
+            changed = MembershipChanged(event.record.seq, member, before)
+            self.publish(self.append(user_stream(user.id), changed))
+            self.gain()
+
+    def change_role(self, group_id: int, *, gone: bool) -> None:
+        """Let the group's first role see everything, or nothing more; or delete it."""
+        for before in list(self.roles[group_id].values())[:1]:
+            if gone:
+                del self.roles[group_id][before.id]
+                self.change_group(group_id, RoleDeleted(before))
+            else:
+                permissions = before.permissions ^ Permission.ADMINISTRATOR
+                role = self.roles[group_id][before.id] = replace(before, permissions=permissions)
+                self.change_group(group_id, RoleChanged(role, before))
+
+    def hide(self, channel: Channel, user: User | None) -> None:
+        """Show a hidden channel to all; else hide it from all but a role, and from one user or nobody else."""
+        if not channel.group_id:
+            return
+        overwrites: tuple[Overwrite, ...] = ()
+        if not channel.overwrites:
+            view = int(Permission.VIEW_CHANNEL)
+            everyone = Overwrite(channel.group_id, OverwriteType.ROLE, deny=view)
+            seers = (Overwrite(one, OverwriteType.ROLE, allow=view) for one in self.roles[channel.group_id])
+            own = (Overwrite(user.id, OverwriteType.MEMBER, deny=view),) if user is not None else ()
+            overwrites = (everyone, *seers, *own)
+        changed = self.channels[channel.id] = replace(channel, overwrites=overwrites)
+        self.change_group(channel.group_id, ChannelChanged(changed, channel))
+
+    def delete_channel(self, channel: Channel) -> None:
+        """Delete a channel of a group, but for its first."""
+        if channel.group_id and channel.id != channel.group_id:
+            self.deleted[channel.id] = self.channels.pop(channel.id)
+            self.change_group(channel.group_id, ChannelDeleted(channel))
+
+    def leave(self, user: User, group_id: int, *, is_banned: bool = False) -> None:
         """Remove a member; the answer comes after both events are published."""
         del self.members[group_id][user.id]
-        event = self.append(group_stream(group_id), MemberRemoved(user))
+        body = MemberBanned(user, was_in=True) if is_banned else MemberRemoved(user)
+        event = self.append(group_stream(group_id), body)
         self.publish(event)
         self.publish(self.append(user_stream(user.id), GroupLeft(group_id, event.record.seq)))
 
@@ -210,8 +339,7 @@ class NodeModel:
     def say(self, channel: Channel, *, lost: bool) -> None:
         """Store a message, and publish it unless that gets lost."""
         event = self.append(channel_stream(channel.id), MessageCreated(self.users[0], "x"))
-        members = self.members[channel.group_id] if channel.group_id else {user.id for user in channel.recipients}
-        self.may_see[event.record.id] = set(members)
+        self.may_see[event.record.id] = self.seeing(channel)
         if not lost:
             self.publish(event)
 
@@ -254,7 +382,8 @@ class NodeModel:
         channels = tuple(ChannelView(*self.head(one)) for one in self.channels.values() if one.group_id == group_id)
         members = self.members[group_id]
         seq = len(self.streams[group_stream(group_id)])
-        return GroupView(Group(group_id, "g", 1), seq, channels, tuple(members.values())[:1], len(members))
+        roles = tuple(self.roles[group_id].values())
+        return GroupView(self.groups[group_id], seq, channels, tuple(members.values())[:1], len(members), roles)
 
     # The shell.
 
@@ -273,6 +402,10 @@ class NodeModel:
                     self.jobs.setdefault(group_stream(group_id), self.follow_group(group_id))
                 case Repair(unit):
                     self.repair(unit)
+        for client in self.clients:
+            for group_id, group in client.groups.items():
+                if (local := self.hub.roster.groups.get(group_id)) is not None:
+                    group["at"] = local.seq  # what is not told by now is not for this client
 
     def repair(self, unit: str) -> None:
         """Begin a repair, after the job at work."""
@@ -420,11 +553,18 @@ class NodeModel:
             assert client.groups.keys() == truth
             for group_id in truth:
                 assert client.groups[group_id]["count"] == len(self.members[group_id])
-                assert client.groups[group_id]["seq"] == len(self.streams[group_stream(group_id)])
+                assert client.groups[group_id]["seq"] <= len(self.streams[group_stream(group_id)])
+                roles = all_roles(group_id, self.roles[group_id].values())
+                assert client.groups[group_id]["roles"] == {one: wire.role_of(role) for one, role in roles.items()}
+                assert client.groups[group_id]["channels"] == {
+                    one.id: shown(wire.channel_of(known_overwrites(one, roles)))
+                    for one in self.channels.values()
+                    if one.group_id == group_id and client.user.id in self.seeing(one)
+                }
             visible = {
                 one.id: len(self.streams[channel_stream(one.id)])
                 for one in self.channels.values()
-                if one.group_id in truth or client.user in one.recipients
+                if client.user.id in self.seeing(one) and (one.group_id in truth or not one.group_id)
             }
             assert client.heads == visible
 
@@ -459,9 +599,10 @@ class NodeModel:
         assert told - to_come == client.groups.keys() - to_come, "a group that came or went is left out"
         for group_id in client.groups:
             if group_id not in to_come:
-                assert seq_of(group_stream(group_id)) <= client.groups[group_id]["seq"]
+                assert seq_of(group_stream(group_id)) <= client.groups[group_id]["at"]
         for channel_id, head in client.heads.items():
-            if self.channels[channel_id].group_id not in to_come:
+            channel = self.channels.get(channel_id) or self.deleted[channel_id]
+            if channel.group_id not in to_come:
                 while (channel_id, head + 1) in self.gone:
                     head += 1
                 assert seq_of(channel_stream(channel_id)) <= head, "an event is left out"

@@ -67,7 +67,7 @@ class Node(RuleBasedStateMachine):
         model = self.model
         one, group_id = model.users[user % 3], list(model.members)[group % len(model.members)]
         if one.id in model.members[group_id]:
-            model.leave(one, group_id)
+            model.leave(one, group_id, is_banned=lost)
         else:
             model.join(one, group_id, lost=lost)
 
@@ -75,6 +75,30 @@ class Node(RuleBasedStateMachine):
     def create_channel(self, group: int) -> None:
         """Add a channel."""
         self.model.create_channel(list(self.model.members)[group % len(self.model.members)])
+
+    @rule(channel=numbers, user=numbers)
+    def hide(self, channel: int, user: int) -> None:
+        """Hide a channel, or show it again."""
+        channels = list(self.model.channels.values())
+        self.model.hide(channels[channel % len(channels)], [None, *self.model.users][user % 4])
+
+    @rule(channel=numbers)
+    def delete_channel(self, channel: int) -> None:
+        """Delete a channel."""
+        channels = list(self.model.channels.values())
+        self.model.delete_channel(channels[channel % len(channels)])
+
+    @rule(user=numbers, group=numbers)
+    def promote(self, user: int, group: int) -> None:
+        """Give a role, or take it."""
+        groups = list(self.model.members)
+        self.model.promote(self.model.users[user % 3], groups[group % len(groups)])
+
+    @rule(group=numbers, gone=st.booleans())
+    def change_role(self, group: int, gone: bool) -> None:
+        """Change what a role may, or delete it."""
+        groups = list(self.model.members)
+        self.model.change_role(groups[group % len(groups)], gone=gone)
 
     @rule(user=numbers)
     def open_direct(self, user: int) -> None:
@@ -160,6 +184,12 @@ class Node(RuleBasedStateMachine):
         for group_id, group in hub.roster.groups.items():
             expected = {session for user_id in group.users for session in hub.roster.users[user_id].sessions}
             assert set(group.audience) == expected
+            for channel_id in group.channels:
+                seeing = {one for one in group.users if channel_id in group.sights.of(one)}
+                sessions = {session for one in seeing for session in hub.roster.users[one].sessions}
+                assert set(group.sights.audience(channel_id)) == sessions
+                if seeing == group.users:
+                    assert group.sights.audience(channel_id) is group.audience
             assert all(group_id in hub.roster.users[user_id].groups for user_id in group.users)
 
     @invariant()
@@ -194,6 +224,10 @@ ACTIONS: dict[Callable[[Node, Random], None], int] = {
     lambda node, draw: node.say(draw.randrange(8), lost=draw.random() < 0.2): 8,
     lambda node, draw: node.change(draw.randrange(8), draw.randrange(8), draw.random() < 0.5, draw.random() < 0.2): 4,
     lambda node, draw: node.create_channel(draw.randrange(8)): 1,
+    lambda node, draw: node.hide(draw.randrange(8), draw.randrange(8)): 2,
+    lambda node, draw: node.promote(draw.randrange(8), draw.randrange(8)): 3,
+    lambda node, draw: node.change_role(draw.randrange(8), draw.random() < 0.2): 1,
+    lambda node, draw: node.delete_channel(draw.randrange(8)): 1,
     lambda node, draw: node.open_direct(draw.randrange(8)): 1,
     lambda node, draw: node.create_group(draw.randrange(8)): 1,
     lambda node, draw: node.deliver(draw.randrange(1, 6)) if node.model.queue else None: 14,

@@ -227,6 +227,54 @@ async def test_groups_and_direct_channels_that_came_and_went_meanwhile_are_told(
         assert "not for ben" not in contents(again)
 
 
+@pytest.mark.parametrize("dies", [True, False])
+async def test_nobody_is_shown_what_was_said_while_it_was_hidden(cluster: Cluster, dies: bool) -> None:
+    """Channels that were hidden, shown, or both meanwhile are told anew with today's heads, and nothing from before."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, steady = await world.create_group(ann)
+    lost, gained, again_seen = [await world.create_channel(group, name) for name in ("lost", "gained", "again")]
+    await world.hide(gained)
+    await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ben)) as client:
+        (created,) = client.got("GUILD_CREATE")
+        assert {int(one["id"]) for one in created["channels"]} == {steady.id, lost.id, again_seen.id}
+        await cluster.checkpoint("one")
+        if dies:
+            await cluster.kill("one")
+    if not dies:
+        await one.wait_detached(1)
+    for channel in (lost, again_seen):
+        await world.hide(channel)
+    secret = await world.create_channel(group, "secret")
+    await world.hide(secret)
+    for channel in (lost, gained, again_seen, secret):
+        await say_all(world, ann, channel, "not for ben")
+    await world.hide(gained, hidden=False)
+    await world.hide(again_seen, hidden=False)
+    fresh = await world.create_channel(group, "fresh")
+    for channel in (steady, fresh):
+        await say_all(world, ann, channel, f"for all in {channel.name}")
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ben))
+        assert sorted(contents(again)) == ["for all in fresh", "for all in general"]
+        gone = {int(d["id"]) for d in again.got("CHANNEL_DELETE")}
+        made = {int(d["id"]): d["last_seq"] for d in again.got("CHANNEL_CREATE")}
+        # `secret` was seen for a moment: a living node has told so, and in any case it is taken back.
+        assert gone == {lost.id, again_seen.id, secret.id}
+        assert made.pop(secret.id, 0) == 0
+        assert made == {gained.id: 1, again_seen.id: 1, fresh.id: 0}
+        for channel in (gained, again_seen, fresh):
+            await say_all(world, ann, channel, f"live in {channel.name}")
+            await again.until_content(f"live in {channel.name}")
+        for channel in (lost, secret):
+            await say_all(world, ann, channel, "not for ben either")
+        await say_all(world, ann, steady, "the end")
+        await again.until_content("the end")
+        assert not [content for content in contents(again) if content.startswith("not")]
+
+
 async def test_a_successor_that_dies_before_it_could_say_so_is_succeeded(cluster: Cluster) -> None:
     """From node to node to node; the second dies as soon as it has the session, with nothing told to the client."""
     world = cluster.world

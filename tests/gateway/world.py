@@ -41,6 +41,7 @@ from shared.core.commands import (
 from shared.core.errors import Unavailable
 from shared.core.events import (
     AnyBody,
+    ChannelChanged,
     ChannelCreated,
     ChannelOpened,
     DirectChanged,
@@ -61,8 +62,8 @@ from shared.core.events import (
     UserRegistered,
 )
 from shared.core.ids import IdSource
-from shared.core.model import Channel, ChannelType, Group, Member, User
-from shared.core.permissions import DEFAULT, DIRECT
+from shared.core.model import Channel, ChannelType, Group, Member, Overwrite, OverwriteType, User
+from shared.core.permissions import DIRECT, Permission, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
 from shared.core.sending import created_by
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
@@ -147,6 +148,14 @@ class World:
         self.channels[channel.id] = channel
         await self.publish(self._append(group_stream(group.id), ChannelCreated(channel)))
         return channel
+
+    async def hide(self, channel: Channel, *, hidden: bool = True) -> None:
+        """Hide a channel from everyone but the owner and administrators, or show it again."""
+        before = self.channels[channel.id]
+        everyone = Overwrite(channel.group_id, OverwriteType.ROLE, deny=int(Permission.VIEW_CHANNEL))
+        changed = msgspec.structs.replace(before, overwrites=(everyone,) if hidden else ())
+        self.channels[channel.id] = changed
+        await self.publish(self._append(group_stream(channel.group_id), ChannelChanged(changed, before)))
 
     async def join(self, user: User, group: Group) -> None:
         """Make a user a member."""
@@ -353,7 +362,9 @@ class World:
             return calls.Access(channel if is_in else None, user, 0, DIRECT if is_in else 0)
         member = self.members[channel.group_id].get(user.id)
         seq = len(self.streams[group_stream(channel.group_id)])
-        return calls.Access(channel, user, seq, 0 if member is None else DEFAULT, member)
+        group = self.groups[channel.group_id]
+        permissions = permissions_of(group, {}, member, now_ms(), channel) if member is not None else 0
+        return calls.Access(channel, user, seq, permissions, member)
 
     def read_mentionable(self, call: calls.ReadMentionable) -> calls.Mentionable:
         """Answer `ReadMentionable`."""

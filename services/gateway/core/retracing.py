@@ -32,17 +32,13 @@ from shared.core.permissions import Permission, permissions_of
 class Retraced:
     """Channels by how a member saw them between a place and now.
 
-    `steady`: at every place, or at every one since they came to be. `seen`: at some place. `now`: today.
+    `steady`: at every place, or at every one since they came to be. `lost`: at some place, and not at a later one.
+    `now`: today.
     """
 
     steady: frozenset[int]
-    seen: frozenset[int]
+    lost: frozenset[int]
     now: frozenset[int]
-
-    @property
-    def lost(self) -> frozenset[int]:
-        """Channels that the member may believe to see as before, and does not."""
-        return self.seen - self.steady
 
     @property
     def gained(self) -> frozenset[int]:
@@ -61,14 +57,15 @@ def retrace(
     Behind them stand those of the member's own stream (`MembershipChanged`) that the group's has not come to.
     """
     state = _State(group.group, dict(group.roles), {one: channels[one].channel for one in group.channels}, member)
-    now = seen = state.sees()
+    now = state.sees()
+    lost: set[int] = set()
     hidden: set[int] = set()
     for body in reversed(events):
         if state.undo(body):
-            there = state.sees()
-            seen |= there
-            hidden |= state.channels.keys() - there
-    return Retraced(now - hidden, seen, now)
+            seen = state.sees()
+            lost |= seen - (now - hidden)
+            hidden |= state.channels.keys() - seen
+    return Retraced(now - hidden, frozenset(lost), now)
 
 
 class _State:

@@ -284,7 +284,7 @@ def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> It
     if retraced is None or group is None:
         return  # the user left the group in this moment, which is told next
     for telling in tellings(event, group, roster.channels):
-        seen = retraced.seen if telling.t == "CHANNEL_DELETE" else retraced.steady
+        seen = retraced.lost if telling.t == "CHANNEL_DELETE" else retraced.steady
         if telling.channel_id and telling.channel_id not in seen:
             continue
         if telling.needs and not group.sights.group_permissions(user_id) & telling.needs:
