@@ -191,10 +191,10 @@ def assemble(
     kept_s = window_s + rules.silence_s
     log: ReplayLog[LiveSession] = ReplayLog(ours.replay_log_bytes, kept_s)
     flusher = Flusher(clock)
-    fanout = Fanout(flusher, log, clock)
     interval_s = ours.checkpoint_interval.total_seconds()
     kept = checkpoints_kept(window_s=window_s, heartbeat_s=rules.heartbeat_interval_s, interval_s=interval_s)
     moves = Moves(incarnation, keep=kept)
+    fanout = Fanout(flusher, log, clock, moves.send)
     hub: Hub[LiveSession] = Hub(_Tracked(moves, fanout))
     rpc = Rpc(bus, topology)
     commands = CommandLog(bus, topology, name)

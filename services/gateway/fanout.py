@@ -17,16 +17,30 @@ from services.gateway.sessions import Link, LiveSession
 from shared.core.wire import encode
 
 
-class Fanout:
-    """The frame clock of one node, its replay log, and its writes. `clock` is seconds that never go back."""
+def _ignore(stream: str, seq: int, s: int) -> None:
+    """Do nothing about a dispatch that nobody keeps a trail of."""
 
-    def __init__(self, flusher: Flusher, log: ReplayLog[LiveSession], clock: Callable[[], float]) -> None:
+
+class Fanout:
+    """The frame clock of one node, its replay log, and its writes. `clock` is seconds that never go back.
+
+    `sent` is told the `s` of each dispatch that tells an event of a stream.
+    """
+
+    def __init__(
+        self,
+        flusher: Flusher,
+        log: ReplayLog[LiveSession],
+        clock: Callable[[], float],
+        sent: Callable[[str, int, int], None] = _ignore,
+    ) -> None:
         self.flusher = flusher
         self.log = log
         self.s = 0
         self.dispatches = 0
         self.deliveries = 0
         self._clock = clock
+        self._sent = sent
 
     def dispatch(self, t: str, d: Any, sessions: Collection[LiveSession], stream: str = "", seq: int = 0) -> None:
         """Send an event to these sessions, and keep it for those that have no connection now."""
@@ -35,6 +49,8 @@ class Fanout:
         self.log.append(Entry(self.s, t, payload, sessions, stream, seq, self._clock()))
         frame = text_frame(encode_dispatch(t, payload, self.s))
         self.dispatches += 1
+        if stream:
+            self._sent(stream, seq, self.s)
         self._push(frame, sessions)
 
     def pass_on(self, t: str, d: Any, sessions: Collection[LiveSession]) -> None:

@@ -85,6 +85,8 @@ class Life:
             self.position[stream] += jump
             self.moves.note(stream, self.position[stream])
             self.pass_over(dispatches)
+            if dispatches == 1:
+                self.moves.send(stream, self.position[stream], self.s)
 
     def apply_untold(self, stream: str) -> None:
         """Apply an event that is told later."""
@@ -191,6 +193,48 @@ def test_a_place_is_at_a_checkpoint() -> None:
     assert positions(trail, 19) == (Followed(5, 0), Followed(7, 0), Followed(1, 25), None)
     assert positions(trail, 20) == (Followed(9, 0), Followed(7, 0), Followed(1, 25), None)
     assert positions(trail, 30) == (Followed(9, 0), Followed(7, 0), Followed(2, 25), None)
+
+
+def test_what_is_stored_is_placed_to_the_event() -> None:
+    """Between two checkpoints a channel stands behind the last event that was sent up to the told `s`."""
+    moves = Moves("node.1", keep=10)
+    moves.begin("c:1", 5, 0)
+    moves.begin("c:2", 5, 0)
+    moves.begin("u:1", 5, 0)
+    moves.take(10)
+    for stream, seq, s in (("c:1", 6, 11), ("c:2", 6, 12), ("c:1", 7, 13), ("u:1", 6, 14), ("c:1", 8, 15)):
+        moves.note(stream, seq)
+        moves.send(stream, seq, s)
+    trail = moves.take_all(20)
+
+    def seqs(told_s: int) -> list[int]:
+        placed = trail.place(told_s)
+        assert placed is not None
+        return [found.seq for one in ("c:1", "c:2", "u:1") if (found := placed.position_of(one)) is not None]
+
+    assert [seqs(s) for s in (10, 11, 12, 13, 14, 15, 19)] == [
+        [5, 5, 5],
+        [6, 5, 5],
+        [6, 6, 5],
+        [7, 6, 5],
+        [7, 6, 5],
+        [8, 6, 5],
+        [8, 6, 5],
+    ]
+    assert seqs(20) == [8, 6, 6]
+
+
+def test_behind_what_was_not_sent_nothing_is_known() -> None:
+    """A jump, or an event that nobody here was told, leaves a channel before it, whatever came behind."""
+    moves = Moves("node.1", keep=10)
+    moves.begin("c:1", 5, 0)
+    moves.take(10)
+    for seq, s in ((6, 11), (7, 0), (8, 12)):
+        moves.note("c:1", seq)
+        if s:
+            moves.send("c:1", seq, s)
+    trail = moves.take_all(20)
+    assert [found.seq for s in (10, 11, 12, 20) if (found := positions(trail, s)[0]) is not None] == [5, 6, 6, 8]
 
 
 def positions(trail: Trail, told_s: int) -> tuple[Followed | None, ...]:

@@ -107,6 +107,30 @@ async def test_a_dead_nodes_session_goes_on_elsewhere(cluster: Cluster, tells_po
         assert contents(again) == [*got, "live"]
 
 
+async def test_what_its_dead_node_had_stored_does_not_come_again(cluster: Cluster) -> None:
+    """A client that tells only `s` gets again what came since the last checkpoint at most, however long ago it was."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    _, elsewhere = await world.create_group(ann, "elsewhere")
+    one, two = await cluster.start("one", checkpoint_interval=timedelta(hours=1)), await cluster.start("two")
+    async with open_client(one, world.token(ann)) as busy, cut_client(one, world.token(ben)) as client:
+        await cluster.checkpoint("one")
+        await say_all(world, ann, channel, "stored 1", "stored 2", "stored 3")
+        await client.until_content("stored 3")
+        await say_all(world, ann, elsewhere, "not for ben")
+        await busy.until_content("not for ben")
+        await cluster.checkpoint("one")
+        await cluster.kill("one")
+    await say_all(world, ann, channel, "missed")
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ben))
+        await say_all(world, ann, channel, "live")
+        await again.until_content("live")
+        assert contents(again) == ["missed", "live"]
+
+
 async def test_names_that_changed_meanwhile_are_told(cluster: Cluster) -> None:
     """One's own new name comes once by the user's stream and once by the group's, after a node's death too."""
     world = cluster.world

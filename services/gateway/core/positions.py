@@ -9,6 +9,8 @@ Rules of the trail:
 - The place of a told `s` is the newest checkpoint not after it: its client has all that was dispatched before. Later
   dispatches may be told again, nothing is left out.
 - A stream's position at a place is the first seq - 1 of the next later checkpoint that names it, else the table's.
+- Of a channel, whose events are one dispatch each, that checkpoint also has the `s` of the first events that it names:
+  those up to the told `s` are not told again. So what is told again came after the newest checkpoint that was stored.
 - An event that was applied, but is told later (a group whose body is still being read), is held: until it is told
   every checkpoint has its stream before it. To name it again when it is told would be too late for a death meanwhile.
 - A stream that ended rests in the table at its last seq for as long as a checkpoint of before its end is kept. If it
@@ -45,13 +47,14 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
     """The node's `s` at one moment; stream -> (first, last) seq applied since the checkpoint before.
 
     No client of the node can truthfully tell an `s` above `ceiling` before the next one is stored. `number` counts a
-    node's checkpoints from 1, without holes.
+    node's checkpoints from 1, without holes. `sent`: channel -> `s` of the events from its first on, as far as known.
     """
 
     s: int
     ceiling: int
     moved: dict[str, tuple[int, int]]
     number: int
+    sent: dict[str, list[int]] = {}
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -96,33 +99,37 @@ class Trail:
         if not self.checkpoints or told_s > self.ceiling or told_s < self.checkpoints[0].s:
             return None
         later = bisect_right(self.checkpoints, told_s, key=lambda checkpoint: checkpoint.s)
-        return Placed(self, self.checkpoints[later - 1].s, later)
+        return Placed(self, told_s, self.checkpoints[later - 1].s, later)
 
     @cached_property
-    def _named(self) -> dict[str, tuple[list[int], list[int]]]:
-        """Stream -> indexes of the checkpoints that name it, rising, and the first seq of each."""
-        named: dict[str, tuple[list[int], list[int]]] = {}
+    def _named(self) -> dict[str, list[int]]:
+        """Stream -> indexes of the checkpoints that name it, rising."""
+        named: dict[str, list[int]] = {}
         for index, checkpoint in enumerate(self.checkpoints):
-            for stream, (first, _) in checkpoint.moved.items():
-                indexes, firsts = named.setdefault(stream, ([], []))
-                indexes.append(index)
-                firsts.append(first)
+            for stream in checkpoint.moved:
+                named.setdefault(stream, []).append(index)
         return named
 
-    def first_seq(self, stream: str, later: int) -> int | None:
-        """Return the first seq that the first checkpoint from index `later` on names of a stream; None if none does."""
-        if (named := self._named.get(stream)) is None:
-            return None
-        indexes, firsts = named
+    def next_seq(self, stream: str, later: int, told_s: int) -> int | None:
+        """Return a stream's first seq that the first checkpoint from index `later` on names, and not as of `told_s`.
+
+        None if no checkpoint from there on names the stream.
+        """
+        indexes = self._named.get(stream, [])
         found = bisect_left(indexes, later)
-        return firsts[found] if found < len(firsts) else None
+        if found == len(indexes):
+            return None
+        checkpoint = self.checkpoints[indexes[found]]
+        first, _ = checkpoint.moved[stream]
+        return first + bisect_right(checkpoint.sent.get(stream, []), told_s)
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A place in a trail: checkpoints from index `later` on come after it. `s`: of the checkpoint that it is."""
+    """The place of `told_s` in a trail: after a checkpoint, that had `s`; those from index `later` on are later."""
 
     trail: Trail
+    told_s: int
     s: int
     later: int
 
@@ -135,8 +142,8 @@ class Placed:
         followed = self.trail.table.get(stream)
         if followed is None:
             return None
-        first = self.trail.first_seq(stream, self.later)
-        return followed if first is None else Followed(first - 1, followed.since_s)
+        following = self.trail.next_seq(stream, self.later, self.told_s)
+        return followed if following is None else Followed(following - 1, followed.since_s)
 
 
 class Moves:
@@ -152,6 +159,8 @@ class Moves:
         """Up to where streams were applied since."""
         self._changed: set[str] = set()
         """Streams that began since, or were set back."""
+        self._sent: dict[str, list[int]] = {}
+        """The `s` of a channel's events since, from the first one on, as far as each was sent by itself."""
         self._untold: dict[str, set[int]] = {}
         self._rested: dict[str, int] = {}
         """Streams that ended, in that order, and the newest checkpoint's number then."""
@@ -166,6 +175,7 @@ class Moves:
         before the next checkpoint, is placed where the stream rested.
         """
         self._rested.pop(stream, None)
+        self._sent.pop(stream, None)
         followed = self._table.get(stream)
         if followed is None:
             self._table[stream] = Followed(seq, s)
@@ -185,6 +195,17 @@ class Moves:
         """
         if seq > self._applied.get(stream, 0):
             self._applied[stream] = seq
+
+    def send(self, stream: str, seq: int, s: int) -> None:
+        """Take in that an event that was noted in this step is told by the dispatch with this `s`.
+
+        Kept of channels only, of whose events each is one dispatch. If something was applied since the checkpoint that
+        was not sent, nothing is known of what is sent behind it.
+        """
+        if stream[0] == "c" and (followed := self._table.get(stream)) is not None:
+            sent = self._sent.setdefault(stream, [])
+            if seq == followed.seq + 1 + len(sent):
+                sent.append(s)
 
     def hold(self, stream: str, seq: int) -> None:
         """Have a stream's position stay below `seq`: this event, applied in this step, is told in a later one."""
@@ -216,7 +237,9 @@ class Moves:
             return None
         self._s = s
         self._number += 1
-        checkpoint = Checkpoint(s, s + RESERVE, moved, self._number)
+        sent = {one: told[: moved[one][1] - moved[one][0] + 1] for one, told in self._sent.items() if one in moved}
+        self._sent = {}
+        checkpoint = Checkpoint(s, s + RESERVE, moved, self._number, sent)
         self._checkpoints.append(_encode(checkpoint))
         gone = self._fold()
         changed = {stream: self._table[stream] for stream in moved if stream in self._table}
@@ -270,6 +293,7 @@ class Moves:
     def _begin_anew(self) -> None:
         """Take in that the frame counter began anew: no session is left that knows of what was before."""
         self._checkpoints.clear()
+        self._sent.clear()
         self._table = {stream: Followed(followed.seq, 0) for stream, followed in self._table.items()}
         self._changed = set(self._table)
 
