@@ -52,11 +52,6 @@ class RedisClient:
         answer: list[bytes | None] = await self._ask(lambda: self._redis.mget(keys))
         return answer
 
-    async def hash(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
-        """Return fields of a hash, None for each that is not there."""
-        answer: list[bytes | None] = await self._ask(lambda: self._redis.hmget(key, list(fields)))
-        return answer
-
     def script(self, source: str) -> Callable[[Sequence[str], Sequence[str | int | float | bytes]], Awaitable[Any]]:
         """Return a function that runs this Lua script on keys and arguments, loading it where it is missing."""
         registered = self._redis.register_script(source)

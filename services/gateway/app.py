@@ -224,6 +224,7 @@ def assemble(
         peers=peers,
         backlog=Backlog(rpc, clock),
         follow=following.follow,
+        supervisor=supervisor,
         ttl_s=kept_s,
         clock=clock,
     )

@@ -7,40 +7,44 @@ when quiet, in bulk when many identify at once. Nobody gets an answer that was a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from typing import Final, Generic, TypeVar
 
 from shared.core.errors import StarlingError, Unavailable
 from shared.lifecycle import Supervisor
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 _AT_ONCE: Final = 3
 """Calls on their way: while one is being read the next can be on the wire, and a third be made."""
 
 
-class Gathering(Generic[T]):
-    """Reads by id, at most `most` at a time.
+class Gathering(Generic[K, T]):
+    """Reads by key, at most `most` at a time.
 
-    `read` returns what there is and the ids that it left for another time; it raises errors of the catalogue.
+    `read` returns what there is and the keys that it left for another time; it raises errors of the catalogue, or
+    `away`.
     """
 
     def __init__(
         self,
-        read: Callable[[tuple[int, ...]], Awaitable[tuple[Mapping[int, T], Collection[int]]]],
+        read: Callable[[tuple[K, ...]], Awaitable[tuple[Mapping[K, T], Collection[K]]]],
         supervisor: Supervisor,
         *,
         most: int,
+        away: type[Exception] = Unavailable,
     ) -> None:
         self._read = read
         self._supervisor = supervisor
         self._most = most
-        self._waiting: dict[int, list[asyncio.Future[T | None]]] = {}
+        self._away = away
+        self._waiting: dict[K, list[asyncio.Future[T | None]]] = {}
         self._calls = 0
         self._is_due = False
 
-    def ask(self, one: int) -> asyncio.Future[T | None]:
-        """Return what will be there under this id, None if nothing is; or the error that reading met."""
+    def ask(self, one: K) -> asyncio.Future[T | None]:
+        """Return what will be there under this key, None if nothing is; or the error that reading met."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T | None] = loop.create_future()
         self._waiting.setdefault(one, []).append(future)
@@ -56,12 +60,12 @@ class Gathering(Generic[T]):
             self._calls += 1
             self._supervisor.start("gathering", self._run(some))
 
-    async def _run(self, asked: dict[int, list[asyncio.Future[T | None]]]) -> None:
+    async def _run(self, asked: dict[K, list[asyncio.Future[T | None]]]) -> None:
         try:
             found, left = await self._read(tuple(asked))
             if len(left) >= len(asked):
                 raise Unavailable("nothing was read")
-        except StarlingError as error:
+        except (StarlingError, self._away) as error:
             for future in _open(asked):
                 future.set_exception(error)
         else:
@@ -79,5 +83,5 @@ class Gathering(Generic[T]):
         self._begin()
 
 
-def _open(asked: Mapping[int, list[asyncio.Future[T | None]]]) -> list[asyncio.Future[T | None]]:
+def _open(asked: Mapping[K, list[asyncio.Future[T | None]]]) -> list[asyncio.Future[T | None]]:
     return [future for futures in asked.values() for future in futures if not future.done()]

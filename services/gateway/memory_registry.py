@@ -61,6 +61,10 @@ class MemoryRegistry:
         """Return where a session lives."""
         return self._live(session_id)
 
+    async def read_many(self, session_ids: Sequence[str]) -> dict[str, SessionEntry]:
+        """Return where sessions live, those that there are."""
+        return {one: entry for one in session_ids if (entry := await self.read(one)) is not None}
+
     async def release(self, session_id: str, epoch: int) -> bool:
         """Remove the entry if it still has this epoch."""
         stored = self._live(session_id)

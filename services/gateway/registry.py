@@ -96,5 +96,8 @@ class SessionRegistry(Protocol):
     async def read(self, session_id: str) -> SessionEntry | None:
         """Return where a session lives."""
 
+    async def read_many(self, session_ids: Sequence[str]) -> dict[str, SessionEntry]:
+        """Return where sessions live, those that there are, by one question."""
+
     async def release(self, session_id: str, epoch: int) -> bool:
         """Remove the entry if it still has this epoch."""

@@ -31,12 +31,14 @@ from services.gateway.core.takeover import (
     plan_of,
 )
 from services.gateway.fanout import Fanout
+from services.gateway.gathering import Gathering
 from services.gateway.peers import Peers
 from services.gateway.registry import RegistryUnavailable, SessionEntry, SessionRegistry
 from services.gateway.sessions import LiveSession
 from services.gateway.trails import Trails, TrailsUnavailable
 from shared.core.revocation import Bearer
 from shared.core.stream import Event, group_stream, user_stream
+from shared.lifecycle import Supervisor
 
 _LAG_S: Final = 3.0
 """How long we wait for our own queue to come to where the session stood."""
@@ -47,6 +49,8 @@ _PAUSES_S: Final = (0.1, 0.6, 0.6, 0.6)
 """A registry or a trail that is away is asked again after these: longer than Redis is not asked once it was away."""
 _TRAIL_S: Final = 5.0
 _TRAILS: Final = 64
+_AT_ONCE: Final = 100
+"""Sessions that the registry is asked about by one question."""
 
 _Answer = TypeVar("_Answer")
 
@@ -118,6 +122,7 @@ class TakingOver:
         peers: Peers,
         backlog: Backlog,
         follow: Callable[[int], Awaitable[None]],
+        supervisor: Supervisor,
         ttl_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -131,6 +136,8 @@ class TakingOver:
         self._follow = follow
         self._ttl_s = ttl_s
         self._clock = clock
+        self._entries = Gathering(self._read_entries, supervisor, most=_AT_ONCE, away=RegistryUnavailable)
+        self._claims = Gathering(self._claim_all, supervisor, most=_AT_ONCE, away=RegistryUnavailable)
         self._read: dict[str, tuple[float, Trail | None]] = {}
         self._reading: dict[str, asyncio.Lock] = {}
 
@@ -157,7 +164,7 @@ class TakingOver:
         self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
     ) -> tuple[LiveSession, SessionEntry]:
         user_id = bearer.user_id
-        entry = await _patiently(lambda: self._registry.read(session_id))
+        entry = await _patiently(lambda: self._entries.ask(session_id))
         if entry is None or entry.user_id != user_id:
             raise _NotPlaced("nobody has it")
         source = await self._find(entry, told_s)
@@ -279,8 +286,17 @@ class TakingOver:
         return session
 
     async def _claim(self, entry: SessionEntry) -> None:
-        if not await _patiently(lambda: self._registry.claim(entry, ttl_s=self._ttl_s)):
+        if not await _patiently(lambda: self._claims.ask(entry)):
             raise _Outrun("another node has it")
+
+    async def _read_entries(self, session_ids: tuple[str, ...]) -> tuple[dict[str, SessionEntry], tuple[str, ...]]:
+        return await self._registry.read_many(session_ids), ()
+
+    async def _claim_all(
+        self, entries: tuple[SessionEntry, ...]
+    ) -> tuple[dict[SessionEntry, bool], tuple[SessionEntry, ...]]:
+        outcomes = await self._registry.claim_many(entries, ttl_s=self._ttl_s)
+        return dict(zip(entries, outcomes, strict=True)), ()
 
     async def _events_of(self, plan: Plan) -> list[Event]:
         """Read what the plan names, in its order."""

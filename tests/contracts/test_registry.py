@@ -112,7 +112,7 @@ async def test_touches_tell_how_far_a_client_is(subject: Subject) -> None:
 
 
 async def test_many_at_once(subject: Subject) -> None:
-    """Each of many is claimed and touched for itself, as if it had been alone."""
+    """Each of many is claimed, touched and read for itself, as if it had been alone."""
     registry = subject.registry
     others = [msgspec.structs.replace(ENTRY, session_id=f"s{number}") for number in range(2, 5)]
     await registry.claim(claimed_by("b", 1), ttl_s=LONG)
@@ -123,6 +123,9 @@ async def test_many_at_once(subject: Subject) -> None:
     told = [msgspec.structs.replace(one, lifted=(5, 7)) for one in others]
     assert await registry.touch_many(told, ttl_s=LONG) == [True, True, False]
     assert [await registry.read(one.session_id) for one in others] == [told[0], told[1], moved]
+    ids = ["s4", "nobody", "s2"]
+    assert await registry.read_many(ids) == {"s4": moved, "s2": told[0]}
+    assert await registry.read_many([]) == {}
 
 
 def test_the_newest_places_are_known() -> None:
