@@ -50,4 +50,11 @@ STEPS: Final[tuple[Step, ...]] = (
         "roles": (_ascending("group_id", sparse=True),),
         "bans": (_ascending("group_id", "user.id", sparse=True),),
     },
+    {
+        "reactions": (
+            _ascending("message_id", "emoji", "epoch", "gone", "user.id"),  # list_reactors
+            _ascending("user.id", "message_id"),  # list_own
+        ),
+        "pins": (Index((("channel_id", 1), ("gone", 1), ("at", -1), ("message_id", -1))),),
+    },
 )
