@@ -222,7 +222,7 @@ def _find_messages(lanes: Sequence[_Lane], now: int) -> Generator[Any, Any, None
             message_id
             for _, command in lane.queue
             for message_id in message_ids_of(command)
-            if message_id <= lane.known.tail.last_id and lane.known.stored_at(command.command_id, now) is None
+            if lane.known.stored_at(command.command_id, now) is None
         }
         if ids:
             wanted.append((lane, sorted(ids)))
@@ -255,8 +255,11 @@ def _find_reactors(lanes: Sequence[_Lane]) -> Generator[Any, Any, None]:
 
 
 def _search_of(tail: Tail, message_id: int) -> ReadBucket | FindBucket:
-    """Return how to find the bucket of a message: what is new is in the tail."""
-    if 0 < tail.first_id <= message_id:
+    """Return how to find the bucket of a message: what is new is in the tail.
+
+    One above all that is known is looked for too: a rival may have written it, and nobody is told that it is not there.
+    """
+    if 0 < tail.first_id <= message_id <= tail.last_id:
         return ReadBucket(tail.stream, tail.first_seq)
     return FindBucket(tail.stream, message_id)
 
