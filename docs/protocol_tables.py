@@ -35,7 +35,6 @@ from services.groups.core.profiles import BIO_LENGTH, GLOBAL_NAME_LENGTH
 from services.groups.core.revoking import MAX_NAMED
 from services.groups.core.roles import MAX_ROLES
 from services.history.app import router as history_router
-from services.history.core.reacting import MAX_REACTIONS
 from services.history.pages import MAX_LIMIT
 from services.history.rest_changes import BULK, BULK_AGE_MS
 from shared.core import errors
@@ -70,14 +69,6 @@ _THEN: Final = {"resume": "connect again", "identify": "connect again, identify"
 
 _MODERATED: Final = (errors.UnknownGroup, errors.MissingPermissions)
 _IN_CHANNEL: Final = (errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions)
-_OF_MESSAGES: Final = (
-    errors.RateLimited,
-    errors.UnknownChannel,
-    errors.MissingAccess,
-    errors.UnknownMessage,
-    errors.MissingPermissions,
-)
-"""What every change of a message may be refused with."""
 
 _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
@@ -129,6 +120,12 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "get_ban": (*_MODERATED, errors.UnknownBan),
     "ban_user": (*_MODERATED, errors.UnknownUser),
     "lift_ban": (*_MODERATED, errors.UnknownBan),
+    "create_invite": (*_IN_CHANNEL, errors.TooManyInvites),
+    "list_channel_invites": _IN_CHANNEL,
+    "list_guild_invites": _MODERATED,
+    "get_invite": (errors.UnknownInvite, errors.RateLimited),
+    "accept_invite": (errors.UnknownInvite, errors.Banned, errors.TooManyGroups, errors.RateLimited),
+    "delete_invite": (errors.UnknownInvite, errors.MissingAccess, errors.MissingPermissions, errors.RateLimited),
     "list_members": (errors.UnknownGroup,),
     "get_member": (errors.UnknownGroup, errors.UnknownMember),
     "get_channel": (errors.UnknownChannel, errors.MissingAccess),
@@ -167,12 +164,6 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
         errors.MissingPermissions,
         errors.TooOldToDelete,
     ),
-    "list_reactions": (errors.UnknownChannel, errors.MissingAccess, errors.UnknownMessage, errors.UnknownEmoji),
-    "add_reaction": (*_OF_MESSAGES, errors.UnknownEmoji, errors.TooManyReactions),
-    "remove_own_reaction": (*_OF_MESSAGES, errors.UnknownEmoji),
-    "remove_reaction": (*_OF_MESSAGES, errors.UnknownEmoji),
-    "clear_reactions": (*_OF_MESSAGES, errors.UnknownEmoji),
-    "clear_all_reactions": _OF_MESSAGES,
     "list_events": (errors.UnknownChannel, errors.MissingAccess),
     "get_gateway": (),
     "get_gateway_bot": (),
@@ -270,7 +261,6 @@ def limits() -> str:
     rows = (
         ("message content", f"{budgets.content_characters:,} characters", "LIMITS__CONTENT_CHARACTERS", "50035"),
         ("nonce", f"{NONCE_CHARACTERS} characters, or an integer", "", "50035"),
-        ("different reactions on a message", MAX_REACTIONS, "", "30010"),
         ("embeds of a message", f"{MAX_EMBEDS}, {MAX_TEXT:,} characters, {MAX_BYTES:,} bytes", "", "50035"),
         ("users, and as many roles, that a message mentions", MAX_MENTIONS, "", "the rest is text"),
         ("the same nonce is recognised", f"{DEDUPE_MS // 60_000} minutes after storing", "", ""),

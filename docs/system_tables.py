@@ -60,8 +60,6 @@ _QUEUES: Final = {
 _COLLECTIONS: Final = {
     "buckets": "up to 100 messages or 500 changes of one stream, `_id` = stream:first_seq",
     "heads": "where a stream ends, and how far it is projected and published",
-    "reactions": "one user's reaction to one message with one emoji, or a tombstone",
-    "pins": "a pinned message, or a tombstone",
     "accounts": "the hash of a password, `_id` = user id",
     "revocations": "which tokens of a user are void",
     "claims": "who has a username, a public group's name, a pair of users",
@@ -72,6 +70,7 @@ _COLLECTIONS: Final = {
     "channels": "a channel, of a group or direct",
     "members": "one user in one group, or a tombstone",
     "roles": "a role of a group that was made or changed, or a tombstone",
+    "invites": "a way into a group, `_id` = code, or a tombstone",
     "bans": "a user who may not be in a group, or a tombstone",
     "memberships": "the same from the user's side",
     "workers": "the lease of a worker id for snowflakes",

@@ -22,6 +22,7 @@ from services.groups.claims import Claims, group_bears_out, user_bears_out
 from services.groups.directs import Directs
 from services.groups.facts import FactReader
 from services.groups.handlers import handlers_of
+from services.groups.invites import Invites
 from services.groups.jobs import CLOSE, LEAVE, RENAME, STOP, Jobs
 from services.groups.leaving import Leaving
 from services.groups.members import Members
@@ -32,6 +33,7 @@ from services.groups.profiles import Profiles
 from services.groups.rest import router as groups_router
 from services.groups.rest_applications import router as applications_router
 from services.groups.rest_channels import router as channels_router
+from services.groups.rest_invites import router as invites_router
 from services.groups.rest_members import router as members_router
 from services.groups.rest_roles import router as roles_router
 from services.groups.rest_users import router as users_router
@@ -62,6 +64,7 @@ router = APIRouter(
         *roles_router.routes,
         *channels_router.routes,
         *members_router.routes,
+        *invites_router.routes,
     ]
 )
 
@@ -106,6 +109,7 @@ def assemble(
         roles=Roles(facts, changes, ids, now),
         channels=Channels(facts, changes, ids, now),
         members=Members(facts, store, changes),
+        invites=Invites(facts, store, memberships, changes, now),
         directs=Directs(store, views, blocks, commands, ids, now),
         views=views,
         snapshots=Snapshots(store, streams, changes, cache),

@@ -13,11 +13,13 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictBoo
 from pydantic_core import PydanticCustomError
 
 from services.groups.core.channels import MAX_OVERWRITES, MAX_SLOW_S
+from services.groups.core.invites import MAX_AGE_S, MAX_USES
 from services.groups.core.members import MemberPatch
 from services.groups.core.names import CHANNEL_NAME_LENGTH, MAX_TOPIC, NICK_LENGTH, ROLE_NAME_LENGTH
 from services.groups.core.roles import MAX_ROLES
 from shared.core.ids import MAX_ID
 from shared.core.model import Overwrite, OverwriteType
+from shared.http_bodies import UserBody
 from shared.snowflakes import Snowflake
 
 _LONGEST = 1024
@@ -188,3 +190,35 @@ class NewBan(BaseModel):
 
     delete_message_seconds: int | None = Field(None, ge=0, le=7 * 24 * 3600)
     delete_message_days: int | None = Field(None, ge=0, le=7)
+
+
+class NewInvite(BaseModel):
+    """A way into a guild. 0: without an end."""
+
+    max_age: int = Field(86_400, ge=0, le=MAX_AGE_S, description="seconds")
+    max_uses: int = Field(0, ge=0, le=MAX_USES)
+    temporary: bool = Field(False, description="kept, without effect: members stay")
+    unique: bool = Field(False, description="never answer one that is there already")
+
+
+class InviteBody(BaseModel):
+    """An invite as everybody may see it who has its code."""
+
+    type: int
+    code: str
+    inviter: UserBody
+    guild_id: Snowflake
+    guild: dict[str, Any]
+    channel: dict[str, Any]
+    expires_at: str | None
+    flags: int
+
+
+class InviteFactsBody(InviteBody):
+    """An invite as those see it who manage it."""
+
+    created_at: str
+    max_age: int
+    max_uses: int
+    uses: int
+    temporary: bool

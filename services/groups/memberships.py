@@ -42,7 +42,7 @@ class Memberships:
         """Create a group, owned by the user, and its first channel. Raises `InvalidForm`, `TooManyGroups`."""
         name = require_group_name(name)
         owner = await self._require_user(user_id)
-        await self._require_room(user_id, owned=True)
+        await self.require_room(user_id, owned=True)
         group = Group(self._ids.next_id(self._now()), name, user_id, public)
         event = group_created(group, owner, self._ids.next_id(self._now()), self._now())
         key = group_name_key(name)
@@ -64,7 +64,7 @@ class Memberships:
         if group_id is None:
             raise UnknownGroup
         if not await self._is_member(group_id, user_id):
-            await self._require_room(user_id)
+            await self.require_room(user_id)
 
         async def decide(_: int) -> AnyBody | None:
             is_member = await self._is_member(group_id, user_id)
@@ -102,7 +102,8 @@ class Memberships:
             raise Unauthorized
         return users[user_id]
 
-    async def _require_room(self, user_id: int, *, owned: bool = False) -> None:
+    async def require_room(self, user_id: int, *, owned: bool = False) -> None:
+        """Raise `TooManyGroups` for who is in as many groups as one may be in, or owns as many."""
         joined = (await self._groups.list_memberships((user_id,), MAX_GROUPS)).get(user_id, [])
         groups = await self._groups.read_groups(joined) if owned and joined else {}
         require_room(len(joined), sum(group.owner_id == user_id for group in groups.values()))

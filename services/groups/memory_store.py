@@ -14,7 +14,7 @@ import msgspec
 from services.groups.core.names import key_of_name
 from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
 from shared.core.ids import MAX_ID
-from shared.core.model import Ban, Channel, Group, Member, Role, User
+from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User
 from shared.core.revocation import Revocations
 
 K = TypeVar("K", bound=Hashable)
@@ -66,6 +66,7 @@ class MemoryGroups:
         self._groups: _Projection[int, Group] = _Projection()
         self._channels: _Projection[int, Channel | None] = _Projection()
         self._roles: _Projection[int, Role | None] = _Projection()
+        self._invites: _Projection[str, Invite | None] = _Projection()
         self._bans: dict[int, _Projection[int, Ban | None]] = {}
         self._members: dict[int, _Projection[int, Member | None]] = {}
         self._memberships: dict[int, _Projection[int, Membership]] = {}
@@ -249,6 +250,23 @@ class MemoryGroups:
             if role.group_id in group_ids:
                 found.setdefault(role.group_id, []).append(role)
         return found
+
+    async def put_invite(self, invite: Invite, seq: int) -> None:
+        """Project an invite, or how often it was used."""
+        self._invites.put(invite.code, invite, seq)
+
+    async def remove_invite(self, code: str, seq: int) -> None:
+        """Project that an invite is gone: a tombstone."""
+        self._invites.put(code, None, seq)
+
+    async def read_invite(self, code: str) -> Invite | None:
+        """Return an invite, whether or not it is still good."""
+        return self._invites.get(code)
+
+    async def list_invites(self, group_id: int, limit: int) -> list[Invite]:
+        """Return a group's invites, whether or not they are still good, by code, at most `limit`."""
+        there = (one for one in self._invites.values() if one is not None and one.group_id == group_id)
+        return sorted(there, key=lambda invite: invite.code)[:limit]
 
     async def put_ban(self, ban: Ban, seq: int) -> None:
         """Project that a user may not be in a group."""

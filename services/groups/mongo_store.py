@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 from services.groups.core.names import key_of_name
 from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
 from shared.core.ids import MAX_ID
-from shared.core.model import Ban, Channel, Group, Member, Role, User
+from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User
 from shared.core.revocation import Revocations
 from shared.mongo import Document, Mongo
 
@@ -273,6 +273,25 @@ class MongoGroups:
         for role in sorted((msgspec.convert(document, Role) for document in documents), key=lambda role: role.id):
             found.setdefault(role.group_id, []).append(role)
         return found
+
+    async def put_invite(self, invite: Invite, seq: int) -> None:
+        """Project an invite, or how often it was used."""
+        await self._put("invites", invite.code, seq, invite)
+
+    async def remove_invite(self, code: str, seq: int) -> None:
+        """Project that an invite is gone: a tombstone, in no group's list."""
+        await self._mongo.put_newer("invites", code, seq, {"v": _VERSION, "gone": True})
+
+    async def read_invite(self, code: str) -> Invite | None:
+        """Return an invite, whether or not it is still good."""
+        document = await self._read("invites", code)
+        return _value_of(document, Invite) if document is not None and not document.get("gone") else None
+
+    async def list_invites(self, group_id: int, limit: int) -> list[Invite]:
+        """Return a group's invites, whether or not they are still good, by code, at most `limit`."""
+        async with self._mongo.asking():
+            documents = await self._mongo["invites"].find({"group_id": group_id}).limit(limit).to_list(limit)
+        return sorted((msgspec.convert(document, Invite) for document in documents), key=lambda invite: invite.code)
 
     async def put_ban(self, ban: Ban, seq: int) -> None:
         """Project that a user may not be in a group."""

@@ -21,6 +21,8 @@ from shared.core.events import (
     GroupCreated,
     GroupJoined,
     GroupLeft,
+    InviteCreated,
+    InviteDeleted,
     MemberAdded,
     MemberBanned,
     MemberChanged,
@@ -74,7 +76,17 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_ban(Ban(owner, user, by, reason), seq)
         case BanLifted(user):
             await groups.lift_ban(owner, user.id, seq)
-        case MemberAdded(member) | MemberChanged(member):
+        case InviteCreated(invite, over):
+            await groups.put_invite(invite, seq)
+            for code in over:
+                await groups.remove_invite(code, seq)
+        case InviteDeleted(code):
+            await groups.remove_invite(code, seq)
+        case MemberAdded(member, code, uses):
+            await groups.put_member(member, seq)
+            if (used := await groups.read_invite(code) if code else None) is not None:
+                await groups.put_invite(msgspec.structs.replace(used, uses=uses), seq)
+        case MemberChanged(member):
             await groups.put_member(member, seq)
         case MemberRemoved(user):
             await groups.remove_member(owner, user.id, seq)

@@ -18,6 +18,7 @@ from services.groups.blocks import Blocks
 from services.groups.changes import Changes
 from services.groups.channels import Channels
 from services.groups.directs import Directs
+from services.groups.invites import Invites
 from services.groups.jobs import Jobs
 from services.groups.leaving import Leaving
 from services.groups.members import Members
@@ -44,6 +45,7 @@ class Groups:
     roles: Roles
     channels: Channels
     members: Members
+    invites: Invites
     directs: Directs
     views: Views
     snapshots: Snapshots

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from shared.core.model import Ban, Channel, Group, Member, Role, User
+from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User
 from shared.core.revocation import Revocations
 
 State = Literal["active", "blocked", "deleted"]
@@ -193,6 +193,18 @@ class GroupStore(Protocol):
 
     async def list_roles(self, group_ids: Sequence[int]) -> dict[int, list[Role]]:
         """Return the stored roles of each group (at most 200) by id (a group has at most 250)."""
+
+    async def put_invite(self, invite: Invite, seq: int) -> None:
+        """Project an invite, or how often it was used."""
+
+    async def remove_invite(self, code: str, seq: int) -> None:
+        """Project that an invite is gone: a tombstone."""
+
+    async def read_invite(self, code: str) -> Invite | None:
+        """Return an invite, whether or not it is still good."""
+
+    async def list_invites(self, group_id: int, limit: int) -> list[Invite]:
+        """Return a group's invites, whether or not they are still good, by code, at most `limit`."""
 
     async def put_ban(self, ban: Ban, seq: int) -> None:
         """Project that a user may not be in a group."""

@@ -12,7 +12,6 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
 
-from services.history.marks import MarkStore
 from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
 from shared.command_log import CommandLog
@@ -34,7 +33,6 @@ class History:
 
     pages: Pages
     telling: Telling
-    marks: MarkStore
     commands: CommandLog
     rpc: Rpc
     now: Callable[[], int]

@@ -99,22 +99,6 @@ class UnknownMessage(StarlingError):
     message = "Unknown Message"
 
 
-class UnknownEmoji(StarlingError):
-    """No emoji, or a group's own: there are none."""
-
-    code = 10014
-    status = 404
-    message = "Unknown Emoji"
-
-
-class TooManyReactions(StarlingError):
-    """The message has as many different reactions as one may have."""
-
-    code = 30010
-    status = 400
-    message = "Maximum number of reactions reached (20)"
-
-
 class UnknownUser(StarlingError):
     """No such user."""
 
@@ -184,6 +168,22 @@ class UnknownOverwrite(StarlingError):
     code = 10009
     status = 404
     message = "Unknown permission overwrite"
+
+
+class UnknownInvite(StarlingError):
+    """No such invite, or it is used up or over."""
+
+    code = 10006
+    status = 404
+    message = "Unknown Invite"
+
+
+class TooManyInvites(StarlingError):
+    """The group has as many invites as it may have."""
+
+    code = 30016
+    status = 400
+    message = "Maximum number of invites reached (1000)"
 
 
 class UnknownBan(StarlingError):
@@ -408,6 +408,8 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         TooManyApplications,
         UnknownRole,
         UnknownOverwrite,
+        UnknownInvite,
+        TooManyInvites,
         UnknownBan,
         TooManyRoles,
         TooManyBlocked,
@@ -426,8 +428,6 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         EmptyMessage,
         InvalidJson,
         UnknownReference,
-        UnknownEmoji,
-        TooManyReactions,
         CannotReply,
         RateLimited,
         CommandExpired,

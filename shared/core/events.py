@@ -11,22 +11,11 @@ from typing import Any
 
 import msgspec
 
-from shared.core.model import Channel, ChannelMove, Group, Member, Role, User
+from shared.core.model import Channel, ChannelMove, Group, Invite, Member, Role, User
 
 
 class Body(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
     """Base of all event bodies; the tag `t` names the kind in storage and on the bus."""
-
-
-class Reaction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How many users reacted with an emoji.
-
-    `epoch`: the command that brought it to the message; who reacted before it was last gone does not count (`marks`).
-    """
-
-    emoji: str
-    count: int
-    epoch: int
 
 
 class MessageCreated(Body, frozen=True, tag="message_created"):
@@ -37,7 +26,6 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     `edited_at`: when its content was changed last, Unix ms; 0: never.
     `reference_id`: the message of this channel that it replies to, `reference_place`: the first seq of the bucket where
     that stands; what has become of it is looked up when it is told (`shared.core.replies`).
-    `reactions`, in the order in which they came, are told in pages only: events tell each of them by itself.
     `mentions`: how those looked whom it calls. `embeds` are as Discord shapes them.
     """
 
@@ -52,7 +40,6 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     embeds: tuple[dict[str, Any], ...] = ()
     flags: int = 0
     reference_place: int = 0
-    reactions: tuple[Reaction, ...] = ()
 
 
 class MessageStub(Body, frozen=True, tag="message_stub"):
@@ -97,36 +84,6 @@ class MessagesDeleted(Body, frozen=True, tag="messages_deleted"):
     by: int
 
 
-class ReactionAdded(Body, frozen=True, tag="reaction_added"):
-    """A user reacted with an emoji, for the first time or again; `reactions` are all of the message's from now on.
-
-    `member` is the user in the channel's group, None in a direct channel.
-    """
-
-    target: Target
-    emoji: str
-    user: User
-    member: Member | None
-    reactions: tuple[Reaction, ...]
-
-
-class ReactionRemoved(Body, frozen=True, tag="reaction_removed"):
-    """A user's reaction is gone; `reactions` are all of the message's from now on."""
-
-    target: Target
-    emoji: str
-    user_id: int
-    reactions: tuple[Reaction, ...]
-
-
-class ReactionsCleared(Body, frozen=True, tag="reactions_cleared"):
-    """All reactions with an emoji are gone, or all (`emoji` ""); `reactions` are those that are left."""
-
-    target: Target
-    emoji: str
-    reactions: tuple[Reaction, ...]
-
-
 class ChannelOpened(Body, frozen=True, tag="channel_opened"):
     """A direct channel came to be; the first event of its own channel stream."""
 
@@ -167,10 +124,26 @@ class ChannelDeleted(Body, frozen=True, tag="channel_deleted"):
     children: tuple[int, ...] = ()
 
 
+class InviteCreated(Body, frozen=True, tag="invite_created"):
+    """A way into the group was made. `over`: codes of ways that nobody can use any more; they are forgotten."""
+
+    invite: Invite
+    over: tuple[str, ...] = ()
+
+
+class InviteDeleted(Body, frozen=True, tag="invite_deleted"):
+    """A way into the group was closed."""
+
+    code: str
+    channel_id: int
+
+
 class MemberAdded(Body, frozen=True, tag="member_added"):
-    """A user became a member of the group."""
+    """A user became a member of the group. `invite`: the code of the one that was used, now `uses` times; else ""."""
 
     member: Member
+    invite: str = ""
+    uses: int = 0
 
 
 class MemberRemoved(Body, frozen=True, tag="member_removed"):
@@ -305,9 +278,6 @@ AnyBody = (
     | MessageEdited
     | MessageDeleted
     | MessagesDeleted
-    | ReactionAdded
-    | ReactionRemoved
-    | ReactionsCleared
     | ChannelOpened
     | GroupCreated
     | ChannelCreated
@@ -320,6 +290,8 @@ AnyBody = (
     | RoleDeleted
     | MemberBanned
     | BanLifted
+    | InviteCreated
+    | InviteDeleted
     | MemberAdded
     | MemberRemoved
     | MemberChanged

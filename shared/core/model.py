@@ -105,6 +105,29 @@ class Ban(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class Invite(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A way into a group, to one of its channels. `max_age_s`, `max_uses`: 0 for no end. `created_at`: Unix ms."""
+
+    code: str
+    group_id: int
+    channel_id: int
+    inviter: User
+    created_at: int
+    max_age_s: int = 0
+    max_uses: int = 0
+    uses: int = 0
+    temporary: bool = False
+
+    @property
+    def expires_at(self) -> int:
+        """When its time is over (Unix ms); 0: never."""
+        return self.created_at + self.max_age_s * 1000 if self.max_age_s else 0
+
+    def is_good(self, now: int) -> bool:
+        """Whether somebody may still come in by it."""
+        return not (self.max_age_s and self.expires_at <= now) and not (self.max_uses and self.uses >= self.max_uses)
+
+
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     """What Discord's wire calls a guild."""
 

@@ -8,7 +8,7 @@ Frames around these are `services.gateway.core.frames`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from shared.core.events import (
     ChannelDeleted,
     ChannelOpened,
     GroupLeft,
+    InviteCreated,
+    InviteDeleted,
     MemberAdded,
     MemberChanged,
     MemberRemoved,
@@ -30,18 +32,14 @@ from shared.core.events import (
     MessageDeleted,
     MessageEdited,
     MessagesDeleted,
-    ReactionAdded,
-    ReactionRemoved,
-    ReactionsCleared,
     RoleChanged,
     RoleCreated,
     RoleDeleted,
-    Target,
     UserBlocked,
     UserChanged,
 )
 from shared.core.ids import MAX_ID
-from shared.core.model import Ban, Channel, ChannelType, Group, Member, Overwrite, Role, User
+from shared.core.model import Ban, Channel, ChannelType, Group, Invite, Member, Overwrite, Role, User
 from shared.core.stream import Event, Record, owner_of
 
 Json = dict[str, Any]
@@ -361,28 +359,6 @@ def message_of(
     return message
 
 
-def emoji_of(emoji: str) -> Json:
-    """Return an emoji that is no group's own."""
-    return {"id": None, "name": emoji, "animated": False}
-
-
-def reactions_of(record: Record, own: Collection[int]) -> list[Json]:
-    """Return a message's reactions; `own`: the epochs of those that are the viewer's, too."""
-    body = record.body
-    return [
-        {
-            "emoji": emoji_of(one.emoji),
-            "count": one.count,
-            "count_details": {"burst": 0, "normal": one.count},
-            "burst_colors": [],
-            "me": one.epoch in own,
-            "me_burst": False,
-            "burst_me": False,
-        }
-        for one in (body.reactions if isinstance(body, MessageCreated) else ())
-    ]
-
-
 def message_update_of(edited: MessageEdited, seq: int, channel_id: int, group_id: int) -> Json:
     """Return a MESSAGE_UPDATE: the whole message as it was then, `seq` the edit's own."""
     target = edited.target
@@ -390,15 +366,10 @@ def message_update_of(edited: MessageEdited, seq: int, channel_id: int, group_id
     return message_of(record, channel_id, group_id)
 
 
-def _reaction_of(event: Event, target: Target) -> Json:
-    """Return what all dispatches about reactions have in common."""
-    return {"message_id": str(target.id)} | _change_of(event)
-
-
-def _change_of(event: Event) -> Json:
-    """Return where a change of messages happened: what all dispatches about them have in common."""
-    where: Json = {"channel_id": str(owner_of(event.stream)), "seq": event.record.seq}
-    return where | ({"guild_id": str(event.group_id)} if event.group_id else {})
+def _deletion_of(event: Event) -> Json:
+    """Return what MESSAGE_DELETE and MESSAGE_DELETE_BULK have in common."""
+    deletion: Json = {"channel_id": str(owner_of(event.stream)), "seq": event.record.seq}
+    return deletion | ({"guild_id": str(event.group_id)} if event.group_id else {})
 
 
 def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[None, None]:
@@ -414,24 +385,9 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
         case MessageEdited() as edited:
             return "MESSAGE_UPDATE", message_update_of(edited, record.seq, owner_of(event.stream), event.group_id)
         case MessageDeleted(target):
-            return "MESSAGE_DELETE", {"id": str(target.id)} | _change_of(event)
-        case ReactionAdded(target, emoji, user, member):
-            added: Json = {
-                "user_id": str(user.id),
-                "message_author_id": str(target.author_id),
-                "emoji": emoji_of(emoji),
-            }
-            added |= {"type": 0, "burst": False} | ({"member": member_of(member)} if member is not None else {})
-            return "MESSAGE_REACTION_ADD", added | _reaction_of(event, target)
-        case ReactionRemoved(target, emoji, user_id):
-            gone: Json = {"user_id": str(user_id), "emoji": emoji_of(emoji), "type": 0, "burst": False}
-            return "MESSAGE_REACTION_REMOVE", gone | _reaction_of(event, target)
-        case ReactionsCleared(target, "", _):
-            return "MESSAGE_REACTION_REMOVE_ALL", _reaction_of(event, target)
-        case ReactionsCleared(target, emoji, _):
-            return "MESSAGE_REACTION_REMOVE_EMOJI", {"emoji": emoji_of(emoji)} | _reaction_of(event, target)
+            return "MESSAGE_DELETE", {"id": str(target.id)} | _deletion_of(event)
         case MessagesDeleted(targets):
-            return "MESSAGE_DELETE_BULK", {"ids": [str(target.id) for target in targets]} | _change_of(event)
+            return "MESSAGE_DELETE_BULK", {"ids": [str(target.id) for target in targets]} | _deletion_of(event)
         case ChannelOpened(channel):
             return "CHANNEL_CREATE", channel_of(channel, record.seq, viewer=viewer) | {"seq": record.seq}
         case ChannelCreated(channel):
@@ -453,6 +409,13 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
             return "GUILD_ROLE_DELETE", {"guild_id": str(role.group_id), "role_id": str(role.id), "seq": record.seq}
         case BanLifted(user):
             return "GUILD_BAN_REMOVE", ban_dispatch_of(event.group_id, user, record.seq)
+        case InviteCreated(invite):
+            told = invite_facts_of(invite) | {"target_type": None}
+            place = {"guild_id": str(invite.group_id), "channel_id": str(invite.channel_id)}
+            return "INVITE_CREATE", told | place | {"seq": record.seq}
+        case InviteDeleted(code, channel_id):
+            place = {"guild_id": str(event.group_id), "channel_id": str(channel_id)}
+            return "INVITE_DELETE", {"code": code} | place | {"seq": record.seq}
         case MemberChanged(member):
             group_id = str(event.group_id)
             return "GUILD_MEMBER_UPDATE", member_of(member) | {"guild_id": group_id, "seq": record.seq}
@@ -466,6 +429,46 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
             return "GUILD_DELETE", guild_delete_of(group_id, group_seq)
         case _:
             return None, None
+
+
+def invite_facts_of(invite: Invite) -> Json:
+    """Return what only those are told of an invite who manage the channel."""
+    return {
+        "code": invite.code,
+        "inviter": user_of(invite.inviter),
+        "created_at": iso_of(invite.created_at),
+        "expires_at": iso_of(invite.expires_at) if invite.max_age_s else None,
+        "max_age": invite.max_age_s,
+        "max_uses": invite.max_uses,
+        "uses": invite.uses,
+        "temporary": invite.temporary,
+    }
+
+
+def invite_of(invite: Invite, group: Group, channel: Channel) -> Json:
+    """Return an invite as everybody may see it who has its code."""
+    return {
+        "type": 0,
+        "code": invite.code,
+        "inviter": user_of(invite.inviter),
+        "guild_id": str(group.id),
+        "guild": {
+            "id": str(group.id),
+            "name": group.name,
+            "icon": None,
+            "splash": None,
+            "banner": None,
+            "description": None,
+            "features": [],
+            "verification_level": 0,
+            "vanity_url_code": None,
+            "nsfw_level": 0,
+            "premium_subscription_count": 0,
+        },
+        "channel": {"id": str(channel.id), "name": channel.name, "type": int(channel.type)},
+        "expires_at": iso_of(invite.expires_at) if invite.max_age_s else None,
+        "flags": 0,
+    }
 
 
 def role_dispatch_of(role: Role, seq: int) -> Json:

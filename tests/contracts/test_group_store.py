@@ -7,13 +7,14 @@ import random
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from services.groups.memory_store import MemoryGroups
 from services.groups.mongo_store import MongoGroups
 from services.groups.store import Account, Claim, GroupStore, Job, Membership, MemberState, Profile
 from shared.core.ids import MAX_ID
-from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.model import Channel, ChannelType, Group, Invite, Member, User
 from shared.core.revocation import Named, Revocations
 from shared.mongo import open_database
 from shared.settings import MongoSettings
@@ -363,3 +364,23 @@ async def test_own_view_of_groups(store: GroupStore) -> None:
     assert await store.list_memberships([5, 6, 7], 2) == {5: [3, 9], 6: [4]}
     assert await store.read_membership(5, 6) == Membership(5, 6, 12, present=False)
     assert await store.read_membership(5, 7) is None
+
+
+async def test_invites(store: GroupStore) -> None:
+    """An invite is found by its code and in its group's list until it is gone; late projections change nothing."""
+    one, two, other = (
+        Invite(code, group_id, 7, ALICE, NOW, max_uses=3)
+        for code, group_id in (("b", GARDEN.id), ("a", GARDEN.id), ("c", 5))
+    )
+    for seq, invite in enumerate((one, two, other), 1):
+        await store.put_invite(invite, seq)
+    used = msgspec.structs.replace(one, uses=2)
+    await store.put_invite(used, 5)
+    await store.put_invite(one, 4)
+    assert await store.list_invites(GARDEN.id, 10) == [two, used]
+    assert len(await store.list_invites(GARDEN.id, 1)) == 1
+    await store.remove_invite("b", 6)
+    await store.put_invite(used, 5)
+    assert await store.read_invite("b") is None
+    assert await store.read_invite("c") == other
+    assert await store.list_invites(GARDEN.id, 10) == [two]

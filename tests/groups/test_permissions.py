@@ -29,6 +29,7 @@ UNAUTHORIZED, NO_GROUP, NO_ACCESS, NO_PERMISSION, NO_CHANNEL = 401, 10004, 50001
 IN_GROUP = (UNAUTHORIZED, NO_GROUP, NO_GROUP, OK, OK, OK, OK, OK)
 MODERATED = (UNAUTHORIZED, NO_GROUP, NO_GROUP, NO_PERMISSION, NO_PERMISSION, OK, OK, OK)
 SEEN = (UNAUTHORIZED, NO_ACCESS, NO_ACCESS, OK, OK, OK, OK, OK)
+SEEN_UNMUTED = (UNAUTHORIZED, NO_ACCESS, NO_ACCESS, OK, NO_PERMISSION, OK, OK, OK)
 MANAGED = (UNAUTHORIZED, NO_ACCESS, NO_ACCESS, NO_PERMISSION, NO_PERMISSION, OK, OK, OK)
 HIDDEN = (UNAUTHORIZED, NO_ACCESS, NO_ACCESS, NO_ACCESS, NO_ACCESS, NO_ACCESS, OK, OK)
 OWNED = (UNAUTHORIZED, NO_GROUP, NO_GROUP, NO_PERMISSION, NO_PERMISSION, NO_PERMISSION, NO_PERMISSION, OK)
@@ -377,6 +378,37 @@ async def drop_overwrite(scene: Scene) -> tuple[str, str, Json]:
     channel = await scene.new_channel()
     await scene.as_owner("PUT", f"/channels/{channel}/permissions/{scene.group}", {"type": 0, "deny": "2048"})
     return "DELETE", f"/channels/{channel}/permissions/{scene.group}", None
+
+
+@case(SEEN_UNMUTED)
+async def create_invite(scene: Scene) -> tuple[str, str, Json]:
+    """Invite into a channel."""
+    return "POST", f"/channels/{await scene.new_channel()}/invites", {"unique": True}
+
+
+@case(HIDDEN)
+async def create_hidden_invite(scene: Scene) -> tuple[str, str, Json]:
+    """Invite into a channel that few see."""
+    return "POST", f"/channels/{await scene.new_channel(hidden=True)}/invites", {"unique": True}
+
+
+@case(MANAGED)
+async def list_channel_invites(scene: Scene) -> tuple[str, str, Json]:
+    """Read a channel's invites."""
+    return "GET", f"/channels/{await scene.new_channel()}/invites", None
+
+
+@case(MODERATED)
+async def list_guild_invites(scene: Scene) -> tuple[str, str, Json]:
+    """Read a group's invites."""
+    return "GET", f"{scene.path}/invites", None
+
+
+@case(MODERATED)
+async def delete_invite(scene: Scene) -> tuple[str, str, Json]:
+    """Close an invite."""
+    made = await scene.as_owner("POST", f"/channels/{await scene.new_channel()}/invites", {"unique": True})
+    return "DELETE", f"/invites/{made['code']}", None
 
 
 @pytest.mark.parametrize("name", CASES)

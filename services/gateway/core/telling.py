@@ -18,6 +18,8 @@ from shared.core.events import (
     ChannelCreated,
     ChannelDeleted,
     ChannelsMoved,
+    InviteCreated,
+    InviteDeleted,
     MemberBanned,
     MemberChanged,
     RolesMoved,
@@ -50,6 +52,10 @@ def tellings(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalC
         case BanLifted(user):
             lifted = wire.ban_dispatch_of(group_id, user, seq)
             yield Telling("GUILD_BAN_REMOVE", lifted, needs=Permission.BAN_MEMBERS)
+        case InviteCreated() | InviteDeleted():
+            t, d = wire.dispatch_of(event)
+            if t is not None and d is not None:
+                yield Telling(t, d, needs=Permission.MANAGE_CHANNELS)
         case RolesMoved(roles):
             for role in roles:
                 yield Telling("GUILD_ROLE_UPDATE", wire.role_dispatch_of(role, seq))
