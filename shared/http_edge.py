@@ -68,7 +68,6 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        structlog.contextvars.clear_contextvars()
         begun = self._clock()
         answer = _Answer(send)
         deadline = asyncio.timeout(self._deadline_s)

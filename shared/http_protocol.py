@@ -110,7 +110,7 @@ class BoundedHttp(HttpToolsProtocol):
         """
         self._end_unread()
         self.connections.discard(self)
-        protocol = cast(Callable[[], Upgraded], self.ws_protocol_class)()  # given to `open_server`
+        protocol = cast("Callable[[], Upgraded]", self.ws_protocol_class)()  # given to `open_server`
         protocol.connection_made(self.transport)
         protocol.upgrade_received(Upgrade(self.parser.get_method(), self.url, self.headers))
         self.transport.set_protocol(cast(asyncio.Protocol, protocol))

@@ -84,6 +84,7 @@ def open_cluster(
     environment = {
         **os.environ,
         "STARLING_LIMITS__ENABLED": "false",
+        "STARLING_LOG_FORMAT": "json",  # as in production; a console's columns cost twice as much
         **settings,
     }
     with (folder / "cluster.log").open("wb") as log:
