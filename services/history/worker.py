@@ -278,10 +278,17 @@ class ShardWorker:
         return Verdict(0, UnknownChannel.__name__) if place is None else Verdict(place.permissions, place.refusal)
 
     async def _reply(self, commands: Sequence[AnyCommand], replies: dict[int, Reply]) -> None:
-        """Tell each waiting node; a node that is gone needs no reply."""
+        """Tell each waiting node, all side by side; a node that is gone needs no reply."""
         by_node: dict[str, list[Reply]] = {}
         for index, reply in replies.items():
             by_node.setdefault(commands[index].reply_to, []).append(reply)
-        for node, its_replies in by_node.items():
-            body = encode_envelope(Replies(tuple(its_replies)))
-            await self._bus.publish(self._topology.events, (self._topology.node_key(node),), body)
+        outcomes = await asyncio.gather(
+            *(self._tell(node, its_replies) for node, its_replies in by_node.items()), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def _tell(self, node: str, replies: Sequence[Reply]) -> None:
+        body = encode_envelope(Replies(tuple(replies)))
+        await self._bus.publish(self._topology.events, (self._topology.node_key(node),), body)

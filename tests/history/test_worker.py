@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
 from shared.bus import Bus
 from shared.core.calls import EventPage, ReadChannelEvents
-from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
+from shared.core.commands import COMMAND_LIFETIME_MS, Commands, SendMessage, encode_envelope
 from shared.core.errors import InternalError, MissingAccess, Unavailable
 from shared.core.model import User
 from shared.core.stream import Head, channel_stream
+from shared.memory_bus import MemoryBus
 from shared.rpc import Rpc
+from shared.topology import Binding, Exchange
 from tests.history.world import ADA, BEN, CHANNEL, EVE, GROUP, NOW, TOPOLOGY, World, open_world
 
 
@@ -150,6 +154,42 @@ async def test_a_change_of_the_group_makes_older_permissions_doubtful(world: Wor
     refused = await world.commands.send(send_of(1, EVE), timeout_s=5)
     permitted = await world.commands.send(send_of(2), timeout_s=5)
     assert (refused.error, permitted.seq) == ("MissingAccess", 1)
+
+
+class SlowToNodes(MemoryBus):
+    """Confirms what goes to a node only when as many wait for it as are told."""
+
+    def __init__(self, nodes: int) -> None:
+        super().__init__()
+        self._nodes = nodes
+        self._all = asyncio.Event()
+
+    async def publish(self, exchange: Exchange, keys: Sequence[str], body: bytes, *, mandatory: bool = False) -> None:
+        """Publish at once, confirm with the last."""
+        await super().publish(exchange, keys, body, mandatory=mandatory)
+        if keys[0].startswith("n."):
+            self._nodes -= 1
+            if not self._nodes:
+                self._all.set()
+            await self._all.wait()
+
+
+async def test_nodes_are_told_side_by_side() -> None:
+    """A batch of many nodes' commands costs one confirm's time, not one for each node."""
+    nodes = [f"node-{number}" for number in range(5)]
+    commands = Commands(tuple(msgspec.structs.replace(send_of(n), reply_to=one) for n, one in enumerate(nodes, 1)))
+    async with open_world(bus=SlowToNodes(len(nodes))) as world, AsyncExitStack() as stack:
+        heard = [
+            await stack.enter_async_context(
+                world.bus.subscribe(TOPOLOGY.node_queue(one), (Binding(TOPOLOGY.events, TOPOLOGY.node_key(one)),))
+            )
+            for one in nodes
+        ]
+        await world.bus.publish(TOPOLOGY.log, (TOPOLOGY.log_key(0),), encode_envelope(commands))
+        async with asyncio.timeout(5):
+            await wait_for_events(world, len(nodes))
+            for subscription in heard:
+                assert len((await subscription.take(1)).deliveries) == 1
 
 
 async def test_nodes_read_what_they_missed_by_a_call(world: World) -> None:

@@ -161,10 +161,14 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    *, budgets: Budgets | None = None, send_timeout_s: float = 5.0, patience_s: float = PATIENCE_S
+    *,
+    budgets: Budgets | None = None,
+    send_timeout_s: float = 5.0,
+    patience_s: float = PATIENCE_S,
+    bus: MemoryBus | None = None,
 ) -> AsyncIterator[World]:
     """Open a history service in memory with a listener on the group's events."""
-    bus, streams = MemoryBus(), FaultyStreams()
+    bus, streams = bus or MemoryBus(), FaultyStreams()
     rpc = Rpc(bus, TOPOLOGY)
     buried: list[str] = []
     bury = partial(bury_letters, bus, TOPOLOGY, count=buried.append)
