@@ -6,12 +6,12 @@ was given is kept for a while: whoever took it may die before its client has it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 import structlog
 
+from services.gateway.core.gifts import Gifts
 from services.gateway.core.handover import (
     Gone,
     Handed,
@@ -30,6 +30,7 @@ from shared.topology import Topology
 ASK_S: Final = 2.0
 """How long a node has to answer before it counts as dead."""
 KEPT: Final = 20_000
+KEPT_BYTES: Final = 32 * 1024 * 1024
 """Sessions given away that can be given again."""
 _MOST_PARTS: Final = 400
 
@@ -43,12 +44,6 @@ class Gift(NamedTuple):
     s: int
     positions: dict[str, int]
     missed: list[Missed]
-
-
-class _Given(NamedTuple):
-    told_s: int
-    at: float
-    parts: tuple[Handed, ...]
 
 
 class Peers:
@@ -70,9 +65,8 @@ class Peers:
         self._topology = topology
         self._incarnation = incarnation
         self._supervisor = supervisor
-        self._keep_s = keep_s
         self._clock = clock
-        self._given: OrderedDict[str, _Given] = OrderedDict()
+        self._given = Gifts(KEPT, KEPT_BYTES, keep_s)
 
     # Asking.
 
@@ -106,10 +100,10 @@ class Peers:
 
         The node that asked for it may have died before it had claimed it.
         """
-        given = self._given.get(session_id)
-        if given is None or given.told_s != told_s:
+        parts = self._given.get(session_id, told_s)
+        if parts is None:
             return None
-        first, missed = given.parts[0], [one for part in given.parts for one in part.missed]
+        first, missed = parts[0], [one for part in parts for one in part.missed]
         return Gift(first.user_id, first.s, first.positions, missed)
 
     async def _ask(self, node: str, request: HandOver) -> Handed | Gone | None:
@@ -134,34 +128,28 @@ class Peers:
         self._supervisor.start("hand_over", self._answer(delivery, request))
 
     async def _answer(self, delivery: Delivery, request: HandOver) -> None:
-        given = self._given.get(request.session_id)
-        if given is not None and given.told_s != request.told_s:
-            given = None
-        if given is None or not request.part:
+        parts = self._given.get(request.session_id, request.told_s)
+        if parts is None or not request.part:
             # Also where it was given before: it may have come back since.
             gift = await self.giver(request.session_id, request.told_s)
-            given = self._keep(request, gift) if gift is not None else given
+            parts = self._keep(request, gift) if gift is not None else parts
         answer: Handed | Gone = Gone(self._incarnation)
-        if given is not None and 0 <= request.part < len(given.parts):
-            answer = given.parts[request.part]
+        if parts is not None and 0 <= request.part < len(parts):
+            answer = parts[request.part]
         try:
             await self._bus.reply(delivery, encode_handover(answer))
         except BusUnavailable as error:
             log.info("hand_over_unanswered", reason=str(error))  # who asked asks again, or its client does
 
-    def _keep(self, request: HandOver, gift: Gift) -> _Given:
-        now = self._clock()
+    def _keep(self, request: HandOver, gift: Gift) -> tuple[Handed, ...]:
         pieces = list(parts_of(gift.missed))
         parts = tuple(
             Handed(gift.user_id, gift.s, gift.positions if not number else {}, piece, len(pieces))
             for number, piece in enumerate(pieces)
         )
-        given = self._given[request.session_id] = _Given(request.told_s, now, parts)
-        self._given.move_to_end(request.session_id)
-        while self._given and (len(self._given) > KEPT or now - next(iter(self._given.values())).at > self._keep_s):
-            self._given.popitem(last=False)
-        return given
+        self._given.keep(request.session_id, request.told_s, parts, self._clock())
+        return parts
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""
-        return {"given": len(self._given)}
+        return self._given.statistics()

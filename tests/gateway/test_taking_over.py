@@ -80,6 +80,26 @@ async def test_a_living_node_hands_a_session_over_exactly(cluster: Cluster) -> N
             assert (one.sessions, two.sessions) == (2, 0)
 
 
+async def test_one_that_went_and_came_back_is_given_as_it_is_now(cluster: Cluster) -> None:
+    """A client whose connections break before it reads anything goes to and fro, and at last misses nothing."""
+    world = cluster.world
+    ann = world.register("ann")
+    _, channel = await world.create_group(ann)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ann)) as client:
+        pass
+    missed: list[str] = []
+    for left, right in ((one, two), (two, one), (one, two)):
+        await left.wait_detached(1)
+        missed.append(f"missed {len(missed)}")
+        await say_all(world, ann, channel, missed[-1])
+        async with open_client(right) as again:
+            await again.resume(client, world.token(ann))  # it tells what it told the first time
+            assert contents(again) == missed
+            again.socket.transport.abort()
+    assert (one.sessions, two.sessions) == (0, 1)
+
+
 @pytest.mark.parametrize("tells_positions", [True, False])
 async def test_a_dead_nodes_session_goes_on_elsewhere(cluster: Cluster, tells_positions: bool) -> None:
     """Killed without a word: all that was missed comes; a client that tells positions gets nothing twice."""
