@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
-from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -20,6 +19,7 @@ from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.fanout import Fanout
 from services.gateway.gathering import Gathering
+from services.gateway.rounds import Rounds
 from services.gateway.sessions import LiveSession
 from shared.core.calls import (
     Access,
@@ -46,8 +46,6 @@ from shared.topology import Topology
 SESSIONS_PER_CALL: Final = 100
 GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64
-_ROUNDS_AT_ONCE: Final = 2
-"""Rounds of newcomers: while one is read the next is bound. More would be smaller, and cost more."""
 _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
@@ -85,9 +83,7 @@ class Following:
         self._jobs: dict[str, asyncio.Future[StarlingError | None]] = {}
         self._again: set[str] = set()
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._newcomers: dict[int, asyncio.Future[StarlingError | None]] = {}
-        self._rounds = 0
-        self._is_round_due = False
+        self._newcomers = Rounds(self._follow_users, supervisor, most=SESSIONS_PER_CALL)
         self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
 
@@ -212,25 +208,15 @@ class Following:
         return self._topology.group_key(owner) if unit.startswith("g:") else self._topology.user_key(owner)
 
     def _come(self, user_id: int, unit: str) -> asyncio.Future[StarlingError | None]:
-        """Follow a user with the next round: all who come until it begins are bound and read together."""
-        loop = asyncio.get_running_loop()
-        self._jobs[unit] = self._newcomers[user_id] = done = loop.create_future()
+        """Follow a user with the next round."""
+        self._jobs[unit] = done = asyncio.get_running_loop().create_future()
         self._hub.hold(unit)
-        if not self._is_round_due and self._rounds < _ROUNDS_AT_ONCE:
-            self._is_round_due = True
-            loop.call_soon(self._begin_rounds)  # after all who come in this turn
+        self._newcomers.add(user_id)
         return done
 
-    def _begin_rounds(self) -> None:
-        self._is_round_due = False
-        while self._newcomers and self._rounds < _ROUNDS_AT_ONCE:
-            some = {one: self._newcomers.pop(one) for one in tuple(islice(self._newcomers, SESSIONS_PER_CALL))}
-            self._rounds += 1
-            self._supervisor.start("follow", self._round(some))
-
-    async def _round(self, comers: dict[int, asyncio.Future[StarlingError | None]]) -> None:
-        """Follow some users; each that is not followed in the end hears why."""
-        units = {user_id: user_stream(user_id) for user_id in comers}
+    async def _follow_users(self, user_ids: Sequence[int]) -> None:
+        """Bind and read some users together; whoever is not followed in the end hears why."""
+        units = {user_id: user_stream(user_id) for user_id in user_ids}
         missing = dict(units)
         failure: StarlingError = Unavailable("the node ends")
         try:
@@ -240,17 +226,14 @@ class Following:
         except StarlingError as error:
             failure = error
         finally:
-            self._rounds -= 1
             for unit in missing.values():
                 self._hub.abandon(unit)
             self._bindings.remove([self._key_of(unit) for unit in missing.values()])
-            for user_id, done in comers.items():
-                del self._jobs[units[user_id]]
-                if not done.done():
+            for user_id, unit in units.items():
+                if not (done := self._jobs.pop(unit)).done():
                     done.set_result(failure if user_id in missing else None)
         for unit in units.values():
             self._go_on(unit)
-        self._begin_rounds()
 
     async def _read_newcomers(self, missing: dict[int, str]) -> None:
         """Read these users, whose keys are bound, and let them go on; those that there are are taken out of `missing`.
