@@ -35,6 +35,7 @@ from services.groups.core.profiles import BIO_LENGTH, GLOBAL_NAME_LENGTH
 from services.groups.core.revoking import MAX_NAMED
 from services.groups.core.roles import MAX_ROLES
 from services.history.app import router as history_router
+from services.history.core.reacting import MAX_REACTIONS
 from services.history.pages import MAX_LIMIT
 from services.history.rest_changes import BULK, BULK_AGE_MS
 from shared.core import errors
@@ -69,6 +70,14 @@ _THEN: Final = {"resume": "connect again", "identify": "connect again, identify"
 
 _MODERATED: Final = (errors.UnknownGroup, errors.MissingPermissions)
 _IN_CHANNEL: Final = (errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions)
+_OF_MESSAGES: Final = (
+    errors.RateLimited,
+    errors.UnknownChannel,
+    errors.MissingAccess,
+    errors.UnknownMessage,
+    errors.MissingPermissions,
+)
+"""What every change of a message may be refused with."""
 
 _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
@@ -164,6 +173,12 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
         errors.MissingPermissions,
         errors.TooOldToDelete,
     ),
+    "list_reactions": (errors.UnknownChannel, errors.MissingAccess, errors.UnknownMessage, errors.UnknownEmoji),
+    "add_reaction": (*_OF_MESSAGES, errors.UnknownEmoji, errors.TooManyReactions),
+    "remove_own_reaction": (*_OF_MESSAGES, errors.UnknownEmoji),
+    "remove_reaction": (*_OF_MESSAGES, errors.UnknownEmoji),
+    "clear_reactions": (*_OF_MESSAGES, errors.UnknownEmoji),
+    "clear_all_reactions": _OF_MESSAGES,
     "list_events": (errors.UnknownChannel, errors.MissingAccess),
     "get_gateway": (),
     "get_gateway_bot": (),
@@ -261,6 +276,7 @@ def limits() -> str:
     rows = (
         ("message content", f"{budgets.content_characters:,} characters", "LIMITS__CONTENT_CHARACTERS", "50035"),
         ("nonce", f"{NONCE_CHARACTERS} characters, or an integer", "", "50035"),
+        ("different reactions on a message", MAX_REACTIONS, "", "30010"),
         ("embeds of a message", f"{MAX_EMBEDS}, {MAX_TEXT:,} characters, {MAX_BYTES:,} bytes", "", "50035"),
         ("users, and as many roles, that a message mentions", MAX_MENTIONS, "", "the rest is text"),
         ("the same nonce is recognised", f"{DEDUPE_MS // 60_000} minutes after storing", "", ""),

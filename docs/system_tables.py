@@ -60,6 +60,8 @@ _QUEUES: Final = {
 _COLLECTIONS: Final = {
     "buckets": "up to 100 messages or 500 changes of one stream, `_id` = stream:first_seq",
     "heads": "where a stream ends, and how far it is projected and published",
+    "reactions": "one user's reaction to one message with one emoji, or a tombstone",
+    "pins": "a pinned message, or a tombstone",
     "accounts": "the hash of a password, `_id` = user id",
     "revocations": "which tokens of a user are void",
     "claims": "who has a username, a public group's name, a pair of users",

@@ -51,6 +51,13 @@ STEPS: Final[tuple[Step, ...]] = (
         "bans": (_ascending("group_id", "user.id", sparse=True),),
     },
     {
+        "reactions": (
+            _ascending("message_id", "emoji", "epoch", "gone", "user.id"),  # list_reactors
+            _ascending("user.id", "message_id"),  # list_own
+        ),
+        "pins": (Index((("channel_id", 1), ("gone", 1), ("at", -1), ("message_id", -1))),),
+    },
+    {
         "invites": (_ascending("group_id", sparse=True),),
     },
 )

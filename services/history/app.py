@@ -19,9 +19,11 @@ from services.history.core.union import UnionWidth
 from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations, keep_pulse
 from services.history.letters import bury_letters
+from services.history.mongo_marks import MongoMarks
 from services.history.pages import Pages
 from services.history.rest import router as messages_router
 from services.history.rest_changes import router as changes_router
+from services.history.rest_reactions import router as reactions_router
 from services.history.service import History
 from services.history.spreading import give_signs, hear_signs
 from services.history.telling import Telling
@@ -38,7 +40,7 @@ from shared.settings import Settings
 
 __all__ = ["open_history", "router"]
 
-router = APIRouter(routes=[*messages_router.routes, *changes_router.routes])
+router = APIRouter(routes=[*messages_router.routes, *changes_router.routes, *reactions_router.routes])
 
 _BURST_S = 2.0
 
@@ -49,7 +51,8 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     bus, topology, storage = parts.bus, parts.topology, parts.storage
     name = f"{parts.node}.history"
     rpc = Rpc(bus, topology)
-    pages, telling = Pages(storage.streams), Telling(storage.streams)
+    marks = MongoMarks(storage.mongo)
+    pages, telling = Pages(storage.streams), Telling(storage.streams, marks)
     stored = parts.metrics.counter("starling_history_commands", "commands settled by outcome", ("outcome",))
     batches = parts.metrics.histogram(
         "starling_history_batch_commands", "commands per batch of a shard", buckets=(1, 2, 5, 10, 20, 50, 100, 500)
@@ -92,6 +95,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             bus=bus,
             topology=topology,
             streams=storage.streams,
+            marks=marks,
             rpc=rpc,
             lease=storage.lease,
             now=parts.now,
@@ -130,6 +134,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
         yield History(
             pages=pages,
             telling=telling,
+            marks=marks,
             commands=commands,
             rpc=rpc,
             now=parts.now,

@@ -50,6 +50,26 @@ class DeletedMessages(BaseModel):
     messages: list[Snowflake] = Field(description="2 to 100 ids, each once, none older than 14 days")
 
 
+class EmojiBody(BaseModel):
+    """An emoji: its characters. A group's own there are none."""
+
+    id: None
+    name: str
+    animated: bool
+
+
+class ReactionBody(BaseModel):
+    """How many reacted with an emoji, and whether the caller is one of them."""
+
+    emoji: EmojiBody
+    count: int
+    count_details: dict[str, int]
+    burst_colors: list[str]
+    me: bool
+    me_burst: bool
+    burst_me: bool
+
+
 class MessageBody(BaseModel):
     """A message."""
 
@@ -73,6 +93,8 @@ class MessageBody(BaseModel):
     flags: int
     nonce: str | None = None
     message_reference: dict[str, Any] | None = None
+    referenced_message: dict[str, Any] | None = Field(None, description="of a reply; null once that is deleted")
+    reactions: list[ReactionBody] | None = Field(None, description="in the order in which they came; not in events")
     seq: int = Field(description="number of its creation in the channel's stream")
 
 

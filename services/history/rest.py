@@ -51,6 +51,7 @@ router = APIRouter(
 async def list_messages(
     history: Service,
     channel: Visible,
+    caller: Caller,
     before: Cursor | None = None,
     after: Cursor | None = None,
     around: Cursor | None = None,
@@ -66,16 +67,16 @@ async def list_messages(
         page = await history.pages.after(channel.id, after, limit)
     else:
         page = await history.pages.before(channel.id, MAX_ID if before is None else before, limit)
-    return JsonResponse(await history.telling.messages(channel, page))
+    return JsonResponse(await history.telling.messages(channel, page, caller))
 
 
 @router.get("/messages/{message_id}", response_model=MessageBody)
-async def get_message(history: Service, channel: Visible, message_id: Snowflake) -> Response:
+async def get_message(history: Service, channel: Visible, message_id: Snowflake, caller: Caller) -> Response:
     """Return one message."""
     record = await history.pages.find(channel.id, message_id)
     if record is None:
         raise UnknownMessage
-    return JsonResponse(await history.telling.message(channel, record))
+    return JsonResponse(await history.telling.message(channel, record, caller))
 
 
 @router.post("/messages", response_model=MessageBody, openapi_extra=FORM_SCHEMA)
@@ -104,7 +105,7 @@ async def create_message(history: Service, channel_id: Snowflake, caller: Caller
         enforce_nonce=body.enforce_nonce,
     )
     reply = await history.commands.send(command, timeout_s=history.send_timeout_s)
-    return JsonResponse(await _stored(history, access.channel, reply))
+    return JsonResponse(await _stored(history, access.channel, reply, caller))
 
 
 def _given_in(channel_id: int, body: NewMessage) -> Given:
@@ -120,12 +121,12 @@ def _given_in(channel_id: int, body: NewMessage) -> Given:
     )
 
 
-async def _stored(history: History, channel: Channel, reply: Reply) -> wire.Json:
+async def _stored(history: History, channel: Channel, reply: Reply, caller: int) -> wire.Json:
     reply.raise_error()
     record = await history.pages.find(channel.id, reply.id)
     if record is None:
         raise UnknownMessage
-    return await history.telling.message(channel, record)
+    return await history.telling.message(channel, record, caller)
 
 
 @router.get("/events", response_model=EventsBody)

@@ -98,7 +98,7 @@ async def edit_message(
     record = await history.pages.find(channel_id, message_id)
     if record is None:
         raise UnknownMessage
-    return JsonResponse(await history.telling.message(access.channel, record))
+    return JsonResponse(await history.telling.message(access.channel, record, caller))
 
 
 @router.delete("/{message_id}", status_code=204)

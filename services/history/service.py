@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
 
+from services.history.marks import MarkStore
 from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
 from shared.command_log import CommandLog
@@ -33,6 +34,7 @@ class History:
 
     pages: Pages
     telling: Telling
+    marks: MarkStore
     commands: CommandLog
     rpc: Rpc
     now: Callable[[], int]

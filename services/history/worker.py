@@ -14,10 +14,12 @@ from typing import Any, Final, Protocol
 import structlog
 
 from services.history.core.deciding import Verdict
+from services.history.core.marks import PutMarks, ReadReactors
 from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.core.spread import OWNER, STANDBY
 from services.history.letters import reason_of
+from services.history.marks import MarkStore
 from shared.bus import Batch, Bus, BusUnavailable, Subscription
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import (
@@ -74,6 +76,7 @@ class ShardWorker:
         bus: Bus,
         topology: Topology,
         streams: StreamStore,
+        marks: MarkStore,
         rpc: Rpc,
         lease: IdLease,
         now: Callable[[], int],
@@ -90,6 +93,7 @@ class ShardWorker:
         self._bus = bus
         self._topology = topology
         self._streams = streams
+        self._marks = marks
         self._rpc = rpc
         self._lease = lease
         self._now = now
@@ -240,6 +244,10 @@ class ShardWorker:
             case CheckAccess(pairs):
                 verdicts = await self._verdicts(dict.fromkeys(pairs))
                 return [verdicts[pair] for pair in pairs]
+            case ReadReactors(keys):
+                return await self._marks.read_epochs(keys)
+            case PutMarks(marks):
+                return await self._marks.put(marks)
         raise TypeError(f"nobody performs {effect!r}")
 
     async def _verdicts(self, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Verdict]:

@@ -21,6 +21,9 @@ from shared.core.events import (
     MessageEdited,
     MessagesDeleted,
     MessageStub,
+    ReactionAdded,
+    ReactionRemoved,
+    ReactionsCleared,
     Target,
 )
 from shared.core.stream import Bucket, Record
@@ -84,6 +87,8 @@ def patches_of(change: AnyBody) -> Iterator[tuple[Target, Patch]]:
         case MessagesDeleted(targets=targets):
             for target in targets:
                 yield target, Patch(MessageStub(target.author_id))
+        case ReactionAdded() | ReactionRemoved() | ReactionsCleared():
+            yield change.target, Patch(fields={"reactions": change.reactions})
 
 
 def amendments_of(stream: str, records: Iterable[Record]) -> list[Amendment]:

@@ -70,7 +70,8 @@ class GroupView(msgspec.Struct, frozen=True):
 class Access(msgspec.Struct, frozen=True):
     """What a user may do in a channel (bits of `Permission`), under which facts.
 
-    `can_view` False: tell the user "unknown channel" if `channel` is None, else "missing access".
+    `can_view` False: tell the user "unknown channel" if `channel` is None, else "missing access". `member`: the user as
+    the channel's group shows it.
     """
 
     channel: Channel | None

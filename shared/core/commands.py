@@ -99,7 +99,40 @@ class DeleteMessages(MessageCommand, frozen=True, kw_only=True, tag="delete_mess
     message_ids: tuple[int, ...]
 
 
-AnyCommand = SendMessage | OpenDirect | EditMessage | DeleteMessage | DeleteMessages
+class AddReaction(MessageCommand, frozen=True, kw_only=True, tag="add_reaction"):
+    """React with an emoji; a repeat changes nothing. `member`: the user in the group, as the group shows it."""
+
+    message_id: int
+    emoji: str
+    user: User
+    member: Member | None = None
+
+
+class RemoveReaction(MessageCommand, frozen=True, kw_only=True, tag="remove_reaction"):
+    """Take back the reaction `of` a user; that of another needs MANAGE_MESSAGES."""
+
+    message_id: int
+    emoji: str
+    of: int
+
+
+class ClearReactions(MessageCommand, frozen=True, kw_only=True, tag="clear_reactions"):
+    """Remove all reactions with an emoji, or all ("") of a message; needs MANAGE_MESSAGES."""
+
+    message_id: int
+    emoji: str = ""
+
+
+AnyCommand = (
+    SendMessage
+    | OpenDirect
+    | EditMessage
+    | DeleteMessage
+    | DeleteMessages
+    | AddReaction
+    | RemoveReaction
+    | ClearReactions
+)
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -99,6 +99,22 @@ class UnknownMessage(StarlingError):
     message = "Unknown Message"
 
 
+class UnknownEmoji(StarlingError):
+    """No emoji, or a group's own: there are none."""
+
+    code = 10014
+    status = 404
+    message = "Unknown Emoji"
+
+
+class TooManyReactions(StarlingError):
+    """The message has as many different reactions as one may have."""
+
+    code = 30010
+    status = 400
+    message = "Maximum number of reactions reached (20)"
+
+
 class UnknownUser(StarlingError):
     """No such user."""
 
@@ -428,6 +444,8 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         EmptyMessage,
         InvalidJson,
         UnknownReference,
+        UnknownEmoji,
+        TooManyReactions,
         CannotReply,
         RateLimited,
         CommandExpired,

@@ -18,6 +18,17 @@ class Body(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
     """Base of all event bodies; the tag `t` names the kind in storage and on the bus."""
 
 
+class Reaction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How many users reacted with an emoji.
+
+    `epoch`: the command that brought it to the message; who reacted before it was last gone does not count (`marks`).
+    """
+
+    emoji: str
+    count: int
+    epoch: int
+
+
 class MessageCreated(Body, frozen=True, tag="message_created"):
     """A person wrote a message. `author` is how the author looked when it was written.
 
@@ -26,6 +37,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     `edited_at`: when its content was changed last, Unix ms; 0: never.
     `reference_id`: the message of this channel that it replies to, `reference_place`: the first seq of the bucket where
     that stands; what has become of it is looked up when it is told (`shared.core.replies`).
+    `reactions`, in the order in which they came, are told in pages only: events tell each of them by itself.
     `mentions`: how those looked whom it calls. `embeds` are as Discord shapes them.
     """
 
@@ -40,6 +52,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     embeds: tuple[dict[str, Any], ...] = ()
     flags: int = 0
     reference_place: int = 0
+    reactions: tuple[Reaction, ...] = ()
 
 
 class MessageStub(Body, frozen=True, tag="message_stub"):
@@ -82,6 +95,36 @@ class MessagesDeleted(Body, frozen=True, tag="messages_deleted"):
 
     targets: tuple[Target, ...]
     by: int
+
+
+class ReactionAdded(Body, frozen=True, tag="reaction_added"):
+    """A user reacted with an emoji, for the first time or again; `reactions` are all of the message's from now on.
+
+    `member` is the user in the channel's group, None in a direct channel.
+    """
+
+    target: Target
+    emoji: str
+    user: User
+    member: Member | None
+    reactions: tuple[Reaction, ...]
+
+
+class ReactionRemoved(Body, frozen=True, tag="reaction_removed"):
+    """A user's reaction is gone; `reactions` are all of the message's from now on."""
+
+    target: Target
+    emoji: str
+    user_id: int
+    reactions: tuple[Reaction, ...]
+
+
+class ReactionsCleared(Body, frozen=True, tag="reactions_cleared"):
+    """All reactions with an emoji are gone, or all (`emoji` ""); `reactions` are those that are left."""
+
+    target: Target
+    emoji: str
+    reactions: tuple[Reaction, ...]
 
 
 class ChannelOpened(Body, frozen=True, tag="channel_opened"):
@@ -278,6 +321,9 @@ AnyBody = (
     | MessageEdited
     | MessageDeleted
     | MessagesDeleted
+    | ReactionAdded
+    | ReactionRemoved
+    | ReactionsCleared
     | ChannelOpened
     | GroupCreated
     | ChannelCreated

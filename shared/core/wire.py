@@ -8,7 +8,7 @@ Frames around these are `services.gateway.core.frames`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -32,9 +32,13 @@ from shared.core.events import (
     MessageDeleted,
     MessageEdited,
     MessagesDeleted,
+    ReactionAdded,
+    ReactionRemoved,
+    ReactionsCleared,
     RoleChanged,
     RoleCreated,
     RoleDeleted,
+    Target,
     UserBlocked,
     UserChanged,
 )
@@ -359,6 +363,28 @@ def message_of(
     return message
 
 
+def emoji_of(emoji: str) -> Json:
+    """Return an emoji that is no group's own."""
+    return {"id": None, "name": emoji, "animated": False}
+
+
+def reactions_of(record: Record, own: Collection[int]) -> list[Json]:
+    """Return a message's reactions; `own`: the epochs of those that are the viewer's, too."""
+    body = record.body
+    return [
+        {
+            "emoji": emoji_of(one.emoji),
+            "count": one.count,
+            "count_details": {"burst": 0, "normal": one.count},
+            "burst_colors": [],
+            "me": one.epoch in own,
+            "me_burst": False,
+            "burst_me": False,
+        }
+        for one in (body.reactions if isinstance(body, MessageCreated) else ())
+    ]
+
+
 def message_update_of(edited: MessageEdited, seq: int, channel_id: int, group_id: int) -> Json:
     """Return a MESSAGE_UPDATE: the whole message as it was then, `seq` the edit's own."""
     target = edited.target
@@ -366,10 +392,15 @@ def message_update_of(edited: MessageEdited, seq: int, channel_id: int, group_id
     return message_of(record, channel_id, group_id)
 
 
-def _deletion_of(event: Event) -> Json:
-    """Return what MESSAGE_DELETE and MESSAGE_DELETE_BULK have in common."""
-    deletion: Json = {"channel_id": str(owner_of(event.stream)), "seq": event.record.seq}
-    return deletion | ({"guild_id": str(event.group_id)} if event.group_id else {})
+def _reaction_of(event: Event, target: Target) -> Json:
+    """Return what all dispatches about reactions have in common."""
+    return {"message_id": str(target.id)} | _change_of(event)
+
+
+def _change_of(event: Event) -> Json:
+    """Return where a change of messages happened: what all dispatches about them have in common."""
+    where: Json = {"channel_id": str(owner_of(event.stream)), "seq": event.record.seq}
+    return where | ({"guild_id": str(event.group_id)} if event.group_id else {})
 
 
 def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[None, None]:
@@ -385,9 +416,24 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
         case MessageEdited() as edited:
             return "MESSAGE_UPDATE", message_update_of(edited, record.seq, owner_of(event.stream), event.group_id)
         case MessageDeleted(target):
-            return "MESSAGE_DELETE", {"id": str(target.id)} | _deletion_of(event)
+            return "MESSAGE_DELETE", {"id": str(target.id)} | _change_of(event)
+        case ReactionAdded(target, emoji, user, member):
+            added: Json = {
+                "user_id": str(user.id),
+                "message_author_id": str(target.author_id),
+                "emoji": emoji_of(emoji),
+            }
+            added |= {"type": 0, "burst": False} | ({"member": member_of(member)} if member is not None else {})
+            return "MESSAGE_REACTION_ADD", added | _reaction_of(event, target)
+        case ReactionRemoved(target, emoji, user_id):
+            gone: Json = {"user_id": str(user_id), "emoji": emoji_of(emoji), "type": 0, "burst": False}
+            return "MESSAGE_REACTION_REMOVE", gone | _reaction_of(event, target)
+        case ReactionsCleared(target, "", _):
+            return "MESSAGE_REACTION_REMOVE_ALL", _reaction_of(event, target)
+        case ReactionsCleared(target, emoji, _):
+            return "MESSAGE_REACTION_REMOVE_EMOJI", {"emoji": emoji_of(emoji)} | _reaction_of(event, target)
         case MessagesDeleted(targets):
-            return "MESSAGE_DELETE_BULK", {"ids": [str(target.id) for target in targets]} | _deletion_of(event)
+            return "MESSAGE_DELETE_BULK", {"ids": [str(target.id) for target in targets]} | _change_of(event)
         case ChannelOpened(channel):
             return "CHANNEL_CREATE", channel_of(channel, record.seq, viewer=viewer) | {"seq": record.seq}
         case ChannelCreated(channel):

@@ -30,15 +30,15 @@ async def test_members_are_mentioned_as_users(world: World, node: ServedNode) ->
     ann, ben, eve = (world.register(name) for name in ("ann", "ben", "eve"))
     group, channel = await world.create_group(ann)
     await world.join(ben, group)
-    async with open_client(node, world.token(ann)) as client:
+    async with open_client(node, world.token(ben)) as client:
         await client.post(channel, "hello @everyone")
         told = await client.until_content("hello @everyone")
         assert (told["d"]["mentions"], told["d"]["mention_everyone"]) == ([], False)
         assert not [call for call in world.asked if isinstance(call, calls.ReadMentionable)]
-        content = f"<@{ben.id}> <@{eve.id}>"
+        content = f"<@{ann.id}> <@{eve.id}>"
         await client.post(channel, content, allowed_mentions={"parse": ["users"]})
         told = await client.until_content(content)
-        assert [user["username"] for user in told["d"]["mentions"]] == ["ben"]
+        assert [user["username"] for user in told["d"]["mentions"]] == ["ann"]
         await client.post(channel, f"{content}!", allowed_mentions={"parse": []})
         assert (await client.until_content(f"{content}!"))["d"]["mentions"] == []
         assert len([call for call in world.asked if isinstance(call, calls.ReadMentionable)]) == 1

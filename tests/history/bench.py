@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from services.history.core.deciding import Verdict
+from services.history.core.marks import PutMarks, ReadReactors
 from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
+from services.history.memory_marks import MemoryMarks
 from shared.core.commands import (
     COMMAND_LIFETIME_MS,
     AnyCommand,
@@ -63,6 +65,7 @@ class Bench:
 
     def __init__(self, limits: Limits = CHANNEL_LIMITS) -> None:
         self.store = MemoryStreams()
+        self.marks = MemoryMarks()
         self.shard = Shard(limits)
         self.ids = IdSource(1)
         self.effects: list[Any] = []
@@ -120,6 +123,10 @@ class Bench:
             case Publish(events):
                 self.published += events
                 return None
+            case ReadReactors(keys):
+                return asyncio.run(self.marks.read_epochs(keys))
+            case PutMarks(marks):
+                return asyncio.run(self.marks.put(marks))
             case CheckAccess(pairs):
                 self.now += self.waits_ms
                 return [self.verdict] * len(pairs)

@@ -7,9 +7,17 @@ stubs; tests hold pages, events and buckets against it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from shared.core.events import MessageCreated, MessageDeleted, MessageEdited, MessagesDeleted
+from shared.core.events import (
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessagesDeleted,
+    ReactionAdded,
+    ReactionRemoved,
+    ReactionsCleared,
+)
 from shared.core.stream import Record
 
 
@@ -22,6 +30,7 @@ class Shown:
     author_id: int
     content: str
     edited_at: int
+    reactions: tuple[tuple[str, int], ...] = ()
 
 
 def shown(record: Record) -> Shown | None:
@@ -29,7 +38,28 @@ def shown(record: Record) -> Shown | None:
     body = record.body
     if not isinstance(body, MessageCreated):
         return None
-    return Shown(record.id, record.seq, body.author.id, body.content, body.edited_at)
+    counts = tuple((one.emoji, one.count) for one in body.reactions)
+    return Shown(record.id, record.seq, body.author.id, body.content, body.edited_at, counts)
+
+
+Reactors = dict[str, frozenset[int]]
+"""Users' ids by emoji, in the order in which the emoji came."""
+
+
+def reacted(users: Reactors, change: ReactionAdded | ReactionRemoved | ReactionsCleared) -> Reactors:
+    """Return who reacted to a message after a change; nobody does twice, or takes back what is not there."""
+    found = dict(users)
+    match change:
+        case ReactionAdded(emoji=emoji, user=user):
+            assert user.id not in found.get(emoji, ())
+            found[emoji] = found.get(emoji, frozenset()) | {user.id}
+        case ReactionRemoved(emoji=emoji, user_id=user_id):
+            assert user_id in found[emoji]
+            found[emoji] -= {user_id}
+        case ReactionsCleared(emoji=emoji):
+            assert found
+            found = {one: its_users for one, its_users in found.items() if emoji and one != emoji}
+    return {emoji: its_users for emoji, its_users in found.items() if its_users}
 
 
 @dataclass
@@ -51,7 +81,17 @@ class Plain:
 
     def messages(self, upto: int = 1 << 62) -> dict[int, Shown]:
         """Return the messages by id as changes up to the event `upto` make them; each is checked on the way."""
+        there, _ = self._walk(upto)
+        return there
+
+    def reactors(self) -> dict[int, Reactors]:
+        """Return who reacted to which message today."""
+        _, reactors = self._walk(1 << 62)
+        return reactors
+
+    def _walk(self, upto: int) -> tuple[dict[int, Shown], dict[int, Reactors]]:
         there: dict[int, Shown] = {}
+        reactors: dict[int, Reactors] = {}
         for seq, record in sorted(self.events.items()):
             if seq > upto and not record.id:
                 continue
@@ -65,13 +105,17 @@ class Plain:
                     before = there[target.id]
                     assert message.author.id == before.author_id
                     assert message.edited_at == record.at
-                    there[target.id] = Shown(target.id, before.seq, before.author_id, message.content, record.at)
+                    there[target.id] = replace(before, content=message.content, edited_at=record.at)
                 case MessageDeleted(target=target):
                     del there[target.id]
                 case MessagesDeleted(targets=targets):
                     for target in targets:
                         del there[target.id]
-        return there
+                case ReactionAdded() | ReactionRemoved() | ReactionsCleared() as change:
+                    users = reactors[change.target.id] = reacted(reactors.get(change.target.id, {}), change)
+                    counts = tuple((emoji, len(its_users)) for emoji, its_users in users.items())
+                    there[change.target.id] = replace(there[change.target.id], reactions=counts)
+        return there, reactors
 
     def last_change(self, message_ids: Collection[int], upto: int) -> int:
         """Return the seq of the last change up to `upto` of any of these messages; 0 if there is none."""
@@ -87,6 +131,8 @@ def changed_by(record: Record) -> tuple[int, ...]:
     """Return the ids of the messages that an event changes."""
     match record.body:
         case MessageEdited(target=target) | MessageDeleted(target=target):
+            return (target.id,)
+        case ReactionAdded(target=target) | ReactionRemoved(target=target) | ReactionsCleared(target=target):
             return (target.id,)
         case MessagesDeleted(targets=targets):
             return tuple(target.id for target in targets)

@@ -18,17 +18,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.history.core.deciding import Verdict
+from services.history.core.marks import Mark, PutMarks, ReadReactors
 from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
+from services.history.marks import MarkStore
+from services.history.memory_marks import MemoryMarks
 from services.history.pages import Pages
 from shared.core.amending import Amendment
 from shared.core.commands import (
     COMMAND_LIFETIME_MS,
+    AddReaction,
     AnyCommand,
+    ClearReactions,
     DeleteMessage,
     DeleteMessages,
     EditMessage,
     OpenDirect,
+    RemoveReaction,
     Reply,
     SendMessage,
 )
@@ -60,6 +66,9 @@ _programs = count(1)
 GROUP = 9
 AUTHORS = tuple(User(id=number, username=f"user{number}") for number in (1, 2))
 
+EMOJI = ("👍", "❤️")
+REACTING = ("react", "withdraw", "clear", "clear all")
+
 Fate = Literal["stored", "stored, unanswered", "lost", "late"]
 
 
@@ -89,9 +98,14 @@ class Rivals(RuleBasedStateMachine):
         """Return a store and the runner of its calls; subclasses choose which."""
         return asyncio.Runner(), MemoryStreams()
 
+    def open_marks(self) -> MarkStore:
+        """Return a mark store; subclasses choose which."""
+        return MemoryMarks()
+
     def __init__(self) -> None:
         super().__init__()
         self.runner, self.store = self.open_store()
+        self.marks = self.open_marks()
         first = 100 * next(_programs)  # stores outlive programs: each has channels of its own
         self.channels = (first + 1, first + 2)
         self.direct = first + 3
@@ -100,6 +114,7 @@ class Rivals(RuleBasedStateMachine):
         self.log: list[AnyCommand] = []
         self.late: list[Write] = []
         self.late_amendments: list[Amendment] = []
+        self.late_marks: list[Mark] = []
         self.plain: dict[str, Plain] = defaultdict(Plain)
         self.published: dict[str, set[int]] = defaultdict(set)
         self.replies: list[tuple[AnyCommand, Reply]] = []
@@ -144,14 +159,22 @@ class Rivals(RuleBasedStateMachine):
 
     @rule(
         which_channel=st.integers(0, 1),
-        kind=st.sampled_from(("edit", "edit", "delete", "bulk")),
+        kind=st.sampled_from(("edit", "edit", "delete", "bulk", *REACTING)),
+        emoji=st.sampled_from(EMOJI),
         user=st.sampled_from(AUTHORS),
         places=st.lists(st.integers(-1, 12), min_size=1, max_size=4, unique=True),
         permissions=st.sampled_from((ALL, ALL, DEFAULT, 0)),
         group_seq=st.integers(1, 3),
     )
     def change(
-        self, which_channel: int, kind: str, user: User, places: list[int], permissions: int, group_seq: int
+        self,
+        which_channel: int,
+        kind: str,
+        emoji: str,
+        user: User,
+        places: list[int],
+        permissions: int,
+        group_seq: int,
     ) -> None:
         """Ask for a change of messages, the newest first; of one that never was, and of deleted ones, too."""
         self.commands += 1
@@ -172,8 +195,21 @@ class Rivals(RuleBasedStateMachine):
             self.log.append(EditMessage(**common, message_id=message_ids[0], content=f"edit {self.commands}"))
         elif kind == "delete":
             self.log.append(DeleteMessage(**common, message_id=message_ids[0]))
-        else:
+        elif kind == "bulk":
             self.log.append(DeleteMessages(**common, message_ids=message_ids))
+        else:
+            common["message_id"] = message_ids[0]
+            self.log.append(self._reaction(kind, emoji, user, common))
+
+    @staticmethod
+    def _reaction(kind: str, emoji: str, user: User, common: dict[str, Any]) -> AnyCommand:
+        match kind:
+            case "react":
+                return AddReaction(**common, emoji=emoji, user=user)
+            case "withdraw":
+                return RemoveReaction(**common, emoji=emoji, of=user.id)
+            case _:
+                return ClearReactions(**common, emoji=emoji if kind == "clear" else "")
 
     @rule()
     def open_direct(self) -> None:
@@ -256,31 +292,34 @@ class Rivals(RuleBasedStateMachine):
         which_channel=st.integers(0, 1),
         changes=st.lists(
             st.tuples(
-                st.sampled_from(("edit", "edit", "edit", "delete", "bulk")),
+                st.sampled_from(("edit", "edit", "edit", "delete", "bulk", "react", *REACTING)),
+                st.sampled_from(EMOJI),
                 st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True),
             ),
             min_size=1,
             max_size=4,
         ),
-        stop_at=st.sampled_from((None, None, Amend, Amend, RaiseHeads, Publish)),
+        user=st.sampled_from(AUTHORS),
+        stop_at=st.sampled_from((None, None, Amend, Amend, PutMarks, RaiseHeads, Publish)),
         is_sent=st.booleans(),
     )
     def meddle(
         self,
         which: int,
         which_channel: int,
-        changes: list[tuple[str, list[int]]],
+        changes: list[tuple[str, str, list[int]]],
+        user: User,
         stop_at: type | None,
         *,
         is_sent: bool,
     ) -> None:
-        """Let one author change what is newest; the worker dies before a step of that, or gets to its end."""
-        for kind, places in changes:
-            self.change(which_channel, kind, AUTHORS[0], places, ALL, 4)
+        """Let one user change what is newest; the worker dies before a step of that, or gets to its end."""
+        for kind, emoji, places in changes:
+            self.change(which_channel, kind, emoji, user, places, ALL, 4)
         self.take(which, len(self.log))
         worker = self.workers[which]
         while worker.running is not None:
-            if stop_at is not None and isinstance(worker.effect, stop_at):
+            if stop_at is not None and any(isinstance(effect, stop_at) for effect in parts_of(worker.effect)):
                 self.crash(which, is_sent=is_sent)
             else:
                 self._go(worker, self._perform(worker.effect, ["stored"] * 3))
@@ -289,8 +328,11 @@ class Rivals(RuleBasedStateMachine):
     def crash(self, which: int, *, is_sent: bool) -> None:
         """Kill a worker between two of its steps; what it was about to project may be on its way."""
         worker = self.workers[which]
-        if is_sent and isinstance(worker.effect, Amend):
-            self.late_amendments += worker.effect.amendments
+        for effect in parts_of(worker.effect) if is_sent else ():
+            if isinstance(effect, Amend):
+                self.late_amendments += effect.amendments
+            if isinstance(effect, PutMarks):
+                self.late_marks += effect.marks
         worker.drop()
 
     @rule(which=st.integers(0, 1), seq=st.integers(1, 4))
@@ -312,6 +354,12 @@ class Rivals(RuleBasedStateMachine):
         self.run(self.store.amend((amendment,)))
         if not is_repeated:
             self.late_amendments.remove(amendment)
+
+    @precondition(lambda self: self.late_marks)
+    @rule(index=st.integers(0, 10))
+    def land_mark(self, index: int) -> None:
+        """Let a mark that a dead worker put reach the store late."""
+        self.run(self.marks.put((self.late_marks.pop(index % len(self.late_marks)),)))
 
     # what readers do
 
@@ -412,6 +460,10 @@ class Rivals(RuleBasedStateMachine):
                 return None
             case ReadClock():
                 return self.now
+            case ReadReactors(keys):
+                return self.run(self.marks.read_epochs(keys))
+            case PutMarks(marks):
+                return self.run(self.marks.put(marks))
             case CheckAccess(pairs):
                 return [Verdict(0, "MissingAccess") if user == AUTHORS[1].id else Verdict(ALL) for _, user in pairs]
         raise AssertionError(effect)
@@ -533,7 +585,8 @@ class Rivals(RuleBasedStateMachine):
                     assert all(record.command_id != command.command_id for record in by_stream[stream].values())
                 continue
             if not reply.seq:
-                assert isinstance(command, DeleteMessages), "nothing to change"
+                kinds = DeleteMessages | AddReaction | RemoveReaction | ClearReactions
+                assert isinstance(command, kinds), "nothing to change"
                 continue
             record = by_stream[stream][reply.seq]
             assert record.id == reply.id
@@ -569,12 +622,38 @@ class Rivals(RuleBasedStateMachine):
                 seqs = {record.seq for record in self._records(stream)}
                 assert self.published[stream] == seqs
                 assert self.run(self.store.read_head(stream)).seq == len(seqs)
+                self._check_reactors(stream)
         finally:
             self.close_store()
+
+    def _check_reactors(self, stream: str) -> None:
+        """Who reacted is listed, and is as many as the message counts."""
+        reactors = self.plain[stream].reactors()
+        for record in (record for bucket in self._chain(stream) for record in bucket.messages):
+            if not isinstance(record.body, MessageCreated):
+                continue
+            told = {one.emoji: one for one in record.body.reactions}
+            for emoji in EMOJI:
+                users = reactors.get(record.id, {}).get(emoji, frozenset())
+                if emoji not in told:
+                    assert not users
+                    continue
+                epoch = told[emoji].epoch
+                listed = self.run(self.marks.list_reactors(record.id, emoji, epoch, 0, 100))
+                assert {user.id for user in listed} == users
+                assert told[emoji].count == len(users)
+                for user in AUTHORS:
+                    own = self.run(self.marks.list_own(user.id, [record.id], [epoch]))
+                    assert bool(own) == (user.id in users)
 
     def close_store(self) -> None:
         """End what `open_store` began."""
         self.runner.close()
+
+
+def parts_of(effect: Any) -> tuple[Any, ...]:
+    """Return the effects that are performed side by side."""
+    return effect.effects if isinstance(effect, Together) else (effect,)
 
 
 def first_id_at_window() -> int:

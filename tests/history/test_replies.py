@@ -152,7 +152,9 @@ def test_calls_of_the_gateway_tell_it_too() -> None:
     bench = Bench()
     (first,) = sent(bench, 1)
     sent(bench, 2, reference_id=first)
-    read = handlers_of(Pages(bench.store), Telling(bench.store))[ReadChannelEvents](ReadChannelEvents(CHANNEL, 0))
+    read = handlers_of(Pages(bench.store), Telling(bench.store, bench.marks))[ReadChannelEvents](
+        ReadChannelEvents(CHANNEL, 0)
+    )
 
     async def ask() -> EventPage:
         page: EventPage = await read

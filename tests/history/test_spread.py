@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.history.core.spread import ALIVE_MS, OWNER, STANDBY, Spread, ranking
 from services.history.core.union import UnionWidth
+from services.history.memory_marks import MemoryMarks
 from services.history.spreading import give_signs, hear_signs
 from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
@@ -103,6 +104,7 @@ async def test_a_shard_is_handed_on_under_load() -> None:
             bus=bus,
             topology=TOPOLOGY,
             streams=streams,
+            marks=MemoryMarks(),
             rpc=Rpc(bus, TOPOLOGY),
             lease=Lease(IdSource(number)),
             now=lambda: NOW,

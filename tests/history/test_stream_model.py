@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from services.history.marks import MarkStore
+from services.history.mongo_marks import MongoMarks
 from shared.mongo import open_database
 from shared.mongo_streams import MongoStreams
 from shared.settings import MongoSettings
@@ -31,6 +33,9 @@ def test_rivals_on_mongodb(mongo_url: str) -> None:
         class RivalsOnMongo(Rivals):
             def open_store(self) -> tuple[asyncio.Runner, StreamStore]:
                 return runner, MongoStreams(mongo)
+
+            def open_marks(self) -> MarkStore:
+                return MongoMarks(mongo)
 
             def close_store(self) -> None:
                 """Leave the database open for the next program."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from services.history.memory_marks import MemoryMarks
 from services.history.worker import ShardWorker
 from shared.command_log import CommandLog, open_command_log
 from shared.core.commands import Reply, SendMessage
@@ -93,6 +94,7 @@ class Side:
             bus=self.bus,
             topology=TOPOLOGY,
             streams=SharedStreams(store, self.halting, random.Random(seed)),  # noqa: S311 (no secret)
+            marks=MemoryMarks(),
             rpc=Rpc(self.bus, TOPOLOGY),
             lease=Lease(IdSource(number)),
             now=lambda: NOW,

@@ -19,6 +19,7 @@ from services.history.core.pulse import Pulse
 from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations
 from services.history.letters import bury_letters, open_letters
+from services.history.memory_marks import MemoryMarks
 from services.history.pages import Pages
 from services.history.service import History
 from services.history.telling import Telling
@@ -33,7 +34,7 @@ from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.letters import DeadLetter
 from shared.core.limits import Budgets
-from shared.core.model import Channel, ChannelType, User
+from shared.core.model import Channel, ChannelType, Member, User
 from shared.core.permissions import DEFAULT
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event, Write
@@ -100,6 +101,7 @@ class World:
 
     bus: MemoryBus
     streams: FaultyStreams
+    marks: MemoryMarks
     worker: ShardWorker
     pulse: Pulse
     commands: CommandLog
@@ -172,12 +174,14 @@ async def open_world(
     rpc = Rpc(bus, TOPOLOGY)
     buried: list[str] = []
     bury = partial(bury_letters, bus, TOPOLOGY, count=buried.append)
-    pages, telling = Pages(streams), Telling(streams)
+    marks = MemoryMarks()
+    pages, telling = Pages(streams), Telling(streams, marks)
     worker = ShardWorker(
         0,
         bus=bus,
         topology=TOPOLOGY,
         streams=streams,
+        marks=marks,
         rpc=rpc,
         lease=Lease(IdSource(1)),
         now=lambda: world.now,
@@ -193,13 +197,13 @@ async def open_world(
     ):
         tokens = Tokens("s" * 32)
         door = Door(tokens, lambda user_id: rpc.call(ReadRevocations(user_id)))
-        history = History(pages, telling, commands, rpc, lambda: NOW, budgets, 2000, send_timeout_s)
+        history = History(pages, telling, marks, commands, rpc, lambda: NOW, budgets, 2000, send_timeout_s)
         app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state={"history": history, "door": door})
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             pulse = Pulse()
             members = {user.id: user for user in (ADA, BEN)}
-            world = World(bus, streams, worker, pulse, commands, client, tokens, members, bury, buried)
+            world = World(bus, streams, marks, worker, pulse, commands, client, tokens, members, bury, buried)
 
             async def read_access(call: ReadAccess) -> Access:
                 if call.channel_id != CHANNEL.id:
@@ -208,7 +212,9 @@ async def open_world(
                     raise failing.pop(0) if len(failing) > 1 else failing[0]
                 is_member = call.user_id in world.members
                 permissions = world.permissions.get(call.user_id, DEFAULT) if is_member else 0
-                return Access(CHANNEL, world.members.get(call.user_id, EVE), world.group_seq, permissions)
+                user = world.members.get(call.user_id, EVE)
+                member = Member(GROUP, user, NOW) if is_member else None
+                return Access(CHANNEL, user, world.group_seq, permissions, member)
 
             async def read_mentionable(call: ReadMentionable) -> Mentionable:
                 world.questions.append(call)

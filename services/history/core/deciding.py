@@ -10,14 +10,19 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from services.history.core.marks import ReactorKey
+from services.history.core.reacting import added, cleared, reactor_key_of, removed, take_in_reactor
 from shared.core.amending import patches_of
 from shared.core.commands import (
+    AddReaction,
     AnyCommand,
+    ClearReactions,
     DeleteMessage,
     DeleteMessages,
     EditMessage,
     MessageCommand,
     OpenDirect,
+    RemoveReaction,
     SendMessage,
 )
 from shared.core.errors import (
@@ -61,6 +66,34 @@ Messages = Mapping[int, Standing]
 """By id. What is not in it does not exist, or not any more."""
 
 
+class Facts:
+    """What a channel's commands are decided on: the messages that they are about, and whose reactions stand there."""
+
+    __slots__ = ("messages", "reactors")
+
+    def __init__(self) -> None:
+        self.messages: dict[int, Standing] = {}
+        self.reactors: dict[ReactorKey, int] = {}
+
+    def copy(self) -> Facts:
+        """Return facts that can become others without these."""
+        copied = Facts()
+        copied.messages, copied.reactors = dict(self.messages), dict(self.reactors)
+        return copied
+
+    def take_in(self, change: AnyBody) -> None:
+        """Be as things are after an event. What is new among them nobody asked for yet."""
+        for target, patch in patches_of(change):
+            if (standing := self.messages.get(target.id)) is None:
+                continue
+            message = patch.apply(standing.message)
+            if isinstance(message, MessageCreated):
+                self.messages[target.id] = msgspec.structs.replace(standing, message=message)
+            else:
+                del self.messages[target.id]
+        take_in_reactor(self.reactors, change)
+
+
 def keys_of(command: AnyCommand) -> Iterator[Key]:
     """Yield all under which a repeat of this command is recognised."""
     yield command.command_id
@@ -84,15 +117,20 @@ def message_ids_of(command: AnyCommand) -> tuple[int, ...]:
     match command:
         case SendMessage(reference_id=reference_id) if reference_id:
             return (reference_id,)
-        case EditMessage(message_id=message_id) | DeleteMessage(message_id=message_id):
-            return (message_id,)
         case DeleteMessages(message_ids=message_ids):
             return message_ids
-        case _:
+        case SendMessage() | OpenDirect():
             return ()
+        case _:
+            return (command.message_id,)
 
 
-def draft_of(command: AnyCommand, messages: Messages, verdict: Verdict | None, now: int) -> Draft | None:
+def reactor_keys_of(command: AnyCommand) -> tuple[ReactorKey, ...]:
+    """Return whose reactions must be known to decide on this."""
+    return (reactor_key_of(command),) if isinstance(command, AddReaction | RemoveReaction) else ()
+
+
+def draft_of(command: AnyCommand, facts: Facts, verdict: Verdict | None, now: int) -> Draft | None:
     """Return the event that a command comes to; None if there is nothing to change.
 
     `verdict`: what its user may do, if that was looked up again. Raises the refusal.
@@ -100,7 +138,7 @@ def draft_of(command: AnyCommand, messages: Messages, verdict: Verdict | None, n
     match command:
         case SendMessage():
             nonce = command.nonce if command.enforce_nonce else ""
-            return Draft(_message_by(command, messages, verdict), command.command_id, nonce)
+            return Draft(_message_by(command, facts.messages, verdict), command.command_id, nonce)
         case OpenDirect():
             return Draft(ChannelOpened(command.channel), command.command_id)
         case _:
@@ -108,7 +146,7 @@ def draft_of(command: AnyCommand, messages: Messages, verdict: Verdict | None, n
                 verdict = Verdict(command.permissions)
             if not verdict.permissions & Permission.VIEW_CHANNEL:
                 raise error_of(verdict.refusal or MissingAccess.__name__, "")
-            change = _change_of(command, messages, verdict.permissions, now)
+            change = _change_of(command, facts, verdict.permissions, now)
             return Draft(change, command.command_id) if change is not None else None
 
 
@@ -136,9 +174,8 @@ def _message_by(command: SendMessage, messages: Messages, verdict: Verdict | Non
     return msgspec.structs.replace(message, mentions=mentions, reference_place=standing.target.first_seq)
 
 
-def _change_of(
-    command: EditMessage | DeleteMessage | DeleteMessages, messages: Messages, permissions: int, now: int
-) -> AnyBody | None:
+def _change_of(command: MessageCommand, facts: Facts, permissions: int, now: int) -> AnyBody | None:
+    messages = facts.messages
     match command:
         case EditMessage():
             standing = _require_message(messages, command.message_id)
@@ -159,6 +196,16 @@ def _change_of(
                 raise MissingPermissions
             found = [messages[one].target for one in sorted(command.message_ids, reverse=True) if one in messages]
             return MessagesDeleted(tuple(found), command.user_id) if found else None
+        case AddReaction():
+            standing = _require_message(messages, command.message_id)
+            return added(command, standing.target, standing.message, facts.reactors, permissions)
+        case RemoveReaction():
+            standing = _require_message(messages, command.message_id)
+            return removed(command, standing.target, standing.message, facts.reactors, permissions)
+        case ClearReactions():
+            standing = _require_message(messages, command.message_id)
+            return cleared(command, standing.target, standing.message, permissions)
+    raise TypeError(f"nobody decides on {type(command).__name__}")
 
 
 def _require_message(messages: Messages, message_id: int) -> Standing:
@@ -187,15 +234,3 @@ def record_of(standing: Standing) -> Record:
     """Return a message as it stands in its bucket."""
     target = standing.target
     return Record(target.seq, standing.sent_at, standing.message, id=target.id, ordinal=target.ordinal)
-
-
-def take_in(messages: dict[int, Standing], change: AnyBody) -> None:
-    """Let these messages be as they are after an event. What is new among them nobody asked for yet."""
-    for target, patch in patches_of(change):
-        if (standing := messages.get(target.id)) is None:
-            continue
-        message = patch.apply(standing.message)
-        if isinstance(message, MessageCreated):
-            messages[target.id] = msgspec.structs.replace(standing, message=message)
-        else:
-            del messages[target.id]

@@ -17,16 +17,17 @@ from typing import Any, Final
 import msgspec
 
 from services.history.core.deciding import (
-    Standing,
+    Facts,
     Verdict,
     draft_of,
     keys_of,
     message_ids_of,
     messages_in,
+    reactor_keys_of,
     record_of,
-    take_in,
     user_of,
 )
+from services.history.core.marks import PutMarks, ReadReactors, marks_of
 from services.history.core.shard import Shard
 from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
@@ -81,11 +82,11 @@ class Settled(msgspec.Struct, frozen=True):
 class _Lane:
     """One channel's part of a batch.
 
-    `changes` are committed and perhaps not projected; `messages` are those that its commands are about, as they
+    `changes` are committed and perhaps not projected; `facts` are what its commands are decided on, as things
     stand after all that is committed.
     """
 
-    __slots__ = ("attempts", "changes", "events", "known", "messages", "queue", "stream", "touched")
+    __slots__ = ("attempts", "changes", "events", "facts", "known", "queue", "stream", "touched")
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
@@ -93,7 +94,7 @@ class _Lane:
         self.queue: deque[tuple[int, AnyCommand]] = deque()
         self.events: dict[int, Event] = {}
         self.changes: list[Record] = []
-        self.messages: dict[int, Standing] = {}
+        self.facts = Facts()
         self.attempts = 0
         self.touched = False
 
@@ -184,6 +185,7 @@ def _learn(shard: Shard, lanes: Sequence[_Lane], replies: dict[int, Reply], now:
             lane.learn(known)
     yield from _project(lanes)  # a decision reads messages that are complete to the tail
     yield from _find_messages(lanes, now)
+    yield from _find_reactors(lanes)
 
 
 def _load(stream: str, now: int) -> Generator[Any, Any, Knowledge | StarlingError]:
@@ -196,10 +198,17 @@ def _load(stream: str, now: int) -> Generator[Any, Any, Knowledge | StarlingErro
 
 
 def _project(lanes: Iterable[_Lane]) -> Generator[Any, Any, None]:
-    """Project what is committed onto its messages: one update for each bucket, with all its changes (rule 3)."""
+    """Project what is committed: onto its messages by one update for each bucket, and as marks (rule 3)."""
     changed = [lane for lane in lanes if lane.changes]
+    effects: list[Amend | PutMarks] = []
     if amendments := tuple(chain.from_iterable(amendments_of(lane.stream, lane.changes) for lane in changed)):
-        yield Amend(amendments)
+        effects.append(Amend(amendments))
+    if marks := tuple(chain.from_iterable(marks_of(lane.changes) for lane in changed)):
+        effects.append(PutMarks(marks))
+    if len(effects) > 1:
+        yield Together(tuple(effects))
+    elif effects:
+        yield effects[0]
     for lane in changed:
         lane.changes.clear()
 
@@ -208,12 +217,12 @@ def _find_messages(lanes: Sequence[_Lane], now: int) -> Generator[Any, Any, None
     """Read the messages that commands are about; nothing for those that write new ones."""
     wanted: list[tuple[_Lane, list[int]]] = []
     for lane in lanes:
-        lane.messages = {}
+        lane.facts = Facts()
         ids = {
             message_id
             for _, command in lane.queue
             for message_id in message_ids_of(command)
-            if message_id <= lane.known.tail.last_id and lane.known.stored_at(command.command_id, now) is None
+            if lane.known.stored_at(command.command_id, now) is None
         }
         if ids:
             wanted.append((lane, sorted(ids)))
@@ -226,14 +235,31 @@ def _find_messages(lanes: Sequence[_Lane], now: int) -> Generator[Any, Any, None
             found = messages_in(bucket) if bucket is not None else {}
             while message_ids and (bucket is None or message_ids[-1] >= bucket.first_id):
                 if (standing := found.get(message_id := message_ids.pop())) is not None:
-                    lane.messages[message_id] = standing
+                    lane.facts.messages[message_id] = standing
             if message_ids:
                 wanted.append((lane, message_ids))
 
 
+def _find_reactors(lanes: Sequence[_Lane]) -> Generator[Any, Any, None]:
+    """Read whose reactions commands are about, of the messages that there are."""
+    keys = [
+        (lane, key)
+        for lane in lanes
+        for key in {key for _, command in lane.queue for key in reactor_keys_of(command)}
+        if key[0] in lane.facts.messages
+    ]
+    if keys:
+        epochs: list[int] = yield ReadReactors(tuple(key for _, key in keys))
+        for (lane, key), epoch in zip(keys, epochs, strict=True):
+            lane.facts.reactors[key] = epoch
+
+
 def _search_of(tail: Tail, message_id: int) -> ReadBucket | FindBucket:
-    """Return how to find the bucket of a message: what is new is in the tail."""
-    if 0 < tail.first_id <= message_id:
+    """Return how to find the bucket of a message: what is new is in the tail.
+
+    One above all that is known is looked for too: a rival may have written it, and nobody is told that it is not there.
+    """
+    if 0 < tail.first_id <= message_id <= tail.last_id:
         return ReadBucket(tail.stream, tail.first_seq)
     return FindBucket(tail.stream, message_id)
 
@@ -270,7 +296,7 @@ def _decide(
     drafts: list[Draft] = []
     taken: list[tuple[int, AnyCommand]] = []
     keys: set[Key] = set()
-    messages = dict(lane.messages)
+    facts = lane.facts.copy()
     while lane.queue and len(drafts) < shard.limits.messages:
         index, command = lane.queue[0]
         its_keys = set(keys_of(command))
@@ -284,13 +310,13 @@ def _decide(
         if keys & its_keys or (isinstance(command, OpenDirect) and drafts):
             break  # a repeat within this batch: decided when the first of them is stored
         lane.queue.popleft()
-        decided = _judge(shard, lane, command, messages, verdicts.get(index), now)
+        decided = _judge(shard, lane, command, facts, verdicts.get(index), now)
         if isinstance(decided, Reply):
             replies[index] = decided
             continue
         if lane.known.tail.next_seq == 1 and not drafts:
             lane.known.tail = _begun_by(command, lane.known.tail)
-        take_in(messages, decided.body)
+        facts.take_in(decided.body)
         drafts.append(decided)
         taken.append((index, command))
         keys |= its_keys
@@ -298,7 +324,7 @@ def _decide(
 
 
 def _judge(
-    shard: Shard, lane: _Lane, command: AnyCommand, messages: dict[int, Standing], verdict: Verdict | None, now: int
+    shard: Shard, lane: _Lane, command: AnyCommand, facts: Facts, verdict: Verdict | None, now: int
 ) -> Draft | Reply:
     """Return what a command comes to, or the reply that settles it."""
     if isinstance(command, SendMessage) and (before := shard.refused_before(lane.stream, command, now)) is not None:
@@ -306,7 +332,7 @@ def _judge(
     if command.expires_at <= now:
         return refusal_of(command.command_id, CommandExpired())
     try:
-        return draft_of(command, messages, verdict, now) or Reply(command.command_id)
+        return draft_of(command, facts, verdict, now) or Reply(command.command_id)
     except StarlingError as refusal:
         reply = refusal_of(command.command_id, refusal)
         if isinstance(command, SendMessage) and not refusal.retryable:  # what can't be known now holds nobody to it
@@ -334,7 +360,7 @@ def _take_in(lane: _Lane, write: Write, taken: Sequence[tuple[int, AnyCommand]],
     lane.touched = True
     lane.changes += write.changes
     for record in write.changes:
-        take_in(lane.messages, record.body)
+        lane.facts.take_in(record.body)
     for (index, command), record in zip(taken, write.records, strict=True):
         replies[index] = Reply(command.command_id, record.seq, record.id)
         lane.events[record.seq] = event_of(write.after, record)
@@ -367,7 +393,7 @@ def _find_referenced(lanes: Iterable[_Lane]) -> Generator[Any, Any, None]:
             place = place_of_reference(event.record)
             if place is None:
                 continue
-            standing = lane.messages.get(place[1])
+            standing = lane.facts.messages.get(place[1])
             if standing is None:
                 missing.setdefault((lane.stream, place[0]), []).append((lane, event))
             else:

@@ -1,0 +1,75 @@
+"""Marks: what is kept beside the messages in projections of their own, one document each: reactors and pins.
+
+Ring 1 (core). A message counts its reactions, a reactor names the user; a channel's pins are found by its pins,
+however long it is. A mark is put under the seq of the event that made it so, and a lower seq changes nothing, so it
+can be put again in any order (rule 4 of docs/rules.md). When an emoji's reactions are cleared its marks stay: they
+have the `epoch` that the message had then, and only those of today's count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from shared.core.events import ReactionAdded, ReactionRemoved
+from shared.core.model import User
+from shared.core.stream import Record
+
+ReactorKey = tuple[int, str, int]
+"""Message, emoji, user."""
+
+
+class Reactor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A user's reaction to a message, as the user looked then. `gone`: taken back."""
+
+    message_id: int
+    emoji: str
+    user: User
+    epoch: int = 0
+    gone: bool = False
+
+    @property
+    def key(self) -> ReactorKey:
+        """What there is one mark for."""
+        return self.message_id, self.emoji, self.user.id
+
+
+class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message that is pinned since `at` (Unix ms); `place`: the first seq of its bucket. `gone`: not any more."""
+
+    message_id: int
+    channel_id: int
+    place: int
+    at: int
+    gone: bool = False
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A reactor or pin as it is since the event `seq` of its channel's stream."""
+
+    seq: int
+    what: Reactor | Pin
+
+
+class ReadReactors(msgspec.Struct, frozen=True):
+    """[list[int]]: for each key the epoch of that user's reaction, 0 if it is gone or never was."""
+
+    keys: tuple[ReactorKey, ...]
+
+
+class PutMarks(msgspec.Struct, frozen=True):
+    """[None]: put these marks."""
+
+    marks: tuple[Mark, ...]
+
+
+def marks_of(records: Iterable[Record]) -> Iterator[Mark]:
+    """Yield the marks that project these records."""
+    for record in records:
+        match record.body:
+            case ReactionAdded(target=target, emoji=emoji, user=user, reactions=reactions):
+                epoch = next(one.epoch for one in reactions if one.emoji == emoji)
+                yield Mark(record.seq, Reactor(target.id, emoji, user, epoch))
+            case ReactionRemoved(target=target, emoji=emoji, user_id=user_id):
+                yield Mark(record.seq, Reactor(target.id, emoji, User(user_id, ""), gone=True))
