@@ -44,6 +44,8 @@ from shared.rpc import Rpc
 from shared.topology import Topology
 
 SESSIONS_PER_CALL: Final = 100
+_NEWCOMERS: Final = 256
+"""Most users of a round: so many binds go in one write, and so many sessions are opened or resumed at once."""
 GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64
 _FIRST_RETRY_S: Final = 0.05
@@ -83,7 +85,7 @@ class Following:
         self._jobs: dict[str, asyncio.Future[StarlingError | None]] = {}
         self._again: set[str] = set()
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._newcomers = Rounds(self._follow_users, supervisor, most=SESSIONS_PER_CALL)
+        self._newcomers = Rounds(self._follow_users, supervisor, most=_NEWCOMERS)
         self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
 
@@ -238,9 +240,16 @@ class Following:
     async def _read_newcomers(self, missing: dict[int, str]) -> None:
         """Read these users, whose keys are bound, and let them go on; those that there are are taken out of `missing`.
 
-        Raises `Unavailable`.
+        Raises `Unavailable`, when nothing is read any more.
         """
-        left: Collection[int] = tuple(missing)
+        ids = tuple(missing)
+        parts = (ids[start : start + SESSIONS_PER_CALL] for start in range(0, len(ids), SESSIONS_PER_CALL))
+        reads = (self._read_some(part, missing) for part in parts)
+        for outcome in await asyncio.gather(*reads, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+    async def _read_some(self, left: Sequence[int], missing: dict[int, str]) -> None:
         while left:
             told: Sessions = await self._call(ReadSessions(tuple(left)))
             now = self._clock()
