@@ -20,6 +20,7 @@ from services.groups.app import router as groups_router
 from services.groups.blocks import MAX_BLOCKED
 from services.groups.core.applications import MAX_APPLICATIONS
 from services.groups.core.channels import MAX_CHANNELS, MAX_OVERWRITES, MAX_SLOW_S
+from services.groups.core.codes import CODES_A_DAY, LIFETIME_MS, TRIES
 from services.groups.core.decisions import MAX_GROUPS, MAX_OWNED_GROUPS
 from services.groups.core.members import MAX_TIMEOUT_MS
 from services.groups.core.names import (
@@ -83,6 +84,11 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
     "login": (errors.AccountBlocked, errors.RateLimited),
     "logout": (),
+    "change_email": (errors.RateLimited,),
+    "verify_email": (errors.RateLimited,),
+    "resend_code": (errors.RateLimited,),
+    "ask_reset": (errors.RateLimited,),
+    "reset_password": (errors.RateLimited,),
     "find_users": (),
     "change_current_user": (errors.RateLimited,),
     "get_profile": (errors.UnknownUser,),
@@ -91,7 +97,7 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "block_user": (errors.UnknownUser, errors.TooManyBlocked),
     "unblock_user": (errors.UnknownUser,),
     "list_applications": (errors.NotForBots,),
-    "create_application": (errors.NotForBots, errors.TooManyApplications, errors.RateLimited),
+    "create_application": (errors.NotForBots, errors.TooManyApplications, errors.NotVerified, errors.RateLimited),
     "get_oauth2_application": (errors.OnlyForBots,),
     "get_current_application": (errors.OnlyForBots,),
     "get_application": (errors.UnknownApplication, errors.NotForBots),
@@ -99,12 +105,12 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "reset_bot_token": (errors.UnknownApplication, errors.NotForBots, errors.AccountBlocked, errors.RateLimited),
     "get_current_user": (),
     "list_directs": (),
-    "open_direct": (errors.UnknownUser, errors.CannotMessageUser),
+    "open_direct": (errors.UnknownUser, errors.CannotMessageUser, errors.NotVerified),
     "list_own_guilds": (),
     "leave_guild": (errors.UnknownGroup, errors.MissingPermissions),
     "get_user": (errors.UnknownUser,),
-    "create_guild": (errors.TooManyGroups,),
-    "join_guild": (errors.UnknownGroup, errors.TooManyGroups, errors.Banned),
+    "create_guild": (errors.TooManyGroups, errors.NotVerified),
+    "join_guild": (errors.UnknownGroup, errors.TooManyGroups, errors.Banned, errors.NotVerified),
     "get_guild": (errors.UnknownGroup,),
     "list_guild_channels": (errors.UnknownGroup,),
     "create_guild_channel": (*_MODERATED, errors.TooManyChannels),
@@ -133,7 +139,13 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "list_channel_invites": _IN_CHANNEL,
     "list_guild_invites": _MODERATED,
     "get_invite": (errors.UnknownInvite, errors.RateLimited),
-    "accept_invite": (errors.UnknownInvite, errors.Banned, errors.TooManyGroups, errors.RateLimited),
+    "accept_invite": (
+        errors.UnknownInvite,
+        errors.Banned,
+        errors.TooManyGroups,
+        errors.NotVerified,
+        errors.RateLimited,
+    ),
     "delete_invite": (errors.UnknownInvite, errors.MissingAccess, errors.MissingPermissions, errors.RateLimited),
     "list_members": (errors.UnknownGroup,),
     "get_member": (errors.UnknownGroup, errors.UnknownMember),
@@ -336,6 +348,13 @@ def limits() -> str:
         ("messages deleted at once", f"{BULK[0]}–{BULK[1]}", "", "50016"),
         ("age of messages deleted at once", f"{BULK_AGE_MS // 86_400_000} days", "", "50034"),
         ("users whom one blocks", f"{MAX_BLOCKED:,}", "", "30002"),
+        (
+            "codes to one mailbox",
+            f"{budgets.mails_per_minute}/min, {CODES_A_DAY} a day",
+            "LIMITS__MAILS_PER_MINUTE",
+            "429; nothing is sent",
+        ),
+        ("a code", f"{LIFETIME_MS // 60_000} minutes, {TRIES} tries", "", "50035"),
         ("groups of one user", MAX_GROUPS, "", "30001"),
         ("groups owned by one user", MAX_OWNED_GROUPS, "", "30001"),
         ("channels of a group", MAX_CHANNELS, "", "30013"),

@@ -44,6 +44,10 @@ class Tokens:
     def _sign(key: bytes, signed: str) -> str:
         return _encode(hmac.digest(key, signed.encode(), "sha256"))
 
+    def derive(self, purpose: str) -> bytes:
+        """Return a key of its own for something else that only this cluster must be able to make."""
+        return hmac.digest(self._keys[0], f"starling {purpose}".encode(), "sha256")
+
     def mint(self, user_id: int, now: int) -> str:
         """Return a new token of this user, issued `now` (Unix ms). Each has its own 72 random bits."""
         if not 0 < user_id <= MAX_ID:

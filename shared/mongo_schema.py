@@ -44,6 +44,7 @@ STEPS: Final[tuple[Step, ...]] = (
     {
         "users": (_ascending("name", sparse=True), _ascending("owner", sparse=True)),  # find_users, list_bots
         "jobs": (_ascending("due"),),
+        "codes": (_ascending("at"),),
         "blocks": (_ascending("owner", "present"),),
     },
     {

@@ -87,6 +87,21 @@ class AuthSettings(BaseModel, frozen=True):
     )
 
 
+class EmailSettings(BaseModel, frozen=True):
+    """Codes by e-mail. Without a host there is none, but that local mode writes codes to the log."""
+
+    host: str = Field("", description="SMTP server; empty: none")
+    port: int = Field(587, ge=1, le=65535, description="its port")
+    security: Literal["starttls", "tls", "none"] = Field("starttls", description="how the connection is secured")
+    username: str = Field("", description="who logs in there; empty: nobody")
+    password: SecretStr = Field(SecretStr(""), description="the password for that")
+    sender: str = Field("starling@localhost", description="address that mails come from")
+    timeout: timedelta = Field(timedelta(seconds=10), description="deadline of each answer of the server")
+    required: bool = Field(
+        False, description="whether people without a proved address may neither join nor make groups, nor open DMs"
+    )
+
+
 class LimitSettings(BaseModel, frozen=True):
     """Budgets of clients. `enabled` = false lifts every rate, connection and registration limit (load tests)."""
 
@@ -103,6 +118,7 @@ class LimitSettings(BaseModel, frozen=True):
     identifies_per_minute: int = Field(30, ge=1, description="IDENTIFYs per minute, node and user")
     polls_per_minute: int = Field(600, ge=1, description="streams and polls begun per minute, node and user")
     auth_per_minute: int = Field(30, ge=1, description="registrations, logins and the like per minute and address")
+    mails_per_minute: int = Field(1, ge=1, description="codes per minute and mailbox; ten a day at most")
     auth_per_account_and_minute: int = Field(
         20, ge=1, description="logins, changes of passwords and the like per minute and account"
     )
@@ -152,6 +168,7 @@ class Settings(BaseSettings):
     cache: CacheSettings = CacheSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    email: EmailSettings = EmailSettings()
     gateway: GatewaySettings = GatewaySettings()
 
     @model_validator(mode="after")
@@ -161,4 +178,11 @@ class Settings(BaseSettings):
             raise ValueError("STARLING_AUTH__SECRET must be set outside environment=local")
         if any(len(one) < 32 for one in (secret, *(older.get_secret_value() for older in self.auth.older_secrets))):
             raise ValueError("STARLING_AUTH__SECRET and each of the older ones must have at least 32 characters")
+        if self.email.required and not self.has_email:
+            raise ValueError("STARLING_EMAIL__REQUIRED needs STARLING_EMAIL__HOST")
         return self
+
+    @property
+    def has_email(self) -> bool:
+        """Whether codes get anywhere: by mail, or in local mode into the log."""
+        return bool(self.email.host) or self.environment == "local"

@@ -135,6 +135,16 @@ class Accounts:
             raise Unauthorized
         return await self._renew(account, await self._passwords.hash(new_password)), user
 
+    async def set_password(self, account: Account, password: str) -> tuple[str, User]:
+        """Give an account a password whose owner need not know the one before, and revoke all tokens; return a new one.
+
+        Raises `InvalidForm` if another password was set meanwhile, `Unauthorized`.
+        """
+        user = await self._find_user(account.user_id)
+        if user is None:
+            raise Unauthorized
+        return await self._renew(account, await self._passwords.hash(password)), user
+
     async def renew_token(self, bot_id: int) -> str:
         """Revoke all tokens of a bot; return the one that is good from now on. Raises `AccountBlocked`."""
         account = await self._groups.read_account(bot_id)

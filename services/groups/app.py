@@ -19,26 +19,33 @@ from services.groups.blocks import Blocks
 from services.groups.changes import Changes
 from services.groups.channels import Channels
 from services.groups.claims import Claims, group_bears_out, user_bears_out
+from services.groups.code_store import CodeStore, MemoryCodes
 from services.groups.directs import Directs
+from services.groups.emails import KEPT_MS, Emails, account_bears_out
 from services.groups.facts import FactReader
 from services.groups.handlers import handlers_of
 from services.groups.invites import Invites
 from services.groups.jobs import CLOSE, LEAVE, RENAME, STOP, Jobs
 from services.groups.leaving import Leaving
+from services.groups.mail import LogMailer, Mailer
 from services.groups.members import Members
 from services.groups.memberships import Memberships
+from services.groups.mongo_codes import MongoCodes
 from services.groups.mongo_store import MongoGroups
+from services.groups.outbox import Outbox
 from services.groups.passwords import Passwords, open_passwords
 from services.groups.profiles import Profiles
 from services.groups.rest import router as groups_router
 from services.groups.rest_applications import router as applications_router
 from services.groups.rest_channels import router as channels_router
+from services.groups.rest_emails import router as emails_router
 from services.groups.rest_invites import router as invites_router
 from services.groups.rest_members import router as members_router
 from services.groups.rest_roles import router as roles_router
 from services.groups.rest_users import router as users_router
 from services.groups.roles import Roles
 from services.groups.service import Groups
+from services.groups.smtp_mailer import SmtpMailer
 from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
 from services.groups.views import Views
@@ -59,6 +66,7 @@ __all__ = ["assemble", "open_groups", "router"]
 router = APIRouter(
     routes=[
         *users_router.routes,
+        *emails_router.routes,
         *applications_router.routes,
         *groups_router.routes,
         *roles_router.routes,
@@ -83,6 +91,9 @@ def assemble(
     now: Callable[[], int],
     clock: Callable[[], float] = time.monotonic,
     attempts: Attempts | None = None,
+    codes: CodeStore | None = None,
+    mailer: Mailer | None = None,
+    email_required: bool = False,
 ) -> Groups:
     """Return the service on these seams, with nothing running yet. Many may stand on the same stores."""
     jobs = Jobs(store, ids, now)
@@ -98,6 +109,7 @@ def assemble(
     leaving = Leaving(store, accounts, memberships, changes, usernames, jobs, now)
     blocks = Blocks(store, changes, jobs, now)
     jobs.do({RENAME: profiles.tell_groups, LEAVE: leaving.leave, STOP: leaving.stop, CLOSE: blocks.close})
+    emails, outbox = _emails_of(store, codes or MemoryCodes(), accounts, mailer, tokens, now, required=email_required)
     return Groups(
         accounts=accounts,
         applications=Applications(store, accounts, profiles, leaving),
@@ -117,14 +129,39 @@ def assemble(
         door=door,
         now=now,
         attempts=attempts or Attempts(),
+        emails=emails,
+        outbox=outbox,
     )
+
+
+def _emails_of(
+    store: GroupStore,
+    codes: CodeStore,
+    accounts: Accounts,
+    mailer: Mailer | None,
+    tokens: Tokens,
+    now: Callable[[], int],
+    *,
+    required: bool,
+) -> tuple[Emails, Outbox | None]:
+    outbox = Outbox(mailer, lambda: codes.forget(now() - KEPT_MS)) if mailer is not None else None
+    claims = Claims(store, now, account_bears_out(store))
+    secret = tokens.derive("codes by e-mail")
+    return Emails(store, codes, claims, accounts, outbox, secret, now, required=required), outbox
+
+
+def _mailer_of(settings: Settings) -> Mailer | None:
+    if settings.email.host:
+        return SmtpMailer(settings.email)
+    return LogMailer() if settings.has_email else None
 
 
 def _attempts_of(limits: LimitSettings, parts: Parts) -> Attempts:
     if not limits.enabled:
         return Attempts()
     addresses = parts.limiter("addresses", limits.auth_per_minute)
-    return Attempts(addresses, parts.limiter("accounts", limits.auth_per_account_and_minute))
+    accounts = parts.limiter("accounts", limits.auth_per_account_and_minute)
+    return Attempts(addresses, accounts, parts.limiter("mails", limits.mails_per_minute))
 
 
 @asynccontextmanager
@@ -145,6 +182,9 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 cache=parts.cache,
                 now=parts.now,
                 attempts=_attempts_of(settings.limits, parts),
+                codes=MongoCodes(storage.mongo),
+                mailer=_mailer_of(settings),
+                email_required=settings.email.required,
             )
             parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)
             parts.supervisor.start(
@@ -152,4 +192,6 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
             )
             parts.supervisor.start("groups.sweeper", groups.changes.run_sweeper())
             parts.supervisor.start("groups.jobs", groups.jobs.run_sweeper())
+            if groups.outbox is not None:
+                parts.supervisor.start("groups.outbox", groups.outbox.run())
             yield groups

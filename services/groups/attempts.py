@@ -15,9 +15,12 @@ from shared.limiter import Limiter
 class Attempts:
     """Refuses what is too often; without limiters, nothing. All raise `RateLimited`."""
 
-    def __init__(self, addresses: Limiter | None = None, accounts: Limiter | None = None) -> None:
+    def __init__(
+        self, addresses: Limiter | None = None, accounts: Limiter | None = None, mails: Limiter | None = None
+    ) -> None:
         self._addresses = addresses
         self._accounts = accounts
+        self._mails = mails
 
     async def count_address(self, address: str) -> None:
         """Count one of an address; of IPv6, of its network."""
@@ -26,6 +29,10 @@ class Attempts:
     async def count_login(self, login: str) -> None:
         """Count one at the account that is told by this name."""
         await _spend(self._accounts, username_key(login))
+
+    async def count_mail(self, mailbox: str) -> None:
+        """Count a mail to an address, or to whatever address a user has asked for one at."""
+        await _spend(self._mails, mailbox.casefold())
 
     async def count_user(self, user_id: int) -> None:
         """Count one of a user who is logged in."""

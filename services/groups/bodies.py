@@ -24,6 +24,7 @@ class Registration(BaseModel):
 
     username: str = Field(max_length=_LONGEST, description=f"{USERNAME_LENGTH[0]}–{USERNAME_LENGTH[1]} characters")
     password: str = Field(max_length=_LONGEST, description=f"{PASSWORD_LENGTH[0]}–{PASSWORD_LENGTH[1]} characters")
+    email: str | None = Field(None, max_length=_LONGEST, description="gets a code that proves it")
 
 
 class DeletedUser(BaseModel):
@@ -43,6 +44,33 @@ class NewApplication(BaseModel):
 
     name: str = Field(max_length=_LONGEST, description="a username, which nobody else has")
     description: str = Field("", max_length=_LONGEST, description=f"at most {BIO_LENGTH} characters")
+
+
+class NewEmail(BaseModel):
+    """An address that is to be the caller's."""
+
+    email: str = Field(max_length=_LONGEST)
+    password: str = Field(max_length=_LONGEST)
+
+
+class ToldCode(BaseModel):
+    """A code that came by e-mail."""
+
+    code: str = Field(max_length=_LONGEST)
+
+
+class ForgottenPassword(BaseModel):
+    """Whose password is to be set anew."""
+
+    email: str = Field(max_length=_LONGEST)
+
+
+class ResetPassword(BaseModel):
+    """A new password, allowed by a code."""
+
+    email: str = Field(max_length=_LONGEST)
+    code: str = Field(max_length=_LONGEST)
+    password: str = Field(max_length=_LONGEST, description=f"{PASSWORD_LENGTH[0]}–{PASSWORD_LENGTH[1]} characters")
 
 
 class Login(BaseModel):
@@ -93,6 +121,7 @@ class OwnUserBody(UserBody):
     verified: bool
     locale: str
     bio: str
+    email: str | None = None
 
 
 class ChangedUserBody(OwnUserBody):

@@ -108,16 +108,26 @@ class MemoryGroups:
         account = self._accounts.get(user_id)
         if account is None or account.state in unless:
             return None
-        password_hash = "" if state == "deleted" else account.password_hash
-        changed = Account(user_id, password_hash, account.issued + 1, state)
+        changed = msgspec.structs.replace(account, issued=account.issued + 1, state=state)
+        if state == "deleted":
+            changed = msgspec.structs.replace(changed, password_hash="", email="")
         self._accounts[user_id] = changed
         return changed
 
+    async def set_email(self, user_id: int, email: str) -> bool:
+        """Give an account another proved address."""
+        account = self._accounts.get(user_id)
+        if account is None or account.state == "deleted":
+            return False
+        self._accounts[user_id] = msgspec.structs.replace(account, email=email)
+        return True
+
     async def replace_password(self, old: Account, password_hash: str) -> bool:
         """Give the account another hash; False if it is no longer `old`."""
-        if self._accounts.get(old.user_id) != old:
+        known = self._accounts.get(old.user_id)
+        if known is None or (known.password_hash, known.issued) != (old.password_hash, old.issued):
             return False
-        self._accounts[old.user_id] = msgspec.structs.replace(old, password_hash=password_hash, issued=old.issued + 1)
+        self._accounts[old.user_id] = msgspec.structs.replace(known, password_hash=password_hash, issued=old.issued + 1)
         return True
 
     async def put_revocations(self, user_id: int, revocations: Revocations, seq: int) -> None:

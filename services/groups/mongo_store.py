@@ -84,7 +84,7 @@ class MongoGroups:
 
     async def set_state(self, user_id: int, state: State, *, unless: Sequence[State] = ()) -> Account | None:
         """Give an account another state; None if it was in one of `unless`."""
-        change = {"state": state} | ({"password_hash": ""} if state == "deleted" else {})
+        change = {"state": state} | ({"password_hash": "", "email": ""} if state == "deleted" else {})
         async with self._mongo.asking():
             after = await self._mongo["accounts"].find_one_and_update(
                 {"_id": user_id, "state": {"$nin": list(unless)}},
@@ -92,6 +92,13 @@ class MongoGroups:
                 return_document=ReturnDocument.AFTER,
             )
         return _value_of(after, Account)
+
+    async def set_email(self, user_id: int, email: str) -> bool:
+        """Give an account another proved address."""
+        same = {"_id": user_id, "state": {"$nin": ["deleted"]}}
+        async with self._mongo.asking():
+            result = await self._mongo["accounts"].update_one(same, {"$set": {"email": email}})
+        return result.matched_count == 1
 
     async def replace_password(self, old: Account, password_hash: str) -> bool:
         """Give the account another hash; False if it is no longer `old`."""

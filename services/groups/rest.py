@@ -45,6 +45,7 @@ async def open_direct(groups: Service, caller: Caller, body: NewDirect) -> Respo
         raise InvalidForm({"recipient_id": [("BASE_TYPE_REQUIRED", "This field is required")]})
     if len(wanted) != 1:
         raise InvalidForm({"recipients": [("BASE_TYPE_BAD_LENGTH", "Must be 1 in length.")]})
+    await groups.emails.require_verified(caller)
     channel = await groups.directs.open(caller, wanted[0])
     (view,) = await groups.views.with_heads((channel,))
     return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
@@ -73,6 +74,7 @@ async def leave_guild(groups: Service, caller: Caller, guild_id: Snowflake) -> R
 @router.post("/guilds", status_code=201, response_model=GuildBody)
 async def create_guild(groups: Service, caller: Caller, body: NewGuild) -> Response:
     """Create a guild with one channel."""
+    await groups.emails.require_verified(caller)
     group, channel = await groups.memberships.create_group(caller, body.name, public=body.public)
     channels = wire.channels_of(await groups.views.with_heads((channel,)))
     return JsonResponse(wire.guild_of(group, (everyone_of(group.id),)) | {"channels": channels}, 201)
@@ -81,6 +83,7 @@ async def create_guild(groups: Service, caller: Caller, body: NewGuild) -> Respo
 @router.post("/guilds/join", response_model=GuildBody)
 async def join_guild(groups: Service, caller: Caller, body: JoinedGuild) -> Response:
     """Join a public guild by its name; a member stays one."""
+    await groups.emails.require_verified(caller)
     group = await groups.memberships.join(caller, body.name)
     return JsonResponse(await _guild_of(groups, group, caller))
 

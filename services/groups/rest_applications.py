@@ -36,6 +36,7 @@ async def list_applications(groups: Service, caller: Caller) -> Response:
 async def create_application(groups: Service, caller: Caller, body: NewApplication) -> Response:
     """Make an application with its bot; the token is shown only here."""
     await groups.attempts.count_user(caller)
+    await groups.emails.require_verified(caller)
     made, token = await groups.applications.create(caller, body.name, body.description)
     told = _application_of(made)
     return JsonResponse(told | {"bot": told["bot"] | {"token": token}}, 201)

@@ -69,6 +69,7 @@ async def get_invite(groups: Service, code: Code) -> Response:
 @router.post("/invites/{code}", response_model=InviteBody, dependencies=[Depends(_count_attempt)])
 async def accept_invite(groups: Service, caller: Caller, code: Code) -> Response:
     """Join a guild by an invite; a member stays one and uses nothing."""
+    await groups.emails.require_verified(caller)
     return JsonResponse(wire.invite_of(*await groups.invites.accept(caller, code)))
 
 

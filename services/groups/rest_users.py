@@ -48,15 +48,21 @@ router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
 
 @router.post("/auth/register", status_code=201, response_model=TokenBody, dependencies=[Depends(count_address)])
 async def register(groups: Service, body: Registration) -> Response:
-    """Create an account and return its first token."""
-    return JsonResponse(_token_of(*await groups.accounts.register(body.username, body.password)), 201)
+    """Create an account and return its first token. An address gets a code; nobody is told whose it is."""
+    email = groups.emails.require_sendable(body.email) if body.email else ""
+    if email:
+        await groups.attempts.count_mail(email)
+    token, user = await groups.accounts.register(body.username, body.password)
+    if email:
+        await groups.emails.ask_verification(user.id, email)
+    return JsonResponse(token_of(token, user), 201)
 
 
 @router.post("/auth/login", response_model=TokenBody, dependencies=[Depends(count_address)])
 async def login(groups: Service, body: Login) -> Response:
     """Return a new token."""
     await groups.attempts.count_login(body.login)
-    return JsonResponse(_token_of(*await groups.accounts.login(body.login, body.password)))
+    return JsonResponse(token_of(*await groups.accounts.login(body.login, body.password)))
 
 
 @router.post("/auth/logout", status_code=204)
@@ -81,7 +87,7 @@ async def find_users(
 @router.get("/users/@me", response_model=OwnUserBody)
 async def get_current_user(groups: Service, caller: Caller) -> Response:
     """Return the caller."""
-    return JsonResponse(_own_of(await groups.profiles.read_own(caller)))
+    return JsonResponse(own_of(await groups.profiles.read_own(caller), await groups.emails.read(caller)))
 
 
 @router.patch("/users/@me", response_model=ChangedUserBody)
@@ -104,7 +110,8 @@ async def change_current_user(request: Request, groups: Service, caller: Caller,
         profile = await groups.profiles.change(caller, change)
     else:
         profile = await groups.profiles.read_own(caller)
-    return JsonResponse(_own_of(profile) | ({"token": token} if token is not None else {}))
+    email = await groups.emails.read(caller)
+    return JsonResponse(own_of(profile, email) | ({"token": token} if token is not None else {}))
 
 
 @router.post("/users/@me/delete", status_code=204, dependencies=[Depends(count_address)])
@@ -167,9 +174,11 @@ def _profile_change(body: ChangedUser) -> ProfileChange:
     )
 
 
-def _own_of(profile: Profile) -> dict[str, Any]:
-    return wire.own_user_of(profile.user, profile.bio)
+def own_of(profile: Profile, email: str | None) -> dict[str, Any]:
+    """Return the caller with what nobody else is told."""
+    return wire.own_user_of(profile.user, profile.bio) | {"email": email}
 
 
-def _token_of(token: str, user: User) -> dict[str, Any]:
+def token_of(token: str, user: User) -> dict[str, Any]:
+    """Return a token with its user."""
     return {"token": token, "user": wire.own_user_of(user)}

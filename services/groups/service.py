@@ -18,11 +18,13 @@ from services.groups.blocks import Blocks
 from services.groups.changes import Changes
 from services.groups.channels import Channels
 from services.groups.directs import Directs
+from services.groups.emails import Emails
 from services.groups.invites import Invites
 from services.groups.jobs import Jobs
 from services.groups.leaving import Leaving
 from services.groups.members import Members
 from services.groups.memberships import Memberships
+from services.groups.outbox import Outbox
 from services.groups.profiles import Profiles
 from services.groups.roles import Roles
 from services.groups.snapshots import Snapshots
@@ -53,6 +55,8 @@ class Groups:
     door: Door
     now: Callable[[], int]
     attempts: Attempts
+    emails: Emails
+    outbox: Outbox | None
 
     def readiness(self) -> Mapping[str, Probe]:
         """Return what `/readyz` asks beside the shared parts: nothing, since whoever has those can serve."""
@@ -60,7 +64,11 @@ class Groups:
 
     def statistics(self) -> Mapping[str, float]:
         """Return what `/metrics` shows."""
-        return {"changes_in_hand": self.changes.in_hand, "hashes_in_hand": self.accounts.hashes_in_hand}
+        return {
+            "changes_in_hand": self.changes.in_hand,
+            "hashes_in_hand": self.accounts.hashes_in_hand,
+            "mails_waiting": self.outbox.waiting if self.outbox is not None else 0,
+        }
 
 
 def _groups_of(request: Request) -> Groups:

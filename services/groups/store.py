@@ -23,13 +23,14 @@ class Account(msgspec.Struct, frozen=True):
     """What only the account's owner has: the argon2id hash of the password. `user_id` is the key.
 
     No token of the account was issued later than `issued` (Unix ms): what is revoked up to there is all. A bot's hash
-    is empty, and so is that of a deleted account: no password is right.
+    is empty, and so is that of a deleted account: no password is right. `email`: an address that was proved by a code.
     """
 
     user_id: int
     password_hash: str
     issued: int = 0
     state: State = "active"
+    email: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -108,10 +109,14 @@ class GroupStore(Protocol):
         """
 
     async def set_state(self, user_id: int, state: State, *, unless: Sequence[State] = ()) -> Account | None:
-        """Give an account another state, a deleted one no password, and raise its `issued` by one; return it then.
+        """Give an account another state, a deleted one no password and address; return it then.
 
-        All tokens so far were issued before that. None if there is no account, or it is in one of `unless`.
+        Its `issued` is raised by one, so all tokens so far were issued before that. None if there is no account, or
+        if it is in one of `unless`.
         """
+
+    async def set_email(self, user_id: int, email: str) -> bool:
+        """Give an account another proved address; False if there is none that was not deleted."""
 
     async def replace_password(self, old: Account, password_hash: str) -> bool:
         """Give the account `old` another hash, and raise its `issued` by one; False if it is no longer `old`."""

@@ -155,6 +155,14 @@ class AccountBlocked(StarlingError):
     message = "This account is disabled"
 
 
+class NotVerified(StarlingError):
+    """The account has no proved e-mail address, and this server wants one for that."""
+
+    code = 40002
+    status = 403
+    message = "You need to verify your account in order to perform this action"
+
+
 class OwnsGroups(StarlingError):
     """The account owns groups: they are handed over or deleted first."""
 
@@ -421,6 +429,7 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         OnlyForBots,
         AccountBlocked,
         OwnsGroups,
+        NotVerified,
         TooManyApplications,
         UnknownRole,
         UnknownOverwrite,

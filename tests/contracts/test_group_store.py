@@ -120,6 +120,18 @@ async def test_states_of_an_account(store: GroupStore) -> None:
     assert not await store.replace_password(Account(ALICE.id, "$argon2id$one", NOW + 3), "$argon2id$two")
 
 
+async def test_address_of_an_account(store: GroupStore) -> None:
+    """An address stays when the password changes, whatever was seen of it, and goes with the account."""
+    assert not await store.set_email(ALICE.id, "a@b.example")
+    old = Account(ALICE.id, "$argon2id$one", NOW)
+    await store.create_account(old)
+    assert await store.set_email(ALICE.id, "a@b.example")
+    assert await store.replace_password(old, "$argon2id$two")
+    assert await store.read_account(ALICE.id) == Account(ALICE.id, "$argon2id$two", NOW + 1, email="a@b.example")
+    assert await store.set_state(ALICE.id, "deleted") == Account(ALICE.id, "", NOW + 2, "deleted")
+    assert not await store.set_email(ALICE.id, "c@d.example")
+
+
 async def test_bots_of_a_user(store: GroupStore) -> None:
     """A user's bots are listed by id with what they tell, without the gone; nobody else's, and no people."""
     for number in (9, 3, 6):

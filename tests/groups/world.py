@@ -18,6 +18,8 @@ from argon2 import PasswordHasher
 
 from services.groups.app import assemble, router
 from services.groups.attempts import Attempts
+from services.groups.code_store import MemoryCodes
+from services.groups.mail import Mailer
 from services.groups.memory_store import MemoryGroups
 from services.groups.passwords import open_passwords
 from services.groups.service import Groups
@@ -158,6 +160,7 @@ class World:
     heard: list[Event] = field(default_factory=list)
     workers: int = 0
     cache: MemoryCache = field(default_factory=MemoryCache)
+    codes: MemoryCodes = field(default_factory=MemoryCodes)
 
     def clock(self) -> int:
         """Return the world's time."""
@@ -165,7 +168,13 @@ class World:
 
     @asynccontextmanager
     async def open_replica(
-        self, *, per_minute: int = 0, fuse: Fuse | None = None, hasher: PasswordHasher = CHEAP
+        self,
+        *,
+        per_minute: int = 0,
+        fuse: Fuse | None = None,
+        hasher: PasswordHasher = CHEAP,
+        mailer: Mailer | None = None,
+        verified: bool = False,
     ) -> AsyncIterator[Replica]:
         """Open one more process of the groups service. `per_minute` 0: no budgets. `fuse` guards all it uses."""
         guard = fuse.guard if fuse is not None else lambda target: target
@@ -189,12 +198,20 @@ class World:
                     cache=self.cache,
                     now=self.clock,
                     attempts=attempts,
+                    codes=guard(self.codes),
+                    mailer=mailer,
+                    email_required=verified,
                 )
                 state = {"groups": groups, "door": groups.door}
                 app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state=state)
                 transport = httpx.ASGITransport(app)
                 async with httpx.AsyncClient(transport=transport, base_url="http://starling") as http:
-                    yield Replica(groups, http, tokens, app)
+                    sending = asyncio.create_task(groups.outbox.run()) if groups.outbox is not None else None
+                    try:
+                        yield Replica(groups, http, tokens, app)
+                    finally:
+                        if sending is not None:
+                            sending.cancel()
 
     def seqs_heard(self, stream: str) -> list[int]:
         """Return the seqs of a stream in the order in which a node first hears them."""
