@@ -1,7 +1,8 @@
 """Random lives of a few nodes and clients: nodes die and drain, connections break, and nobody misses anything.
 
 Each client is strict, as a good client library is: of every channel it sees each event once, in order, from the head
-that it was told; in the end it knows exactly what is so. Clients tell positions, so nothing may come twice.
+that it was told; in the end it knows exactly what is so. To clients that tell positions nothing may come twice; others
+may be told again what they have, behind which they lack nothing either.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ STEPS: Final = 60
 class Device:
     """A strict client that resumes, at whatever node lives."""
 
-    def __init__(self, life: Life, user: User) -> None:
+    def __init__(self, life: Life, user: User, *, tells_positions: bool) -> None:
         self.life = life
         self.user = user
+        self.tells_positions = tells_positions
         self.session_id = ""
         self.s = 0
         self.groups: dict[str, set[str]] = {}
@@ -80,8 +82,8 @@ class Device:
         token = self.life.world.token(self.user)
         if not self.session_id:
             return {"op": 2, "d": {"token": token, "properties": {}}}
-        told = {"token": token, "session_id": self.session_id, "seq": self.s, "positions": self.heads}
-        return {"op": 6, "d": told}
+        told = {"token": token, "session_id": self.session_id, "seq": self.s}
+        return {"op": 6, "d": told | ({"positions": self.heads} if self.tells_positions else {})}
 
     def _forget(self) -> None:
         self.began_anew += 1
@@ -114,6 +116,8 @@ class Device:
                 self.heads.setdefault(d["id"], d["last_seq"])
             case "MESSAGE_CREATE":
                 before = self.heads[d["channel_id"]]
+                if not self.tells_positions and d["seq"] <= before:
+                    return
                 assert d["seq"] == before + 1, f"{self.user.username} has {before} and was sent {d['seq']}"
                 self.heads[d["channel_id"]] = d["seq"]
                 self.seen.append(d["content"])
@@ -133,12 +137,12 @@ class Device:
 class Life:
     """One random program."""
 
-    def __init__(self, seed: int, world: World, stack: AsyncExitStack) -> None:
+    def __init__(self, seed: int, world: World, stack: AsyncExitStack, *, tells_positions: bool) -> None:
         self.random = random.Random(seed)  # noqa: S311 (a program that can be played again)
         self.world = world
         self.cluster = Cluster(world, stack)
         self.users = [world.register(name) for name in ("ann", "ben", "cee")]
-        self.devices = [Device(self, user) for user in self.users]
+        self.devices = [Device(self, user, tells_positions=tells_positions) for user in self.users]
         self.groups: list[Group] = []
         self.nodes = 0
         self.said = 0
@@ -247,10 +251,14 @@ class Life:
                 assert device.heads == device.truth(), device.user.username
 
 
+@pytest.mark.parametrize("tells_positions", [True, False])
 @pytest.mark.parametrize("seed", range(PROGRAMS))
-async def test_nobody_misses_anything_whatever_dies(seed: int) -> None:
-    """Whatever node dies or drains and whatever connection breaks, devices that resume have everything once."""
+async def test_nobody_misses_anything_whatever_dies(seed: int, tells_positions: bool) -> None:
+    """Whatever node dies or drains and whatever connection breaks, devices that resume have everything, in order.
+
+    Those that tell positions have it once.
+    """
     async with open_world() as world, AsyncExitStack() as stack:
-        life = Life(seed, world, stack)
+        life = Life(seed, world, stack, tells_positions=tells_positions)
         await life.run()
         assert sum(device.resumed for device in life.devices) > 0
