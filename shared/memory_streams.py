@@ -7,7 +7,7 @@ it is the only copy.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
 import msgspec
@@ -43,6 +43,19 @@ class MemoryStreams:
     async def read_bucket(self, stream: str, first_seq: int) -> Bucket | None:
         """Return a bucket by name."""
         return self._buckets.get((stream, first_seq))
+
+    async def read_applied(self, stream: str, first_seq: int) -> int | None:
+        """Return a bucket's `applied_seq`."""
+        bucket = self._buckets.get((stream, first_seq))
+        return bucket.applied_seq if bucket is not None else None
+
+    async def read_buckets(
+        self, stream: str, first: int, last: int, limit: int, *, backward: bool = False
+    ) -> list[Bucket]:
+        """Return the first `limit` buckets whose first_seq is between these two; `backward`: the last, descending."""
+        chain = self._chains.get(stream, [])
+        found = chain[bisect_left(chain, first) : bisect_right(chain, last)]
+        return [self._buckets[stream, one] for one in (found[::-1] if backward else found)[:limit]]
 
     async def find_bucket_of_seq(self, stream: str, seq: int) -> Bucket | None:
         """Return the bucket that holds `seq`; None if the stream has no such event."""

@@ -84,6 +84,22 @@ class MongoStreams:
             document = await self._buckets.find_one({"_id": bucket_name(stream, first_seq)})
         return _bucket_of(document)
 
+    async def read_applied(self, stream: str, first_seq: int) -> int | None:
+        """Return a bucket's `applied_seq` without the rest of it; None if it is not there."""
+        async with self._mongo.asking():
+            document = await self._buckets.find_one({"_id": bucket_name(stream, first_seq)}, {"applied_seq": 1})
+        return document.get("applied_seq", 0) if document is not None else None
+
+    async def read_buckets(
+        self, stream: str, first: int, last: int, limit: int, *, backward: bool = False
+    ) -> list[Bucket]:
+        """Return the first `limit` buckets whose first_seq is between these two; `backward`: the last, descending."""
+        query = {"_id": {"$gte": bucket_name(stream, first), "$lte": bucket_name(stream, last)}}
+        async with self._mongo.asking():
+            cursor = self._buckets.find(query).sort("_id", -1 if backward else 1).limit(limit)
+            documents = await cursor.to_list(limit)
+        return [msgspec.convert(document, Bucket) for document in documents]
+
     async def find_bucket_of_seq(self, stream: str, seq: int) -> Bucket | None:
         """Return the bucket that holds `seq`; None if the stream has no such event."""
         found = await self._last(stream, "first_seq", seq - _BUCKET_SEQS, seq)

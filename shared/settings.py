@@ -153,6 +153,14 @@ class GatewaySettings(BaseModel, frozen=True):
     openings_at_once: int = Field(256, ge=1, description="sessions that are opened at once; others wait in order")
 
 
+class HistorySettings(BaseModel, frozen=True):
+    """Pages of messages."""
+
+    cache_bytes: int = Field(
+        64 * 1024 * 1024, ge=0, description="memory for buckets that are full, so that pages of them need no query"
+    )
+
+
 class Settings(BaseSettings):
     """Everything a process of Starling can be told."""
 
@@ -170,6 +178,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     email: EmailSettings = EmailSettings()
     gateway: GatewaySettings = GatewaySettings()
+    history: HistorySettings = HistorySettings()
 
     @model_validator(mode="after")
     def _require_own_secret(self) -> Self:

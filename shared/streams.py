@@ -43,6 +43,17 @@ class StreamStore(Protocol):
     async def read_bucket(self, stream: str, first_seq: int) -> Bucket | None:
         """Return a bucket by name."""
 
+    async def read_applied(self, stream: str, first_seq: int) -> int | None:
+        """Return a bucket's `applied_seq` without the rest of it; None if it is not there."""
+
+    async def read_buckets(
+        self, stream: str, first: int, last: int, limit: int, *, backward: bool = False
+    ) -> list[Bucket]:
+        """Return the first `limit` buckets whose first_seq is between these two, both included, in ascending order.
+
+        `backward`: the last `limit`, in descending order.
+        """
+
     async def find_bucket_of_seq(self, stream: str, seq: int) -> Bucket | None:
         """Return the bucket that holds `seq`; None if the stream has no such event."""
 

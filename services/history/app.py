@@ -52,7 +52,8 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     name = f"{parts.node}.history"
     rpc = Rpc(bus, topology)
     marks = MongoMarks(storage.mongo)
-    pages, telling = Pages(storage.streams), Telling(storage.streams, marks)
+    pages = Pages(storage.streams, cache_bytes=settings.history.cache_bytes)
+    telling = Telling(storage.streams, marks)
     stored = parts.metrics.counter("starling_history_commands", "commands settled by outcome", ("outcome",))
     batches = parts.metrics.histogram(
         "starling_history_batch_commands", "commands per batch of a shard", buckets=(1, 2, 5, 10, 20, 50, 100, 500)
@@ -108,12 +109,13 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     ]
     parts.metrics.watch(
         "starling_history",
-        "shards, replicas and unions as this replica sees them",
+        "shards, replicas, unions and pages as this replica sees them",
         lambda: {
             "shards_active": sum(worker.is_active for worker in workers),
             "shards_in_doubt": sum(worker.shard.is_in_doubt(parts.now()) for worker in workers),
             "replicas_alive": len(spread.alive(clock_ms())),
             "union_keys": width.keys,
+            **pages.statistics(),
         },
     )
     limits = settings.limits

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
 from shared.core.calls import Call, EventPage, ReadChannelEvents, ReadHeads
@@ -15,6 +17,20 @@ from shared.core.errors import Unavailable
 from shared.streams import StoreUnavailable
 
 MAX_HEADS: Final = 1_000
+MOST_BYTES: Final = 60 * 1024
+"""Answers over the bus are small (64 KB); what is left of a page is asked for next."""
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def within(page: EventPage, most_bytes: int) -> EventPage:
+    """Return as many of a page's events as take so many bytes together, the first in any case."""
+    size = 0
+    for count, event in enumerate(page.events):
+        size += len(_encoder.encode(event))
+        if count and size > most_bytes:
+            return msgspec.structs.replace(page, events=page.events[:count], has_more=True)
+    return page
 
 
 def handlers_of(pages: Pages, telling: Telling) -> Mapping[type[Call], Callable[[Any], Awaitable[Any]]]:
@@ -23,7 +39,7 @@ def handlers_of(pages: Pages, telling: Telling) -> Mapping[type[Call], Callable[
     async def read_channel_events(call: ReadChannelEvents) -> EventPage:
         try:
             page = await pages.news(call.channel_id, max(call.after_seq, 0), min(max(call.limit, 1), MAX_LIMIT))
-            return await telling.events(call.channel_id, page)
+            return within(await telling.events(call.channel_id, page), MOST_BYTES)
         except StoreUnavailable as error:
             raise Unavailable from error
 

@@ -190,7 +190,8 @@ class Head(msgspec.Struct, frozen=True):
 
     `tail` is the first_seq of the last bucket (0: the stream is empty). Events up to `projected`
     stand in their projections; up to `published` they are confirmed by the bus. Those up to `imported` were
-    stored by an import and are no news to anybody.
+    stored by an import and are no news to anybody. `changed` is the seq of the last event that is no message, so above
+    it no message was changed.
     """
 
     stream: str
@@ -201,6 +202,7 @@ class Head(msgspec.Struct, frozen=True):
     projected: int = 0
     published: int = 0
     imported: int = 0
+    changed: int = 0
 
 
 class Write(msgspec.Struct, frozen=True):

@@ -99,9 +99,10 @@ class Stored(msgspec.Struct, frozen=True):
 class Knowledge:
     """What one writer knows of one stream: good until a commit is lost, then to be dropped whole."""
 
-    __slots__ = ("pending", "projected", "published", "seen", "tail")
+    __slots__ = ("changed", "pending", "projected", "published", "seen", "tail")
 
-    def __init__(self, tail: Tail, projected: int, published: int) -> None:
+    def __init__(self, tail: Tail, projected: int, published: int, changed: int = 0) -> None:
+        self.changed = changed
         self.tail = tail
         self.projected = projected
         self.published = published
@@ -120,6 +121,7 @@ class Knowledge:
             tail=tail.first_seq if tail.next_seq > 1 else 0,
             projected=self.projected,
             published=self.published,
+            changed=self.changed,
         )
 
     def remember(self, records: Iterable[Record], first_seq: int) -> None:
@@ -149,6 +151,7 @@ class Knowledge:
     def advance(self, write: Write) -> None:
         """Take in that this write of ours was acknowledged."""
         self.tail = write.after
+        self.changed = max(self.changed, *(record.seq for record in write.changes)) if write.changes else self.changed
         self.remember(write.records, write.after.first_seq)
 
 
@@ -174,7 +177,7 @@ def load(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
         if bucket is None:
             break
         newest.append(bucket)
-    known = Knowledge(newest[-1].tail(), head.projected, head.published)
+    known = Knowledge(newest[-1].tail(), head.projected, head.published, head.changed)
     older = [newest[0]]
     finished = min(head.projected, head.published)
     while (first := older[-1]).prev and (first.first_seq > finished + 1 or first.records()[0].at + DEDUPE_MS > now):
@@ -186,6 +189,7 @@ def load(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
         records = bucket.records()
         known.remember(records, bucket.first_seq)
         known.pending += [record for record in records if record.seq > finished]
+        known.changed = max((known.changed, *(one.seq for one in bucket.changes if one.seq > finished)))
     known.prune(now)
     return known
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from itertools import count, pairwise, product
 from typing import Any, Literal
 
 from hypothesis import strategies as st
@@ -106,6 +106,7 @@ class Rivals(RuleBasedStateMachine):
         super().__init__()
         self.runner, self.store = self.open_store()
         self.marks = self.open_marks()
+        self.pages = Pages(self.store)
         first = 100 * next(_programs)  # stores outlive programs: each has channels of its own
         self.channels = (first + 1, first + 2)
         self.direct = first + 3
@@ -368,40 +369,56 @@ class Rivals(RuleBasedStateMachine):
         place=st.integers(0, 20),
         limit=st.integers(1, 8),
         way=st.sampled_from(("before", "after", "around", "latest", "events", "one")),
+        is_old=st.booleans(),
     )
-    def read(self, which_channel: int, place: int, limit: int, way: str) -> None:
-        """Read a page, or events: it is what stands in the list of all that is there, whatever its buckets are."""
+    def read(self, which_channel: int, place: int, limit: int, way: str, *, is_old: bool) -> None:
+        """Read a page, or events: it is what stands in the list of all that is there, whatever its buckets are.
+
+        A reader that keeps buckets since long ago may lack what was projected but is in no head, so told to nobody.
+        """
         channel = self.channels[which_channel]
         stream = channel_stream(channel)
-        pages = Pages(self.store)
-        every = self._shown(stream)
+        pages = self.pages if is_old else Pages(self.store)
+        views = list(self._views(stream)) if is_old else [self._shown(stream)]
         ids = [*self.plain[stream].ids[::-1], 1]
         cursor = ids[place % len(ids)]
-        older = [one for one in every if one.id < cursor]
-        newer = [one for one in every if one.id > cursor]
+        half = limit // 2
         match way:
             case "before":
-                self._check_page(pages.before(channel, cursor, limit), older[:limit])
+                page = self.run(pages.before(channel, cursor, limit))
+                expected = [[one for one in view if one.id < cursor][:limit] for view in views]
             case "after":
-                self._check_page(pages.after(channel, cursor, limit), newer[-limit:])
+                page = self.run(pages.after(channel, cursor, limit))
+                expected = [[one for one in view if one.id > cursor][-limit:] for view in views]
             case "around":
-                half = limit // 2
-                newer = [one for one in every if one.id >= cursor]
-                self._check_page(pages.around(channel, cursor, limit), newer[-(limit - half) :] + older[:half])
+                page = self.run(pages.around(channel, cursor, limit))
+                expected = [
+                    [one for one in view if one.id >= cursor][-(limit - half) :]
+                    + [one for one in view if one.id < cursor][:half]
+                    for view in views
+                ]
             case "latest":
-                self._check_page(pages.before(channel, MAX_ID, limit), every[:limit])
+                page = self.run(pages.before(channel, MAX_ID, limit))
+                expected = [view[:limit] for view in views]
             case "one":
                 found = self.run(pages.find(channel, cursor))
-                assert (shown(found) if found else None) == next((one for one in every if one.id == cursor), None)
+                page = () if found is None else (found,)
+                expected = [[one for one in view if one.id == cursor] for view in views]
             case "events":
                 self._check_events(stream, place, limit)
+                return
+        assert [shown(record) for record in page] in expected
 
-    def _check_page(self, page: Any, expected: list[Shown]) -> None:
-        assert [shown(record) for record in self.run(page)] == expected
+    @rule(which_channel=st.integers(0, 1))
+    def read_all(self, which_channel: int) -> None:
+        """Let the reader that keeps buckets read everything: the next time it knows them all."""
+        channel = self.channels[which_channel]
+        page = self.run(self.pages.before(channel, MAX_ID, 100))
+        assert [shown(record) for record in page] in list(self._views(channel_stream(channel)))
 
     def _check_events(self, stream: str, after_seq: int, limit: int) -> None:
         page = self.run(Pages(self.store).events(owner_of(stream), after_seq, limit))
-        last = len(self.plain[stream].events)
+        last = self.run(self.store.read_head(stream)).seq
         assert [event.record.seq for event in page.events] == list(range(after_seq + 1, last + 1))[:limit]
         assert page.has_more == (last > after_seq + limit)
         there = {one.id: one for one in self._shown(stream)}
@@ -537,12 +554,23 @@ class Rivals(RuleBasedStateMachine):
         self._check_nothing_twice([record for _, record in sorted(self.plain[stream].events.items())])
 
     def _shown(self, stream: str) -> list[Shown]:
-        """Return all messages that readers see today, newest first: each as the projection of its bucket tells."""
-        plain = self.plain[stream]
+        """Return all messages up to the head, newest first: each as the projection of its bucket tells."""
+        head = self.run(self.store.read_head(stream))
+        return self._view(head.seq, [(bucket, bucket.applied_seq) for bucket in self._chain(stream)])
+
+    def _views(self, stream: str) -> Iterator[list[Shown]]:
+        """Yield the same, with each bucket as it is now or was at any time since the last change that a head tells."""
+        head, chain = self.run(self.store.read_head(stream)), self._chain(stream)
+        changes = [seq for seq, record in self.plain[stream].events.items() if not record.id]
+        choices = [[head.changed, *(one for one in changes if head.changed < one <= b.applied_seq)] for b in chain]
+        for chosen in product(*choices):
+            yield self._view(head.seq, list(zip(chain, chosen, strict=True)))
+
+    def _view(self, upto: int, buckets: list[tuple[Bucket, int]]) -> list[Shown]:
         found: list[Shown] = []
-        for bucket in self._chain(stream):
-            there = plain.messages(bucket.applied_seq)
-            found += [there[record.id] for record in bucket.messages if record.id in there]
+        for bucket, applied in buckets:
+            there = self.plain[bucket.stream].messages(applied)
+            found += [there[one.id] for one in bucket.messages if one.id in there and one.seq <= upto]
         return found[::-1]
 
     @invariant()

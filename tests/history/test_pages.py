@@ -11,17 +11,21 @@ from hypothesis import strategies as st
 
 from services.history.core.sequencer import sequence
 from services.history.core.shard import Shard
-from services.history.pages import Pages
+from services.history.handlers import within
+from services.history.pages import MOST_BUCKETS, Pages
+from shared.core.amending import Amendment, Patch
+from shared.core.events import MessageStub
 from shared.core.ids import MAX_ID, IdSource
-from shared.core.stream import Limits, Record
+from shared.core.stream import Limits, Record, channel_stream
 from shared.memory_streams import MemoryStreams
 from shared.streams import StreamStore, drive
 from tests.history.bench import CHANNEL, NOW, command
+from tests.history.counting import CountingStreams
 
 LIMITS = Limits(messages=4, window_ms=1_000)
 
 
-async def write_history(store: StreamStore, pauses: list[int]) -> None:
+async def write_history(store: StreamStore, pauses: list[int], content: str = "message") -> None:
     """Say one message after each pause (ms)."""
 
     async def perform(_: Any) -> None:
@@ -31,7 +35,7 @@ async def write_history(store: StreamStore, pauses: list[int]) -> None:
     for number, pause in enumerate(pauses, 1):
         now += pause
         shard.heard_at = now
-        await drive(sequence(shard, [command(number, now=now)], now, ids), store, perform)
+        await drive(sequence(shard, [command(number, now=now, content=content)], now, ids), store, perform)
 
 
 async def read_all(pages: Pages) -> list[Record]:
@@ -79,33 +83,61 @@ def test_pages_equal_a_sorted_list(pauses: list[int], place: int, offset: int, l
     asyncio.run(check())
 
 
-class CountingStreams(MemoryStreams):
-    """Counts the buckets that were read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.buckets = 0
-
-    async def read_bucket(self, stream: str, first_seq: int) -> Any:
-        """Count one."""
-        self.buckets += 1
-        return await super().read_bucket(stream, first_seq)
-
-    async def find_bucket_of_id(self, stream: str, message_id: int) -> Any:
-        """Count one."""
-        self.buckets += 1
-        return await super().find_bucket_of_id(stream, message_id)
+@pytest.mark.parametrize(("most_bytes", "count"), [(1, 1), (3 * 1000, 2), (100_000, 5)])
+async def test_an_answer_over_the_bus_is_cut_by_bytes(most_bytes: int, count: int) -> None:
+    """It holds what fits, one event at least, and says that there are more."""
+    store = MemoryStreams()
+    await write_history(store, [0] * 5, "x" * 1000)
+    page = await Pages(store).events(CHANNEL, 0, 100)
+    cut = within(page, most_bytes)
+    assert cut.events == page.events[:count]
+    assert cut.has_more == (count < 5)
 
 
-@pytest.mark.parametrize("depth", [0, 100, 299])
-async def test_a_page_reads_few_buckets_at_any_depth(depth: int) -> None:
-    """A page of 8 out of buckets of 4 reads at most 3 of them (one may be half used at either end)."""
+@pytest.mark.parametrize("way", ["before", "after", "around", "find"])
+@pytest.mark.parametrize("depth", [0, 150, 299])
+@pytest.mark.parametrize(
+    ("pause", "most"), [pytest.param(0, 4, id="dense"), pytest.param(5_000, 12, id="one in each window")]
+)
+async def test_a_page_reads_few_buckets_at_any_depth(way: str, depth: int, pause: int, most: int) -> None:
+    """A page of 8 out of buckets of 4 reads at most 4 of them, out of buckets of one a few more than 8."""
     store = CountingStreams()
-    await write_history(store, [0] * 300)
+    await write_history(store, [pause] * 300)
+    cursor = (await read_all(Pages(store)))[299 - depth].id
     pages = Pages(store)
-    everything = await read_all(pages)
-    cursor = everything[299 - depth].id
-    store.buckets = 0
-    page = await pages.before(CHANNEL, cursor, 8)
-    assert len(page) == min(8, 299 - depth)
-    assert store.buckets <= 3
+    store.taken()
+    if way == "find":
+        assert await pages.find(CHANNEL, cursor) is not None
+        assert store.taken() == (1, 1, 0)
+        return
+    page = await {"before": pages.before, "after": pages.after, "around": pages.around}[way](CHANNEL, cursor, 8)
+    there = {"before": 299 - depth, "after": depth, "around": min(4, depth + 1) + min(4, 299 - depth)}
+    assert len(page) == min(8, there[way])
+    heads, buckets, _ = store.taken()
+    assert (heads, buckets <= most) == (1, True)
+
+
+async def test_stubs_are_walked_over_in_steps_and_not_for_ever() -> None:
+    """Where all is deleted a page finds what is behind, in few queries; beyond a bound it gives up and is short."""
+    store, number = CountingStreams(), MOST_BUCKETS * LIMITS.messages + 40
+    await write_history(store, [0] * number)
+    every = await read_all(Pages(store))
+    ids = [record.id for record in every]
+
+    async def delete(first: int, last: int) -> None:
+        seqs = range(first, last)
+        for start in {(seq // LIMITS.messages) * LIMITS.messages + 1 for seq in seqs}:
+            indexes = [seq - start + 1 for seq in seqs if start - 1 <= seq < start - 1 + LIMITS.messages]
+            patches = {index: Patch(MessageStub(1)) for index in indexes}
+            await store.amend((Amendment(channel_stream(CHANNEL), start, last, patches),))
+
+    await delete(8, 408)
+    store.taken()
+    pages = Pages(store, cache_bytes=0)
+    assert [one.id for one in await pages.before(CHANNEL, ids[410], 8)] == [ids[409], ids[408], *ids[2:8][::-1]]
+    assert [one.id for one in await pages.after(CHANNEL, ids[5], 8)] == [*ids[408:414][::-1], ids[7], ids[6]]
+    await delete(8, number - 8)
+    store.taken()
+    short = await pages.before(CHANNEL, ids[number - 1], 50)
+    assert [one.id for one in short] == ids[number - 8 : number - 1][::-1]
+    assert store.taken()[1] <= MOST_BUCKETS + 1
