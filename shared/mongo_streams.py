@@ -43,6 +43,7 @@ _HEADS_AT_ONCE: Final = 32
 """Heads of one query: the embedded server compares each that it finds with all names that were asked for."""
 _FIRST_STEP: Final = first_id_at(1000) - first_id_at(0)
 _STEP_FACTOR: Final = 16
+_MOST_WIDTHS: Final = 10_000
 
 
 class MongoStreams:
@@ -52,6 +53,8 @@ class MongoStreams:
         self._mongo = mongo
         self._buckets = mongo["buckets"]
         self._heads = mongo["heads"]
+        self._widths: dict[str, int] = {}
+        """By stream: about how far the ids of one bucket are apart. Only a hint where to look."""
 
     async def read_head(self, stream: str) -> Head:
         """Return a stream's head; an empty one if there is none. Raises `StoreUnavailable`, as all here."""
@@ -94,9 +97,10 @@ class MongoStreams:
         self, stream: str, first: int, last: int, limit: int, *, backward: bool = False
     ) -> list[Bucket]:
         """Return the first `limit` buckets whose first_seq is between these two; `backward`: the last, descending."""
-        query = {"_id": {"$gte": bucket_name(stream, first), "$lte": bucket_name(stream, last)}}
+        # Not by `_id`: the embedded server reads the whole collection for a range of those.
+        query = {"stream": stream, "first_seq": {"$gte": first, "$lte": last}}
         async with self._mongo.asking():
-            cursor = self._buckets.find(query).sort("_id", -1 if backward else 1).limit(limit)
+            cursor = self._buckets.find(query).sort("first_seq", -1 if backward else 1).limit(limit)
             documents = await cursor.to_list(limit)
         return [msgspec.convert(document, Bucket) for document in documents]
 
@@ -108,16 +112,23 @@ class MongoStreams:
     async def find_bucket_of_id(self, stream: str, message_id: int) -> Bucket | None:
         """Return the last bucket with `0 < first_id <= message_id`; None if there is none.
 
-        Looks back one second, then sixteen times as far, and so on: at most eight reads of one index.
-        The embedded server reads all of a range before it takes the last, so the range must be short.
+        Looks back as far as the stream's buckets were wide the last time, at first one second, then sixteen times as
+        far, and so on: at most eight reads of one index, mostly one. The embedded server reads all of a range before
+        it takes the last, so the range must be short.
         """
-        step = _FIRST_STEP
+        step = self._widths.get(stream, _FIRST_STEP)
         while True:
             above = max(message_id - step, 0)
             found = await self._last(stream, "first_id", above, message_id)
             if found is not None or not above:
-                return found
+                break
             step *= _STEP_FACTOR
+        if found is not None:
+            self._widths.pop(stream, None)
+            self._widths[stream] = max(found.last_id - found.first_id, _FIRST_STEP) * 5 // 4
+            if len(self._widths) > _MOST_WIDTHS:
+                del self._widths[next(iter(self._widths))]
+        return found
 
     async def _last(self, stream: str, field: str, above: int, upto: int) -> Bucket | None:
         query = {"stream": stream, field: {"$gt": above, "$lte": upto}}
