@@ -148,7 +148,7 @@ class Bench:
         """Return ids near this depth (within a tenth of the channel), or above all for the latest page."""
         ids, chance = self.ids[channel_id], random.Random(seed)  # noqa: S311
         if depth == 0.0:
-            return [ids[-1 - chance.randrange(max(len(ids) // 10, 1))] for _ in range(count)]
+            return [ids[-60 - chance.randrange(max(len(ids) // 10, 1))] for _ in range(count)]
         middle = len(ids) * (1 - depth)
         spread = max(len(ids) // 20, 1)
         return [ids[min(max(int(middle) + chance.randrange(-spread, spread), 60), len(ids) - 60)] for _ in range(count)]
