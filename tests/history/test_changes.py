@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.history.core.deciding import Verdict
 from shared.core.events import MessageDeleted, MessageEdited, MessagesDeleted, MessageStub
+from shared.core.ids import IdSource
 from shared.core.permissions import ALL, DEFAULT, Permission
 from shared.core.stream import CHANNEL_LIMITS, Limits
 from shared.core.writing import (
@@ -161,3 +162,19 @@ def test_messages_are_found_in_whichever_bucket_they_stand() -> None:
     (amend,) = [effect for effect in bench.effects if isinstance(effect, Amend)]
     assert sorted(amendment.first_seq for amendment in amend.amendments) == [1, 3, 5]
     assert contents(bench) == ["message 1", None]
+
+
+def test_who_knows_of_no_message_yet_learns_of_a_rivals() -> None:
+    """A worker that knew the channel empty, or shorter, changes what a rival wrote meanwhile, and refuses nothing."""
+    bench, rival = Bench(), Bench()
+    rival.store = bench.store
+    rival.ids = IdSource(2)
+    bench.settle(edit(1, 5))
+    (first,) = sent(rival, 2)
+    settled = bench.settle(edit(3, first))
+    assert settled is not None
+    assert (settled.replies[0].error, settled.replies[0].seq) == ("", 2)
+    (second,) = sent(rival, 4)
+    settled = bench.settle(edit(5, second))
+    assert settled is not None
+    assert (settled.replies[0].error, settled.replies[0].seq) == ("", 4)

@@ -348,7 +348,7 @@ def _begun_by(command: AnyCommand, tail: Tail) -> Tail:
         case OpenDirect(channel=channel):
             return msgspec.structs.replace(tail, to=tuple(user.id for user in channel.recipients))
         case _:
-            raise TypeError(f"a stream can't begin with {type(command).__name__}")
+            return tail  # about a message that a rival wrote: the stream has begun, and this write will be lost
 
 
 def _broken() -> StarlingError:
