@@ -36,6 +36,7 @@ from services.groups.core.profiles import BIO_LENGTH, GLOBAL_NAME_LENGTH
 from services.groups.core.revoking import MAX_NAMED
 from services.groups.core.roles import MAX_ROLES
 from services.history.app import router as history_router
+from services.history.core.pinning import MAX_PINS
 from services.history.core.reacting import MAX_REACTIONS
 from services.history.pages import MAX_LIMIT
 from services.history.rest_changes import BULK, BULK_AGE_MS
@@ -185,6 +186,12 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
         errors.MissingPermissions,
         errors.TooOldToDelete,
     ),
+    "list_pins": (errors.UnknownChannel, errors.MissingAccess),
+    "list_pinned_messages": (errors.UnknownChannel, errors.MissingAccess),
+    "pin_message": (*_OF_MESSAGES, errors.TooManyPins, errors.CannotActOnSystemMessage),
+    "pin_message_by_older_path": (*_OF_MESSAGES, errors.TooManyPins, errors.CannotActOnSystemMessage),
+    "unpin_message": _OF_MESSAGES,
+    "unpin_message_by_older_path": _OF_MESSAGES,
     "list_reactions": (errors.UnknownChannel, errors.MissingAccess, errors.UnknownMessage, errors.UnknownEmoji),
     "add_reaction": (*_OF_MESSAGES, errors.UnknownEmoji, errors.TooManyReactions),
     "remove_own_reaction": (*_OF_MESSAGES, errors.UnknownEmoji),
@@ -288,6 +295,7 @@ def limits() -> str:
     rows = (
         ("message content", f"{budgets.content_characters:,} characters", "LIMITS__CONTENT_CHARACTERS", "50035"),
         ("nonce", f"{NONCE_CHARACTERS} characters, or an integer", "", "50035"),
+        ("pinned messages of a channel", MAX_PINS, "", "30003"),
         ("different reactions on a message", MAX_REACTIONS, "", "30010"),
         ("embeds of a message", f"{MAX_EMBEDS}, {MAX_TEXT:,} characters, {MAX_BYTES:,} bytes", "", "50035"),
         ("users, and as many roles, that a message mentions", MAX_MENTIONS, "", "the rest is text"),

@@ -23,6 +23,7 @@ from services.history.mongo_marks import MongoMarks
 from services.history.pages import Pages
 from services.history.rest import router as messages_router
 from services.history.rest_changes import router as changes_router
+from services.history.rest_pins import router as pins_router
 from services.history.rest_reactions import router as reactions_router
 from services.history.service import History
 from services.history.spreading import give_signs, hear_signs
@@ -40,7 +41,9 @@ from shared.settings import Settings
 
 __all__ = ["open_history", "router"]
 
-router = APIRouter(routes=[*messages_router.routes, *changes_router.routes, *reactions_router.routes])
+router = APIRouter(
+    routes=[*pins_router.routes, *messages_router.routes, *changes_router.routes, *reactions_router.routes]
+)
 
 _BURST_S = 2.0
 

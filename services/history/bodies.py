@@ -98,6 +98,20 @@ class MessageBody(BaseModel):
     seq: int = Field(description="number of its creation in the channel's stream")
 
 
+class PinBody(BaseModel):
+    """A pinned message, and when it was pinned."""
+
+    pinned_at: str
+    message: MessageBody
+
+
+class PinsBody(BaseModel):
+    """Pinned messages, the newest pin first."""
+
+    items: list[PinBody]
+    has_more: bool
+
+
 class EventBody(BaseModel):
     """One event as the gateway dispatches it; `t` and `d` are null where there is none, as of a deleted message."""
 

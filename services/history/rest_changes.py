@@ -14,7 +14,7 @@ from services.history.bodies import DeletedMessages, MessageBody, MessageEdit
 from services.history.payloads import FORM_SCHEMA, PayloadRoute
 from services.history.service import History, Service, new_command_id, require_access
 from shared.core.calls import Access
-from shared.core.commands import COMMAND_LIFETIME_MS, AnyCommand, DeleteMessage, DeleteMessages, EditMessage
+from shared.core.commands import COMMAND_LIFETIME_MS, AnyCommand, DeleteMessage, DeleteMessages, EditMessage, Reply
 from shared.core.drafts import Given, edit_of
 from shared.core.errors import (
     CannotActInDirect,
@@ -61,10 +61,11 @@ def common_of(history: History, access: Access, channel_id: int, caller: int) ->
     }
 
 
-async def settle(history: History, command: AnyCommand) -> None:
+async def settle(history: History, command: AnyCommand) -> Reply:
     """Send a command through the log; return when what it asks for is stored and done. Raises its refusal."""
     reply = await history.commands.send(command, timeout_s=history.send_timeout_s)
     reply.raise_error()
+    return reply
 
 
 @router.patch("/{message_id}", response_model=MessageBody, openapi_extra=FORM_SCHEMA)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from services.history.core.marks import Pin
 from services.history.marks import MarkStore
 from shared.core import wire
 from shared.core.calls import EventPage
@@ -43,6 +44,14 @@ class Telling:
         """Return one message in its public shape."""
         (told,) = await self.messages(channel, (record,), viewer)
         return told
+
+    async def pinned(self, channel_id: int, pins: Sequence[Pin]) -> list[Record]:
+        """Return the messages of these pins that are there, in one query."""
+        if not pins:
+            return []
+        places, ids = sorted({pin.place for pin in pins}), [pin.message_id for pin in pins]
+        records = await self._streams.read_messages(channel_stream(channel_id), places, ids)
+        return [record for record in records if isinstance(record.body, MessageCreated)]
 
     async def events(self, channel_id: int, page: EventPage) -> EventPage:
         """Return events of a channel with what their messages reply to."""

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 import structlog
 
 from services.history.core.deciding import Verdict
-from services.history.core.marks import PutMarks, ReadReactors
+from services.history.core.marks import PutMarks, ReadPins, ReadReactors
+from services.history.core.pinning import MAX_PINS
 from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.core.spread import OWNER, STANDBY
@@ -32,7 +33,7 @@ from shared.core.commands import (
     refusal_of,
 )
 from shared.core.errors import InternalError, StarlingError, Unavailable, UnknownChannel, name_of
-from shared.core.ids import IdSource
+from shared.core.ids import MAX_ID, IdSource
 from shared.core.letters import DeadLetter, letter_of_bytes, letter_of_command
 from shared.core.sending import place_of_access
 from shared.core.stream import Event
@@ -246,6 +247,8 @@ class ShardWorker:
                 return [verdicts[pair] for pair in pairs]
             case ReadReactors(keys):
                 return await self._marks.read_epochs(keys)
+            case ReadPins(channel_ids):
+                return await asyncio.gather(*(self._marks.list_pins(one, MAX_ID, MAX_PINS) for one in channel_ids))
             case PutMarks(marks):
                 return await self._marks.put(marks)
         raise TypeError(f"nobody performs {effect!r}")

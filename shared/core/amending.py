@@ -19,8 +19,10 @@ from shared.core.events import (
     MessageCreated,
     MessageDeleted,
     MessageEdited,
+    MessagePinned,
     MessagesDeleted,
     MessageStub,
+    MessageUnpinned,
     ReactionAdded,
     ReactionRemoved,
     ReactionsCleared,
@@ -87,6 +89,8 @@ def patches_of(change: AnyBody) -> Iterator[tuple[Target, Patch]]:
         case MessagesDeleted(targets=targets):
             for target in targets:
                 yield target, Patch(MessageStub(target.author_id))
+        case MessagePinned(target=target) | MessageUnpinned(target=target):
+            yield target, Patch(fields={"pinned": change.message.pinned})
         case ReactionAdded() | ReactionRemoved() | ReactionsCleared():
             yield change.target, Patch(fields={"reactions": change.reactions})
 

@@ -36,7 +36,8 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     since the nonce may be stored.
     `enforce_nonce` = False: the nonce is only shown, a repeat of it is another message. `reference_id`: what it
     replies to; where there is no such message it is refused if that is `reference_required`, else no reply.
-    `mention_replied`: who wrote that is called, beside `mentions`.
+    `mention_replied`: who wrote that is called, beside `mentions`. `kind`: what the system tells with it, in the
+    author's name; that asks for no permission.
     """
 
     author: User
@@ -55,6 +56,7 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     mention_replied: bool = False
     embeds: tuple[dict[str, Any], ...] = ()
     flags: int = 0
+    kind: int = 0
 
 
 class OpenDirect(Command, frozen=True, tag="open_direct"):
@@ -123,6 +125,18 @@ class ClearReactions(MessageCommand, frozen=True, kw_only=True, tag="clear_react
     emoji: str = ""
 
 
+class PinMessage(MessageCommand, frozen=True, kw_only=True, tag="pin_message"):
+    """Pin a message; needs PIN_MESSAGES or MANAGE_MESSAGES."""
+
+    message_id: int
+
+
+class UnpinMessage(MessageCommand, frozen=True, kw_only=True, tag="unpin_message"):
+    """Take back a pin; needs PIN_MESSAGES or MANAGE_MESSAGES."""
+
+    message_id: int
+
+
 AnyCommand = (
     SendMessage
     | OpenDirect
@@ -132,6 +146,8 @@ AnyCommand = (
     | AddReaction
     | RemoveReaction
     | ClearReactions
+    | PinMessage
+    | UnpinMessage
 )
 
 

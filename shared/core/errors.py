@@ -115,6 +115,22 @@ class TooManyReactions(StarlingError):
     message = "Maximum number of reactions reached (20)"
 
 
+class TooManyPins(StarlingError):
+    """The channel has as many pinned messages as one may have."""
+
+    code = 30003
+    status = 400
+    message = "Maximum number of pins reached for the channel (50)"
+
+
+class CannotActOnSystemMessage(StarlingError):
+    """What was asked for is not possible with a message that the system wrote."""
+
+    code = 50021
+    status = 403
+    message = "Cannot execute action on a system message"
+
+
 class UnknownUser(StarlingError):
     """No such user."""
 
@@ -378,6 +394,14 @@ class UnknownReference(InvalidForm):
         super().__init__({"message_reference": [("REPLIES_UNKNOWN_MESSAGE", "Unknown message")]})
 
 
+class SystemReference(InvalidForm):
+    """A reply to a message that the system wrote."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        reason = ("REPLIES_CANNOT_REPLY_TO_SYSTEM_MESSAGE", "Cannot reply to a system message")
+        super().__init__({"message_reference": [reason]})
+
+
 class CannotReply(StarlingError):
     """A reply where the author may not read what was written."""
 
@@ -453,6 +477,9 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         EmptyMessage,
         InvalidJson,
         UnknownReference,
+        SystemReference,
+        TooManyPins,
+        CannotActOnSystemMessage,
         UnknownEmoji,
         TooManyReactions,
         CannotReply,

@@ -37,6 +37,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     `edited_at`: when its content was changed last, Unix ms; 0: never.
     `reference_id`: the message of this channel that it replies to, `reference_place`: the first seq of the bucket where
     that stands; what has become of it is looked up when it is told (`shared.core.replies`).
+    `kind`: what the system tells with it, by Discord's types of messages; 0: a person wrote it.
     `reactions`, in the order in which they came, are told in pages only: events tell each of them by itself.
     `mentions`: how those looked whom it calls. `embeds` are as Discord shapes them.
     """
@@ -53,6 +54,8 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     flags: int = 0
     reference_place: int = 0
     reactions: tuple[Reaction, ...] = ()
+    pinned: bool = False
+    kind: int = 0
 
 
 class MessageStub(Body, frozen=True, tag="message_stub"):
@@ -65,6 +68,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message that a change is about, and where it stands: `index` in the messages of the bucket `first_seq`.
 
     Messages never move, so that a change can be projected by its record alone. `seq` and `ordinal` are the message's.
+    `pinned`: whether what is deleted was.
     """
 
     id: int
@@ -73,6 +77,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     author_id: int
     first_seq: int
     index: int
+    pinned: bool = False
 
 
 class MessageEdited(Body, frozen=True, tag="message_edited"):
@@ -95,6 +100,26 @@ class MessagesDeleted(Body, frozen=True, tag="messages_deleted"):
 
     targets: tuple[Target, ...]
     by: int
+
+
+class MessagePinned(Body, frozen=True, tag="message_pinned"):
+    """A message was pinned at `at` (Unix ms) by `by`, a user's id; `message` is all of it from now on."""
+
+    target: Target
+    sent_at: int
+    message: MessageCreated
+    by: int
+    at: int
+
+
+class MessageUnpinned(Body, frozen=True, tag="message_unpinned"):
+    """A message was unpinned by `by`, a user's id. `last_at`: when the newest pin that is left was made, 0 for none."""
+
+    target: Target
+    sent_at: int
+    message: MessageCreated
+    by: int
+    last_at: int
 
 
 class ReactionAdded(Body, frozen=True, tag="reaction_added"):
@@ -321,6 +346,8 @@ AnyBody = (
     | MessageEdited
     | MessageDeleted
     | MessagesDeleted
+    | MessagePinned
+    | MessageUnpinned
     | ReactionAdded
     | ReactionRemoved
     | ReactionsCleared

@@ -145,6 +145,30 @@ def created_by(command: SendMessage) -> MessageCreated:
         mention_everyone=command.mention_everyone,
         embeds=command.embeds,
         flags=command.flags,
+        kind=command.kind,
+    )
+
+
+PIN_NOTICE: Final = 6
+"""Discord's type of the message that tells of a pin."""
+
+
+def pin_notice_of(
+    channel_id: int, message_id: int, user: User, place: Place, *, command_id: int, reply_to: str, expires_at: int
+) -> SendMessage:
+    """Return the command for the message that tells a channel of a user's pin; it refers to what was pinned."""
+    return SendMessage(
+        command_id=command_id,
+        channel_id=channel_id,
+        reply_to=reply_to,
+        expires_at=expires_at,
+        author=user,
+        content="",
+        reference_id=message_id,
+        group_id=place.group_id,
+        to=place.to,
+        group_seq=place.group_seq,
+        kind=PIN_NOTICE,
     )
 
 

@@ -31,7 +31,9 @@ from shared.core.events import (
     MessageCreated,
     MessageDeleted,
     MessageEdited,
+    MessagePinned,
     MessagesDeleted,
+    MessageUnpinned,
     ReactionAdded,
     ReactionRemoved,
     ReactionsCleared,
@@ -331,7 +333,7 @@ def message_of(
         raise TypeError(f"record {record.seq} is no message but {type(body).__name__}")
     message: Json = {
         "id": str(record.id),
-        "type": _REPLY_TYPE if body.reference_id else 0,
+        "type": body.kind or (_REPLY_TYPE if body.reference_id else 0),
         "channel_id": str(channel_id),
         "content": body.content,
         "author": user_of(body.author),
@@ -344,7 +346,7 @@ def message_of(
         "attachments": [],
         "embeds": list(body.embeds),
         "components": [],
-        "pinned": False,
+        "pinned": body.pinned,
         "flags": body.flags,
         "seq": record.seq,
     }
@@ -385,7 +387,9 @@ def reactions_of(record: Record, own: Collection[int]) -> list[Json]:
     ]
 
 
-def message_update_of(edited: MessageEdited, seq: int, channel_id: int, group_id: int) -> Json:
+def message_update_of(
+    edited: MessageEdited | MessagePinned | MessageUnpinned, seq: int, channel_id: int, group_id: int
+) -> Json:
     """Return a MESSAGE_UPDATE: the whole message as it was then, `seq` the edit's own."""
     target = edited.target
     record = Record(seq, edited.sent_at, edited.message, id=target.id, ordinal=target.ordinal)
@@ -417,6 +421,8 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
             return "MESSAGE_UPDATE", message_update_of(edited, record.seq, owner_of(event.stream), event.group_id)
         case MessageDeleted(target):
             return "MESSAGE_DELETE", {"id": str(target.id)} | _change_of(event)
+        case MessagePinned() | MessageUnpinned() as changed:
+            return "MESSAGE_UPDATE", message_update_of(changed, record.seq, owner_of(event.stream), event.group_id)
         case ReactionAdded(target, emoji, user, member):
             added: Json = {
                 "user_id": str(user.id),
@@ -530,6 +536,16 @@ def ban_dispatch_of(group_id: int, user: User, seq: int) -> Json:
 def member_removed_of(group_id: int, user: User, seq: int) -> Json:
     """Return the payload of GUILD_MEMBER_REMOVE."""
     return {"guild_id": str(group_id), "user": user_of(user), "seq": seq}
+
+
+def hint_of(event: Event) -> tuple[str, Json] | tuple[None, None]:
+    """Return what is dispatched behind an event's own dispatch, as a hint that is none of the stream's events."""
+    match event.record.body:
+        case MessagePinned(at=at) | MessageUnpinned(last_at=at):
+            where: Json = {"channel_id": str(owner_of(event.stream)), "last_pin_timestamp": iso_of(at) if at else None}
+            return "CHANNEL_PINS_UPDATE", where | ({"guild_id": str(event.group_id)} if event.group_id else {})
+        case _:
+            return None, None
 
 
 def ready_of(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.history.core.deciding import Verdict
-from services.history.core.marks import PutMarks, ReadReactors
+from services.history.core.marks import PutMarks, ReadPins, ReadReactors
 from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.memory_marks import MemoryMarks
@@ -23,7 +23,7 @@ from shared.core.commands import (
     SendMessage,
 )
 from shared.core.events import MessageCreated
-from shared.core.ids import IdSource
+from shared.core.ids import MAX_ID, IdSource
 from shared.core.model import User
 from shared.core.permissions import ALL, DEFAULT
 from shared.core.stream import CHANNEL_LIMITS, Event, Limits, channel_stream
@@ -125,6 +125,8 @@ class Bench:
                 return None
             case ReadReactors(keys):
                 return asyncio.run(self.marks.read_epochs(keys))
+            case ReadPins(channel_ids):
+                return [asyncio.run(self.marks.list_pins(one, MAX_ID, 100)) for one in channel_ids]
             case PutMarks(marks):
                 return asyncio.run(self.marks.put(marks))
             case CheckAccess(pairs):

@@ -13,7 +13,9 @@ from shared.core.events import (
     MessageCreated,
     MessageDeleted,
     MessageEdited,
+    MessagePinned,
     MessagesDeleted,
+    MessageUnpinned,
     ReactionAdded,
     ReactionRemoved,
     ReactionsCleared,
@@ -31,6 +33,7 @@ class Shown:
     content: str
     edited_at: int
     reactions: tuple[tuple[str, int], ...] = ()
+    pinned: bool = False
 
 
 def shown(record: Record) -> Shown | None:
@@ -39,7 +42,7 @@ def shown(record: Record) -> Shown | None:
     if not isinstance(body, MessageCreated):
         return None
     counts = tuple((one.emoji, one.count) for one in body.reactions)
-    return Shown(record.id, record.seq, body.author.id, body.content, body.edited_at, counts)
+    return Shown(record.id, record.seq, body.author.id, body.content, body.edited_at, counts, body.pinned)
 
 
 Reactors = dict[str, frozenset[int]]
@@ -111,6 +114,10 @@ class Plain:
                 case MessagesDeleted(targets=targets):
                     for target in targets:
                         del there[target.id]
+                case MessagePinned() | MessageUnpinned() as change:
+                    is_pinned = isinstance(change, MessagePinned)
+                    assert there[change.target.id].pinned is not is_pinned
+                    there[change.target.id] = replace(there[change.target.id], pinned=is_pinned)
                 case ReactionAdded() | ReactionRemoved() | ReactionsCleared() as change:
                     users = reactors[change.target.id] = reacted(reactors.get(change.target.id, {}), change)
                     counts = tuple((emoji, len(its_users)) for emoji, its_users in users.items())
@@ -131,6 +138,8 @@ def changed_by(record: Record) -> tuple[int, ...]:
     """Return the ids of the messages that an event changes."""
     match record.body:
         case MessageEdited(target=target) | MessageDeleted(target=target):
+            return (target.id,)
+        case MessagePinned(target=target) | MessageUnpinned(target=target):
             return (target.id,)
         case ReactionAdded(target=target) | ReactionRemoved(target=target) | ReactionsCleared(target=target):
             return (target.id,)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.history.core.deciding import Verdict
-from services.history.core.marks import Mark, PutMarks, ReadReactors
+from services.history.core.marks import Mark, PutMarks, ReadPins, ReadReactors
 from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.marks import MarkStore
@@ -34,9 +34,11 @@ from shared.core.commands import (
     DeleteMessages,
     EditMessage,
     OpenDirect,
+    PinMessage,
     RemoveReaction,
     Reply,
     SendMessage,
+    UnpinMessage,
 )
 from shared.core.events import MessageCreated, MessageStub
 from shared.core.ids import MAX_ID, IdSource, first_id_at
@@ -67,7 +69,7 @@ GROUP = 9
 AUTHORS = tuple(User(id=number, username=f"user{number}") for number in (1, 2))
 
 EMOJI = ("👍", "❤️")
-REACTING = ("react", "withdraw", "clear", "clear all")
+MARKING = ("react", "withdraw", "clear", "clear all", "pin", "unpin")
 
 Fate = Literal["stored", "stored, unanswered", "lost", "late"]
 
@@ -160,7 +162,7 @@ class Rivals(RuleBasedStateMachine):
 
     @rule(
         which_channel=st.integers(0, 1),
-        kind=st.sampled_from(("edit", "edit", "delete", "bulk", *REACTING)),
+        kind=st.sampled_from(("edit", "edit", "delete", "bulk", *MARKING)),
         emoji=st.sampled_from(EMOJI),
         user=st.sampled_from(AUTHORS),
         places=st.lists(st.integers(-1, 12), min_size=1, max_size=4, unique=True),
@@ -200,15 +202,19 @@ class Rivals(RuleBasedStateMachine):
             self.log.append(DeleteMessages(**common, message_ids=message_ids))
         else:
             common["message_id"] = message_ids[0]
-            self.log.append(self._reaction(kind, emoji, user, common))
+            self.log.append(self._mark(kind, emoji, user, common))
 
     @staticmethod
-    def _reaction(kind: str, emoji: str, user: User, common: dict[str, Any]) -> AnyCommand:
+    def _mark(kind: str, emoji: str, user: User, common: dict[str, Any]) -> AnyCommand:
         match kind:
             case "react":
                 return AddReaction(**common, emoji=emoji, user=user)
             case "withdraw":
                 return RemoveReaction(**common, emoji=emoji, of=user.id)
+            case "pin":
+                return PinMessage(**common)
+            case "unpin":
+                return UnpinMessage(**common)
             case _:
                 return ClearReactions(**common, emoji=emoji if kind == "clear" else "")
 
@@ -293,7 +299,7 @@ class Rivals(RuleBasedStateMachine):
         which_channel=st.integers(0, 1),
         changes=st.lists(
             st.tuples(
-                st.sampled_from(("edit", "edit", "edit", "delete", "bulk", "react", *REACTING)),
+                st.sampled_from(("edit", "edit", "edit", "delete", "bulk", "react", *MARKING)),
                 st.sampled_from(EMOJI),
                 st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True),
             ),
@@ -479,6 +485,8 @@ class Rivals(RuleBasedStateMachine):
                 return self.now
             case ReadReactors(keys):
                 return self.run(self.marks.read_epochs(keys))
+            case ReadPins(channel_ids):
+                return [self.run(self.marks.list_pins(one, MAX_ID, 100)) for one in channel_ids]
             case PutMarks(marks):
                 return self.run(self.marks.put(marks))
             case CheckAccess(pairs):
@@ -613,7 +621,7 @@ class Rivals(RuleBasedStateMachine):
                     assert all(record.command_id != command.command_id for record in by_stream[stream].values())
                 continue
             if not reply.seq:
-                kinds = DeleteMessages | AddReaction | RemoveReaction | ClearReactions
+                kinds = DeleteMessages | AddReaction | RemoveReaction | ClearReactions | PinMessage | UnpinMessage
                 assert isinstance(command, kinds), "nothing to change"
                 continue
             record = by_stream[stream][reply.seq]
@@ -650,12 +658,15 @@ class Rivals(RuleBasedStateMachine):
                 seqs = {record.seq for record in self._records(stream)}
                 assert self.published[stream] == seqs
                 assert self.run(self.store.read_head(stream)).seq == len(seqs)
-                self._check_reactors(stream)
+                self._check_marks(stream)
         finally:
             self.close_store()
 
-    def _check_reactors(self, stream: str) -> None:
-        """Who reacted is listed, and is as many as the message counts."""
+    def _check_marks(self, stream: str) -> None:
+        """Who reacted is listed, and is as many as the message counts; what is pinned is listed, and nothing else."""
+        pins = self.run(self.marks.list_pins(owner_of(stream), MAX_ID, 100))
+        messages = self.plain[stream].messages()
+        assert {pin.message_id for pin in pins} == {one.id for one in messages.values() if one.pinned}
         reactors = self.plain[stream].reactors()
         for record in (record for bucket in self._chain(stream) for record in bucket.messages):
             if not isinstance(record.body, MessageCreated):

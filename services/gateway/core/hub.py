@@ -125,7 +125,11 @@ class Hub(Generic[S]):
             channel.last_message_id = event.record.id
         sessions = self.roster.sessions_of(channel)
         t, d = wire.dispatch_of(event) if sessions else (None, None)
-        return [] if t is None or d is None else [Dispatch(t, d, sessions, event.stream, event.record.seq)]
+        if t is None or d is None:
+            return []
+        told: list[Out[S]] = [Dispatch(t, d, sessions, event.stream, event.record.seq)]
+        t, d = wire.hint_of(event)
+        return told if t is None or d is None else [*told, Dispatch(t, d, sessions)]
 
     def _fill_unknown_channel(self, event: Event, now: float) -> list[Out[S]]:
         """Take an event of a channel that is not followed: of a new DM, or of one that we should know."""

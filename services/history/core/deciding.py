@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from services.history.core.marks import ReactorKey
+from services.history.core.pinning import pinned, take_in_pin, unpinned
 from services.history.core.reacting import added, cleared, reactor_key_of, removed, take_in_reactor
 from shared.core.amending import patches_of
 from shared.core.commands import (
@@ -22,13 +23,17 @@ from shared.core.commands import (
     EditMessage,
     MessageCommand,
     OpenDirect,
+    PinMessage,
     RemoveReaction,
     SendMessage,
+    UnpinMessage,
 )
 from shared.core.errors import (
+    CannotActOnSystemMessage,
     CannotEditOthers,
     MissingAccess,
     MissingPermissions,
+    SystemReference,
     UnknownMessage,
     UnknownReference,
     error_of,
@@ -67,18 +72,19 @@ Messages = Mapping[int, Standing]
 
 
 class Facts:
-    """What a channel's commands are decided on: the messages that they are about, and whose reactions stand there."""
+    """What a channel's commands are decided on: the messages that they are about, whose reactions stand there, pins."""
 
-    __slots__ = ("messages", "reactors")
+    __slots__ = ("messages", "pins", "reactors")
 
     def __init__(self) -> None:
         self.messages: dict[int, Standing] = {}
         self.reactors: dict[ReactorKey, int] = {}
+        self.pins: dict[int, int] = {}
 
     def copy(self) -> Facts:
         """Return facts that can become others without these."""
         copied = Facts()
-        copied.messages, copied.reactors = dict(self.messages), dict(self.reactors)
+        copied.messages, copied.reactors, copied.pins = dict(self.messages), dict(self.reactors), dict(self.pins)
         return copied
 
     def take_in(self, change: AnyBody) -> None:
@@ -92,6 +98,7 @@ class Facts:
             else:
                 del self.messages[target.id]
         take_in_reactor(self.reactors, change)
+        take_in_pin(self.pins, change)
 
 
 def keys_of(command: AnyCommand) -> Iterator[Key]:
@@ -130,6 +137,11 @@ def reactor_keys_of(command: AnyCommand) -> tuple[ReactorKey, ...]:
     return (reactor_key_of(command),) if isinstance(command, AddReaction | RemoveReaction) else ()
 
 
+def needs_pins(command: AnyCommand) -> bool:
+    """Whether the channel's pins must be known to decide on this."""
+    return isinstance(command, PinMessage | UnpinMessage)
+
+
 def draft_of(command: AnyCommand, facts: Facts, verdict: Verdict | None, now: int) -> Draft | None:
     """Return the event that a command comes to; None if there is nothing to change.
 
@@ -155,7 +167,7 @@ def _message_by(command: SendMessage, messages: Messages, verdict: Verdict | Non
     if command.refusal:
         raise error_of(command.refusal, "")
     message = created_by(command)
-    if verdict is not None:
+    if verdict is not None and not command.kind:
         if reason := verdict.refusal or refusal_of_parts(command, verdict.permissions):
             raise error_of(reason, "")
         if not verdict.permissions & Permission.MENTION_EVERYONE:
@@ -167,6 +179,10 @@ def _message_by(command: SendMessage, messages: Messages, verdict: Verdict | Non
         if command.reference_required:
             raise UnknownReference
         return msgspec.structs.replace(message, reference_id=0)
+    if command.kind:
+        return message  # it points to that message, and replies to nobody
+    if standing.message.kind:
+        raise SystemReference
     mentions = message.mentions
     replied = standing.message.author
     if command.mention_replied and replied.id not in {command.author.id, *(user.id for user in mentions)}:
@@ -179,6 +195,8 @@ def _change_of(command: MessageCommand, facts: Facts, permissions: int, now: int
     match command:
         case EditMessage():
             standing = _require_message(messages, command.message_id)
+            if standing.message.kind:
+                raise CannotActOnSystemMessage
             if standing.target.author_id != command.user_id and not (
                 permissions & Permission.MANAGE_MESSAGES and command.content is None and command.embeds is None
             ):
@@ -190,11 +208,11 @@ def _change_of(command: MessageCommand, facts: Facts, permissions: int, now: int
             standing = _require_message(messages, command.message_id)
             if standing.target.author_id != command.user_id and not permissions & Permission.MANAGE_MESSAGES:
                 raise MissingPermissions
-            return MessageDeleted(standing.target, command.user_id)
+            return MessageDeleted(_deleted(standing), command.user_id)
         case DeleteMessages():
             if not permissions & Permission.MANAGE_MESSAGES:
                 raise MissingPermissions
-            found = [messages[one].target for one in sorted(command.message_ids, reverse=True) if one in messages]
+            found = [_deleted(messages[one]) for one in sorted(command.message_ids, reverse=True) if one in messages]
             return MessagesDeleted(tuple(found), command.user_id) if found else None
         case AddReaction():
             standing = _require_message(messages, command.message_id)
@@ -205,7 +223,19 @@ def _change_of(command: MessageCommand, facts: Facts, permissions: int, now: int
         case ClearReactions():
             standing = _require_message(messages, command.message_id)
             return cleared(command, standing.target, standing.message, permissions)
+        case PinMessage():
+            standing = _require_message(messages, command.message_id)
+            place = standing.target, standing.sent_at, standing.message
+            return pinned(*place, command.user_id, facts.pins, permissions, now)
+        case UnpinMessage():
+            standing = _require_message(messages, command.message_id)
+            place = standing.target, standing.sent_at, standing.message
+            return unpinned(*place, command.user_id, facts.pins, permissions)
     raise TypeError(f"nobody decides on {type(command).__name__}")
+
+
+def _deleted(standing: Standing) -> Target:
+    return msgspec.structs.replace(standing.target, pinned=standing.message.pinned)
 
 
 def _require_message(messages: Messages, message_id: int) -> Standing:

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from shared.core.events import ReactionAdded, ReactionRemoved
+from shared.core.events import (
+    MessageDeleted,
+    MessagePinned,
+    MessagesDeleted,
+    MessageUnpinned,
+    ReactionAdded,
+    ReactionRemoved,
+    Target,
+)
 from shared.core.model import User
 from shared.core.stream import Record
 
@@ -64,8 +72,14 @@ class PutMarks(msgspec.Struct, frozen=True):
     marks: tuple[Mark, ...]
 
 
-def marks_of(records: Iterable[Record]) -> Iterator[Mark]:
-    """Yield the marks that project these records."""
+class ReadPins(msgspec.Struct, frozen=True):
+    """[list[list[Pin]]]: the pins of each channel."""
+
+    channel_ids: tuple[int, ...]
+
+
+def marks_of(channel_id: int, records: Iterable[Record]) -> Iterator[Mark]:
+    """Yield the marks that project these records of a channel."""
     for record in records:
         match record.body:
             case ReactionAdded(target=target, emoji=emoji, user=user, reactions=reactions):
@@ -73,3 +87,18 @@ def marks_of(records: Iterable[Record]) -> Iterator[Mark]:
                 yield Mark(record.seq, Reactor(target.id, emoji, user, epoch))
             case ReactionRemoved(target=target, emoji=emoji, user_id=user_id):
                 yield Mark(record.seq, Reactor(target.id, emoji, User(user_id, ""), gone=True))
+            case MessagePinned(target=target, at=at):
+                yield Mark(record.seq, Pin(target.id, channel_id, target.first_seq, at))
+            case MessageUnpinned(target=target):
+                yield Mark(record.seq, Pin(target.id, channel_id, target.first_seq, 0, gone=True))
+            case MessageDeleted(target=target):
+                yield from _gone(record.seq, channel_id, (target,))
+            case MessagesDeleted(targets=targets):
+                yield from _gone(record.seq, channel_id, targets)
+
+
+def _gone(seq: int, channel_id: int, targets: Iterable[Target]) -> Iterator[Mark]:
+    """Yield the ends of pins whose messages are deleted."""
+    for target in targets:
+        if target.pinned:
+            yield Mark(seq, Pin(target.id, channel_id, target.first_seq, 0, gone=True))

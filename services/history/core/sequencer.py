@@ -23,18 +23,19 @@ from services.history.core.deciding import (
     keys_of,
     message_ids_of,
     messages_in,
+    needs_pins,
     reactor_keys_of,
     record_of,
     user_of,
 )
-from services.history.core.marks import PutMarks, ReadReactors, marks_of
+from services.history.core.marks import Pin, PutMarks, ReadPins, ReadReactors, marks_of
 from services.history.core.shard import Shard
 from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
 from shared.core.errors import ChannelClosed, CommandExpired, InternalError, StarlingError
 from shared.core.ids import IdSource
 from shared.core.replies import NOTHING, messages_among, place_of_reference, referenced_of
-from shared.core.stream import Bucket, Draft, Event, Key, Record, Tail, Write, channel_stream, event_of, plan
+from shared.core.stream import Bucket, Draft, Event, Key, Record, Tail, Write, channel_stream, event_of, owner_of, plan
 from shared.core.writing import (
     Amend,
     Commit,
@@ -186,6 +187,7 @@ def _learn(shard: Shard, lanes: Sequence[_Lane], replies: dict[int, Reply], now:
     yield from _project(lanes)  # a decision reads messages that are complete to the tail
     yield from _find_messages(lanes, now)
     yield from _find_reactors(lanes)
+    yield from _find_pins(lanes)
 
 
 def _load(stream: str, now: int) -> Generator[Any, Any, Knowledge | StarlingError]:
@@ -203,7 +205,7 @@ def _project(lanes: Iterable[_Lane]) -> Generator[Any, Any, None]:
     effects: list[Amend | PutMarks] = []
     if amendments := tuple(chain.from_iterable(amendments_of(lane.stream, lane.changes) for lane in changed)):
         effects.append(Amend(amendments))
-    if marks := tuple(chain.from_iterable(marks_of(lane.changes) for lane in changed)):
+    if marks := tuple(chain.from_iterable(marks_of(owner_of(lane.stream), lane.changes) for lane in changed)):
         effects.append(PutMarks(marks))
     if len(effects) > 1:
         yield Together(tuple(effects))
@@ -252,6 +254,15 @@ def _find_reactors(lanes: Sequence[_Lane]) -> Generator[Any, Any, None]:
         epochs: list[int] = yield ReadReactors(tuple(key for _, key in keys))
         for (lane, key), epoch in zip(keys, epochs, strict=True):
             lane.facts.reactors[key] = epoch
+
+
+def _find_pins(lanes: Sequence[_Lane]) -> Generator[Any, Any, None]:
+    """Read the pins of channels whose commands are about them."""
+    asking = [lane for lane in lanes if any(needs_pins(command) for _, command in lane.queue)]
+    if asking:
+        found: list[list[Pin]] = yield ReadPins(tuple(owner_of(lane.stream) for lane in asking))
+        for lane, pins in zip(asking, found, strict=True):
+            lane.facts.pins = {pin.message_id: pin.at for pin in pins}
 
 
 def _search_of(tail: Tail, message_id: int) -> ReadBucket | FindBucket:
