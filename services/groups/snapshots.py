@@ -223,7 +223,12 @@ class Snapshots:
             one: SessionView(
                 user,
                 0,
-                tuple(members[group_id, one] for group_id in groups.get(one, ()) if (group_id, one) in members),
+                # Members follow a new name a little later, and would be cached without it.
+                tuple(
+                    msgspec.structs.replace(members[group_id, one], user=user)
+                    for group_id in groups.get(one, ())
+                    if (group_id, one) in members
+                ),
                 (),
                 revoked.get(one, NOTHING_REVOKED),
             )

@@ -164,6 +164,17 @@ async def test_members_of_all_groups_hear_of_it(world: World, groups: Replica, r
     assert {member.user.username for member in view.memberships} == {"anna"}
 
 
+async def test_a_session_has_the_new_name_before_its_groups_have_it(world: World, groups: Replica) -> None:
+    """What is read, and cached, between the change and the groups' hearing of it says the new name, then and later."""
+    ann, ann_id = await groups.register("ann")
+    await groups.create_group(ann, "Room")
+    await change(groups, ann, username="anna")
+    for _ in range(2):
+        view = await groups.read_session(ann_id)
+        assert {view.user.username, *(member.user.username for member in view.memberships)} == {"anna"}
+        await groups.groups.jobs.sweep()
+
+
 async def test_who_joins_while_it_is_renamed_is_shown_by_the_new_name(world: World, groups: Replica) -> None:
     """A join that was decided on the old name and committed behind the job's back is put right by a job of its own."""
     ann, ann_id = await groups.register("ann")
