@@ -69,8 +69,11 @@ class Blocks:
             await self._jobs.finish(job)
 
     async def is_closed(self, one: int, other: int) -> bool:
-        """Return whether one of two users blocks the other."""
-        return bool(await self._groups.read_blocks(((one, other), (other, one))))
+        """Return whether one of two users blocks the other, or is gone."""
+        if await self._groups.read_blocks(((one, other), (other, one))):
+            return True
+        profiles = [await self._groups.read_profile(user_id) for user_id in (one, other)]
+        return any(profile is not None and profile.gone for profile in profiles)
 
     async def settle(self, channel: Channel) -> Channel:
         """Return a direct channel as the blocks of its users have it; where it was not so, it is made so."""

@@ -71,7 +71,7 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
     """A stream of messages: in a group (`group_id`), or direct (`recipients`: the users in it).
 
     `parent_id`: the category it stands under, 0 for none. `slow_s`: the pause that a user keeps between two messages.
-    `closed`: one of the two in a direct channel blocks the other, so neither may write.
+    `closed`: one of the two in a direct channel blocks the other, or is gone, so nobody may write.
     """
 
     id: int

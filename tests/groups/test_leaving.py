@@ -13,6 +13,7 @@ from shared.core.events import GroupLeft, MemberRemoved, TokensRevoked, UserChan
 from shared.core.stream import group_stream, user_stream
 from tests.groups.fuse import Crash, Fuse, Moment
 from tests.groups.test_applications import make, status_of
+from tests.groups.test_blocks import refusal_of
 from tests.groups.test_rest import error_of, reasons_of
 from tests.groups.world import PASSWORD, Replica, World, open_world
 
@@ -73,6 +74,21 @@ async def test_the_name_of_a_deleted_account_rests(world: World, groups: Replica
         assert reasons_of(answer, "username") == ["USERNAME_ALREADY_TAKEN"]
     world.now += 1000
     await groups.register("Ann")
+
+
+async def test_nobody_writes_to_who_is_gone(groups: Replica) -> None:
+    """No direct channel is opened, and one that is there is closed when it is opened again; what was said stays."""
+    ann, ann_id = await groups.register("ann")
+    bob, bob_id = await groups.register("bob")
+    eve, _ = await groups.register("eve")
+    channel = (await groups.call("POST", "/users/@me/channels", bob, {"recipient_id": str(ann_id)})).json()["id"]
+    await delete(groups, ann)
+    await groups.groups.jobs.sweep()
+    answer = await groups.call("POST", "/users/@me/channels", eve, {"recipient_id": str(ann_id)})
+    assert error_of(answer) == (403, 50007)
+    again = await groups.call("POST", "/users/@me/channels", bob, {"recipient_id": str(ann_id)})
+    assert (again.status_code, again.json()["id"]) == (200, channel)
+    assert await refusal_of(groups, int(channel), bob_id) == "CannotMessageUser"
 
 
 async def test_who_owns_groups_hands_them_over_first(groups: Replica) -> None:
