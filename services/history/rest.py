@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Response
 from services.history.bodies import EventsBody, MessageBody, NewMessage
 from services.history.pages import MAX_LIMIT
 from services.history.payloads import FORM_SCHEMA, PayloadRoute
-from services.history.service import History, Limit, Service, Visible, new_command_id, require_access
+from services.history.service import History, Limit, Readable, Service, Visible, new_command_id, require_access
 from shared.core import wire
 from shared.core.commands import Reply
 from shared.core.drafts import Given, draft_of
@@ -50,17 +50,23 @@ router = APIRouter(
 @router.get("/messages", response_model=list[MessageBody])
 async def list_messages(
     history: Service,
-    channel: Visible,
+    seen: Visible,
     caller: Caller,
     before: Cursor | None = None,
     after: Cursor | None = None,
     around: Cursor | None = None,
     limit: Limit = 50,
 ) -> Response:
-    """Return a page of messages, newest first: the latest, or those next to one of the three cursors."""
+    """Return a page of messages, newest first: the latest, or those next to one of the three cursors.
+
+    It is empty for who may see the channel, but not read what was written before.
+    """
     if sum(cursor is not None for cursor in (before, after, around)) > 1:
         text = "Only one of before, after and around can be given."
         raise InvalidForm({name: [("BASE_TYPE_CHOICES", text)] for name in ("before", "after", "around")})
+    if not seen.may_read:
+        return JsonResponse([])
+    channel = seen.channel
     if around is not None:
         page = await history.pages.around(channel.id, around, limit)
     elif after is not None:
@@ -71,7 +77,7 @@ async def list_messages(
 
 
 @router.get("/messages/{message_id}", response_model=MessageBody)
-async def get_message(history: Service, channel: Visible, message_id: Snowflake, caller: Caller) -> Response:
+async def get_message(history: Service, channel: Readable, message_id: Snowflake, caller: Caller) -> Response:
     """Return one message."""
     record = await history.pages.find(channel.id, message_id)
     if record is None:
@@ -132,7 +138,7 @@ async def _stored(history: History, channel: Channel, reply: Reply, caller: int)
 @router.get("/events", response_model=EventsBody)
 async def list_events(
     history: Service,
-    channel: Visible,
+    channel: Readable,
     caller: Caller,
     after_seq: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
     limit: Limit = MAX_LIMIT,

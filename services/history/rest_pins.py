@@ -17,7 +17,7 @@ from services.history.bodies import MessageBody, PinsBody
 from services.history.core.marks import Pin
 from services.history.core.pinning import MAX_PINS
 from services.history.rest_changes import common_of, settle
-from services.history.service import History, Service, Visible, new_command_id, require_access
+from services.history.service import History, Readable, Service, new_command_id, require_access
 from shared.core import wire
 from shared.core.calls import Access
 from shared.core.commands import COMMAND_LIFETIME_MS, PinMessage, UnpinMessage
@@ -44,7 +44,7 @@ router = APIRouter(
 @router.get("/messages/pins", response_model=PinsBody)
 async def list_pins(
     history: Service,
-    channel: Visible,
+    channel: Readable,
     caller: Caller,
     before: datetime | None = None,
     limit: Annotated[int, Query(ge=1, le=_ALL_AT_ONCE)] = _ALL_AT_ONCE,
@@ -57,7 +57,7 @@ async def list_pins(
 
 
 @router.get("/pins", response_model=list[MessageBody])
-async def list_pinned_messages(history: Service, channel: Visible, caller: Caller) -> Response:
+async def list_pinned_messages(history: Service, channel: Readable, caller: Caller) -> Response:
     """List pinned messages, the newest pin first: the older shape."""
     pins = await history.marks.list_pins(channel.id, MAX_ID, MAX_PINS)
     return JsonResponse([message for _, message in await _messages(history, channel, caller, pins)])

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from services.history.core.reacting import reaction_of
 from services.history.rest_changes import common_of, settle
-from services.history.service import History, Service, Visible, require_access
+from services.history.service import History, Readable, Service, require_access
 from shared.core import wire
 from shared.core.commands import AddReaction, ClearReactions, RemoveReaction
 from shared.core.emoji import emoji_of
@@ -48,7 +48,7 @@ router = APIRouter(
 @router.get("/{emoji}", response_model=list[UserBody])
 async def list_reactions(
     history: Service,
-    channel: Visible,
+    channel: Readable,
     message_id: Snowflake,
     emoji: Emoji,
     after: Cursor = 0,

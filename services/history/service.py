@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, Query, Request
 
@@ -17,9 +17,10 @@ from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
 from shared.command_log import CommandLog
 from shared.core.calls import Access, ReadAccess
-from shared.core.errors import MissingAccess, RateLimited, UnknownChannel
+from shared.core.errors import MissingAccess, MissingPermissions, RateLimited, UnknownChannel
 from shared.core.limits import Budgets
 from shared.core.model import Channel
+from shared.core.permissions import Permission
 from shared.door import Caller
 from shared.http import Probe
 from shared.rpc import Rpc
@@ -76,12 +77,29 @@ async def require_access(history: History, channel_id: int, caller: int) -> Acce
     return access
 
 
-async def _require_channel(history: Service, channel_id: Snowflake, caller: Caller) -> Channel:
+class Seen(NamedTuple):
+    """A channel that the caller sees, and whether also what was written there before."""
+
+    channel: Channel
+    may_read: bool
+
+
+async def _require_seen(history: Service, channel_id: Snowflake, caller: Caller) -> Seen:
     access = await require_access(history, channel_id, caller)
     if access.channel is None:
         raise UnknownChannel
-    return access.channel
+    return Seen(access.channel, bool(access.permissions & Permission.READ_MESSAGE_HISTORY))
 
 
-Visible = Annotated[Channel, Depends(_require_channel)]
+Visible = Annotated[Seen, Depends(_require_seen)]
 """The channel of the path, if the caller may see it."""
+
+
+async def _require_readable(seen: Visible) -> Channel:
+    if not seen.may_read:
+        raise MissingPermissions
+    return seen.channel
+
+
+Readable = Annotated[Channel, Depends(_require_readable)]
+"""The channel of the path, if the caller may read what was written there before."""

@@ -286,7 +286,9 @@ class ShardWorker:
             log.exception("access_unreadable", shard=self._number, channel_id=channel_id)
             return None
         place = place_of_access(access)
-        return Verdict(0, UnknownChannel.__name__) if place is None else Verdict(place.permissions, place.refusal)
+        if place is None:
+            return Verdict(0, UnknownChannel.__name__)
+        return Verdict(place.permissions, place.refusal, place.slow_s)
 
     async def _reply(self, commands: Sequence[AnyCommand], replies: dict[int, Reply]) -> None:
         """Tell each waiting node, all side by side; a node that is gone needs no reply."""

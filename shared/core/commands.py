@@ -37,7 +37,7 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     `enforce_nonce` = False: the nonce is only shown, a repeat of it is another message. `reference_id`: what it
     replies to; where there is no such message it is refused if that is `reference_required`, else no reply.
     `mention_replied`: who wrote that is called, beside `mentions`. `kind`: what the system tells with it, in the
-    author's name; that asks for no permission.
+    author's name; that asks for no permission. `slow_s`: the pause that slow mode asks for.
     """
 
     author: User
@@ -57,6 +57,7 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     embeds: tuple[dict[str, Any], ...] = ()
     flags: int = 0
     kind: int = 0
+    slow_s: int = 0
 
 
 class OpenDirect(Command, frozen=True, tag="open_direct"):

@@ -418,6 +418,13 @@ class RateLimited(StarlingError):
     message = "You are being rate limited."
 
 
+class SlowMode(RateLimited):
+    """The channel's slow mode lets the user write again after `retry_after` seconds."""
+
+    code = 20016
+    message = "This action cannot be performed due to slowmode rate limit"
+
+
 class CommandExpired(StarlingError):
     """A send that reached its sequencer after its expiry; nothing was stored and nothing will be."""
 
@@ -484,6 +491,7 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         TooManyReactions,
         CannotReply,
         RateLimited,
+        SlowMode,
         CommandExpired,
         ChannelClosed,
     )

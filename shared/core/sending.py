@@ -21,13 +21,14 @@ from shared.core.model import Channel, ChannelType, User
 from shared.core.permissions import Permission
 
 NOBODY_THERE: Final = Mentionable()
+_FREE_OF_SLOW_MODE: Final = Permission.MANAGE_MESSAGES | Permission.MANAGE_CHANNELS | Permission.BYPASS_SLOWMODE
 
 
 class Place(msgspec.Struct, frozen=True):
     """Where a message goes, and what the user may do there by the facts of `group_seq`.
 
     `refusal`: why the user may not send, "" if that is allowed. `permissions`: bits of `Permission`. `recipients`: all
-    users of a direct channel.
+    users of a direct channel. `slow_s`: the pause that slow mode asks of the user.
     """
 
     group_id: int
@@ -36,6 +37,7 @@ class Place(msgspec.Struct, frozen=True):
     refusal: str
     permissions: int
     recipients: tuple[User, ...] = ()
+    slow_s: int = 0
 
 
 def place_of(channel: Channel, group_seq: int, permissions: int) -> Place:
@@ -52,7 +54,8 @@ def place_of(channel: Channel, group_seq: int, permissions: int) -> Place:
             refusal = CannotMessageUser.__name__
         to = tuple(dict.fromkeys(user.id for user in channel.recipients))
         return Place(0, to, 0, refusal, permissions, channel.recipients)
-    return Place(channel.group_id, (), group_seq, refusal, permissions)
+    slow_s = 0 if permissions & _FREE_OF_SLOW_MODE else channel.slow_s
+    return Place(channel.group_id, (), group_seq, refusal, permissions, slow_s=slow_s)
 
 
 def place_of_access(access: Access) -> Place | None:
@@ -130,6 +133,7 @@ def command_of(
         mention_replied=draft.calls_replied,
         embeds=draft.embeds,
         flags=draft.flags,
+        slow_s=place.slow_s,
     )
 
 

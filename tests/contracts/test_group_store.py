@@ -14,7 +14,18 @@ from services.groups.memory_store import MemoryGroups
 from services.groups.mongo_store import MongoGroups
 from services.groups.store import Account, Claim, GroupStore, Job, Membership, MemberState, Profile
 from shared.core.ids import MAX_ID
-from shared.core.model import Channel, ChannelType, Group, Invite, Member, User
+from shared.core.model import (
+    Ban,
+    Channel,
+    ChannelType,
+    Group,
+    Invite,
+    Member,
+    Overwrite,
+    OverwriteType,
+    Role,
+    User,
+)
 from shared.core.revocation import Named, Revocations
 from shared.mongo import open_database
 from shared.settings import MongoSettings
@@ -396,3 +407,49 @@ async def test_invites(store: GroupStore) -> None:
     assert await store.read_invite("b") is None
     assert await store.read_invite("c") == other
     assert await store.list_invites(GARDEN.id, 10) == [two]
+
+
+async def test_roles_of_groups(store: GroupStore) -> None:
+    """Roles are listed by group and id as they are now; one that is gone is in no list, whatever comes late."""
+    seers, others = Role(3, 1, "seers", 1 << 52, 2, 0xFFFFFF, hoist=True), Role(MAX_ID, 1, "others", mentionable=True)
+    everyone = Role(2, 2, "@everyone", 1024)
+    for role in (others, seers, everyone):
+        await store.put_role(role, 4)
+    assert await store.list_roles([1, 2, 9]) == {1: [seers, others], 2: [everyone]}
+    await store.put_role(Role(3, 1, "late"), 3)
+    await store.remove_role(MAX_ID, 6)
+    await store.put_role(others, 5)
+    assert await store.list_roles([1]) == {1: [seers]}
+
+
+async def test_a_deleted_channel_stays_deleted(store: GroupStore) -> None:
+    """A channel that is gone is neither read nor listed; what comes late does not bring it back."""
+    said = Overwrite(GARDEN.id, OverwriteType.ROLE, 1 << 51, 1 << 10)
+    kept = Channel(5, ChannelType.TEXT, "kept", GARDEN.id, 1, "topic", (), 6, 30, nsfw=True, overwrites=(said,))
+    gone = Channel(6, ChannelType.CATEGORY, "gone", GARDEN.id)
+    for channel in (kept, gone):
+        await store.put_channel(channel, 3)
+    await store.remove_channel(gone.id, 7)
+    await store.put_channel(gone, 6)
+    assert await store.read_channel(gone.id) is None
+    assert await store.read_channel(kept.id) == kept
+    assert await store.list_channels([GARDEN.id]) == {GARDEN.id: [kept]}
+
+
+async def test_bans(store: GroupStore) -> None:
+    """Bans are read one by one and in pages from either end, by user id; a lifted one is gone until another comes."""
+    bans = [Ban(1, User(number, f"user{number}"), ALICE.id, "spam ☂" if number % 2 else "") for number in range(1, 6)]
+    for ban in reversed(bans):
+        await store.put_ban(ban, 2)
+    await store.put_ban(Ban(2, BOB), 2)
+    await store.lift_ban(1, 3, 5)
+    await store.put_ban(bans[2], 4)
+    assert await store.read_ban(1, 3) is None
+    assert await store.read_ban(1, 1) == bans[0]
+    assert await store.read_ban(3, 1) is None
+    beyond = MAX_ID + 1
+    assert await store.list_bans(1, 0, beyond, 3) == [bans[0], bans[1], bans[3]]
+    assert await store.list_bans(1, 2, beyond, 3) == [bans[3], bans[4]]
+    assert await store.list_bans(1, 0, 5, 2) == [bans[1], bans[3]]
+    await store.put_ban(bans[2], 6)
+    assert await store.read_ban(1, 3) == bans[2]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 
+from services.groups.app import router
 from services.groups.bodies import ChannelBody, GuildBody, GuildSummaryBody, MemberBody, OwnUserBody
 from shared.http_bodies import UserBody
 from tests.groups.world import PASSWORD, Replica, World
@@ -324,7 +326,7 @@ async def test_the_document_tells_every_route(groups: Replica) -> None:
     """The OpenAPI document has each route with its answer's and its errors' shape, and the token scheme."""
     document = (await groups.http.get("/openapi.json")).json()
     routes = {path: methods for path, methods in document["paths"].items() if path.startswith("/api/v10")}
-    assert len(routes) == 40
+    assert routes.keys() == {route.path for route in router.routes if isinstance(route, APIRoute)}
     open_to_all = {f"/api/v10/auth/{name}" for name in ("login", "register", "forgot", "reset")}
     for path, methods in routes.items():
         for operation in methods.values():

@@ -11,6 +11,7 @@ import pytest
 from services.history.bodies import EventsBody, MessageBody
 from shared.core.events import TokensRevoked
 from shared.core.limits import Budgets
+from shared.core.permissions import Permission
 from shared.core.revocation import NOTHING_REVOKED
 from tests.history.world import ADA, BEN, CHANNEL, EVE, GROUP, World, open_world
 
@@ -46,6 +47,16 @@ async def test_a_revoked_token(world: World) -> None:
     assert (await world.get("messages", BEN)).status_code == 503
     world.groups_away = False
     assert (await world.get("messages", BEN)).status_code == 200
+
+
+async def test_who_may_not_read_what_was_written_before(world: World) -> None:
+    """Without that permission pages are empty, as Discord has them, and what names a message or a seq is refused."""
+    message = (await world.post(ADA, content="before")).json()
+    world.permissions[BEN.id] = int(Permission.VIEW_CHANNEL | Permission.SEND_MESSAGES)
+    assert (await world.get("messages", BEN)).json() == []
+    for path in (f"messages/{message['id']}", "events"):
+        answer = await world.get(path, BEN)
+        assert (answer.status_code, answer.json()["code"]) == (403, 50013)
 
 
 async def test_pages_by_cursor(world: World) -> None:

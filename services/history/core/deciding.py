@@ -53,10 +53,14 @@ from shared.core.stream import Bucket, Draft, Key, Record
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a user may do in a channel by today's facts. `refusal`: why not write there (a name of the catalogue)."""
+    """What a user may do in a channel by today's facts. `refusal`: why not write there (a name of the catalogue).
+
+    `slow_s`: the pause that slow mode asks of the user.
+    """
 
     permissions: int
     refusal: str = ""
+    slow_s: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):

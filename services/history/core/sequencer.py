@@ -29,10 +29,12 @@ from services.history.core.deciding import (
     user_of,
 )
 from services.history.core.marks import Pin, PutMarks, ReadPins, ReadReactors, marks_of
+from services.history.core.pacing import Pace, read_pace
 from services.history.core.shard import Shard
 from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
-from shared.core.errors import ChannelClosed, CommandExpired, InternalError, StarlingError
+from shared.core.errors import ChannelClosed, CommandExpired, InternalError, SlowMode, StarlingError
+from shared.core.events import MessageCreated
 from shared.core.ids import IdSource
 from shared.core.replies import NOTHING, messages_among, place_of_reference, referenced_of
 from shared.core.stream import Bucket, Draft, Event, Key, Record, Tail, Write, channel_stream, event_of, owner_of, plan
@@ -127,6 +129,7 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
     verdicts = yield from _check_again(shard, commands, now)
     if verdicts:
         now = yield ReadClock()
+    yield from _learn_paces(shard, lanes.values(), verdicts, now)
 
     open_lanes = [lane for lane in lanes.values() if lane.queue]
     while open_lanes:
@@ -145,10 +148,12 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
             for (lane, taken), write, stored in zip(writing, writes, outcomes, strict=True):
                 if stored:
                     _take_in(lane, write, taken, replies)
+                    _keep_pace(shard, lane.stream, write)
                     continue
                 lane.queue.extendleft(reversed(taken))
                 lane.attempts += 1
                 shard.known.pop(lane.stream, None)
+                shard.paces.pop(lane.stream, None)
                 if lane.attempts < ATTEMPTS:
                     lost.append(lane)
                 else:
@@ -157,6 +162,7 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
             if lost:
                 now = yield ReadClock()
                 yield from _learn(shard, lost, replies, now)
+                yield from _learn_paces(shard, lost, verdicts, now)
         open_lanes = [lane for lane in open_lanes if lane.queue]
 
     yield from _project(lanes.values())
@@ -188,6 +194,35 @@ def _learn(shard: Shard, lanes: Sequence[_Lane], replies: dict[int, Reply], now:
     yield from _find_messages(lanes, now)
     yield from _find_reactors(lanes)
     yield from _find_pins(lanes)
+
+
+def _learn_paces(
+    shard: Shard, lanes: Iterable[_Lane], verdicts: dict[int, Verdict], now: int
+) -> Generator[Any, Any, None]:
+    """Learn who wrote lately in channels with slow mode."""
+    unknown: list[tuple[str, Generator[Any, Any, Pace]]] = []
+    for lane in lanes:
+        slow_s = max((_slow_s_of(command, verdicts.get(index)) for index, command in lane.queue), default=0)
+        since = now - slow_s * 1000
+        if slow_s and (lane.stream not in shard.paces or shard.paces[lane.stream].since > since):
+            unknown.append((lane.stream, read_pace(lane.known.tail, since)))
+    paces = yield from together([reading for _, reading in unknown])
+    for (stream, _), pace in zip(unknown, paces, strict=True):
+        shard.paces[stream] = pace
+
+
+def _slow_s_of(command: AnyCommand, verdict: Verdict | None) -> int:
+    """Return the pause that slow mode asks of who sends a message, by what was looked up again or by its node."""
+    if not isinstance(command, SendMessage) or command.kind:
+        return 0
+    return command.slow_s if verdict is None else verdict.slow_s
+
+
+def _keep_pace(shard: Shard, stream: str, write: Write) -> None:
+    if (pace := shard.paces.get(stream)) is not None:
+        for record in write.messages:
+            if isinstance(record.body, MessageCreated):
+                pace.note(record.body.author.id, record.at)
 
 
 def _load(stream: str, now: int) -> Generator[Any, Any, Knowledge | StarlingError]:
@@ -308,6 +343,7 @@ def _decide(
     taken: list[tuple[int, AnyCommand]] = []
     keys: set[Key] = set()
     facts = lane.facts.copy()
+    writing: set[int] = set()
     while lane.queue and len(drafts) < shard.limits.messages:
         index, command = lane.queue[0]
         its_keys = set(keys_of(command))
@@ -321,13 +357,15 @@ def _decide(
         if keys & its_keys or (isinstance(command, OpenDirect) and drafts):
             break  # a repeat within this batch: decided when the first of them is stored
         lane.queue.popleft()
-        decided = _judge(shard, lane, command, facts, verdicts.get(index), now)
+        decided = _judge(shard, lane, command, facts, verdicts.get(index), writing, now)
         if isinstance(decided, Reply):
             replies[index] = decided
             continue
         if lane.known.tail.next_seq == 1 and not drafts:
             lane.known.tail = _begun_by(command, lane.known.tail)
         facts.take_in(decided.body)
+        if isinstance(command, SendMessage):
+            writing.add(command.author.id)
         drafts.append(decided)
         taken.append((index, command))
         keys |= its_keys
@@ -335,20 +373,42 @@ def _decide(
 
 
 def _judge(
-    shard: Shard, lane: _Lane, command: AnyCommand, facts: Facts, verdict: Verdict | None, now: int
+    shard: Shard,
+    lane: _Lane,
+    command: AnyCommand,
+    facts: Facts,
+    verdict: Verdict | None,
+    writing: set[int],
+    now: int,
 ) -> Draft | Reply:
-    """Return what a command comes to, or the reply that settles it."""
+    """Return what a command comes to, or the reply that settles it. `writing`: whose messages go with this write."""
     if isinstance(command, SendMessage) and (before := shard.refused_before(lane.stream, command, now)) is not None:
         return msgspec.structs.replace(before, command_id=command.command_id)
     if command.expires_at <= now:
         return refusal_of(command.command_id, CommandExpired())
     try:
-        return draft_of(command, facts, verdict, now) or Reply(command.command_id)
+        drafted = draft_of(command, facts, verdict, now)
+        _require_pause(shard, lane.stream, command, verdict, writing, now)
+        return drafted or Reply(command.command_id)
     except StarlingError as refusal:
         reply = refusal_of(command.command_id, refusal)
         if isinstance(command, SendMessage) and not refusal.retryable:  # what can't be known now holds nobody to it
             shard.remember_refusal(lane.stream, command, reply, now)
         return reply
+
+
+def _require_pause(
+    shard: Shard, stream: str, command: AnyCommand, verdict: Verdict | None, writing: set[int], now: int
+) -> None:
+    """Raise `SlowMode` for who wrote too short a time ago; the same nonce may come again when the pause is over."""
+    slow_s = _slow_s_of(command, verdict)
+    if not slow_s or not isinstance(command, SendMessage):
+        return
+    author_id = command.author.id
+    pace = shard.paces.get(stream)
+    wait_s = slow_s if author_id in writing else pace.wait_s(author_id, slow_s, now) if pace is not None else 0.0
+    if wait_s > 0:
+        raise SlowMode(retry_after=wait_s)
 
 
 def _begun_by(command: AnyCommand, tail: Tail) -> Tail:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.history.core.pacing import Pace
 from services.history.core.pulse import SILENCE_MS
 from shared.core.commands import COMMAND_LIFETIME_MS, Reply, SendMessage
 from shared.core.stream import CHANNEL_LIMITS, Limits
@@ -25,6 +26,8 @@ class Shard:
         self.limits = limits
         self.known: dict[str, Knowledge] = {}
         self.refusals: dict[tuple[str, int, str], tuple[int, Reply]] = {}
+        self.paces: dict[str, Pace] = {}
+        """Of channels with slow mode."""
         self.group_seqs: dict[int, int] = {}
         self.doubt_until = 0
         """Until then (Unix ms) changes of groups may have been missed, and no permission is taken for granted."""
@@ -38,6 +41,7 @@ class Shard:
     def forget(self) -> None:
         """Drop all knowledge of channels. Refusals and groups' seqs stay true."""
         self.known.clear()
+        self.paces.clear()
 
     def note_group_seq(self, group_id: int, seq: int) -> None:
         """Take in that a group has changed: sends permitted under older facts are looked at again."""
@@ -66,3 +70,5 @@ class Shard:
         """Keep to `MAX_CHANNELS`."""
         while len(self.known) > MAX_CHANNELS:
             del self.known[next(iter(self.known))]
+        while len(self.paces) > MAX_CHANNELS:
+            del self.paces[next(iter(self.paces))]
