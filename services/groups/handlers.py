@@ -87,7 +87,9 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
 
     async def read_mentionable(call: ReadMentionable) -> Mentionable:
         async with outages_told():
-            return await views.read_mentionable(call.group_id, call.user_ids[:MAX_MENTIONS])
+            return await views.read_mentionable(
+                call.group_id, call.user_ids[:MAX_MENTIONS], call.role_ids[:MAX_MENTIONS]
+            )
 
     async def read_revocations(call: ReadRevocations) -> Revocations:
         async with outages_told():

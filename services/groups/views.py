@@ -106,10 +106,18 @@ class Views:
         access = Access(channel, user, head.projected, permissions, member)
         return access, member.muted_until if member.muted_until > now else 0
 
-    async def read_mentionable(self, group_id: int, user_ids: Sequence[int]) -> Mentionable:
-        """Return those of these users who are members of a group, in the order asked."""
-        members = await self._groups.read_members([(group_id, user_id) for user_id in user_ids])
-        return Mentionable(tuple(members[key].user for one in user_ids if (key := (group_id, one)) in members))
+    async def read_mentionable(self, group_id: int, user_ids: Sequence[int], role_ids: Sequence[int]) -> Mentionable:
+        """Return those of these users who are members of a group, and those of these roles that it has; as asked."""
+        members = await self._groups.read_members([(group_id, user_id) for user_id in user_ids]) if user_ids else {}
+        listed = await self._groups.list_roles((group_id,)) if role_ids else {}
+        # @everyone has a role's id, too, and is called by name only.
+        roles = {role.id: role for role in listed.get(group_id, ()) if role.id != group_id}
+        there = tuple(role_id for role_id in role_ids if role_id in roles)
+        return Mentionable(
+            tuple(members[key].user for one in user_ids if (key := (group_id, one)) in members),
+            there,
+            tuple(role_id for role_id in there if roles[role_id].mentionable),
+        )
 
     async def read_changes(self, stream: str, after_seq: int, limit: int) -> EventPage:
         """Return events of a group's or user's stream after a seq, as far as they are projected."""

@@ -113,7 +113,7 @@ async def test_access(rpc: Rpc, groups: Replica) -> None:
 
 
 async def test_mentionable(rpc: Rpc, groups: Replica) -> None:
-    """Whom a message can call: those of the users asked about who are members, in that order."""
+    """Whom a message can call: members and the group's roles of those asked about, and which roles anybody may."""
     ann, ann_id = await groups.register("ann")
     (_, bob_id), (_, eve_id) = [await groups.register(name) for name in ("bob", "eve")]
     group, _ = await groups.create_group(ann, "Room")
@@ -121,6 +121,10 @@ async def test_mentionable(rpc: Rpc, groups: Replica) -> None:
     told: Mentionable = await rpc.call(ReadMentionable(group, (bob_id, eve_id, 4242, ann_id)))
     assert [user.username for user in told.users] == ["bob", "ann"]
     assert await rpc.call(ReadMentionable(group)) == Mentionable()
+    staff = await groups.groups.roles.create(ann_id, group, {"name": "staff"})
+    fans = await groups.groups.roles.create(ann_id, group, {"name": "fans", "mentionable": True})
+    roles: Mentionable = await rpc.call(ReadMentionable(group, (), (fans.id, group, 4242, staff.id)))
+    assert (roles.users, roles.roles, roles.open_roles) == ((), (fans.id, staff.id), (fans.id,))
 
 
 async def test_changes(rpc: Rpc, world: World, groups: Replica) -> None:
