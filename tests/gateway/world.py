@@ -211,6 +211,12 @@ class World:
         await self.publish(event)
         return event
 
+    async def happen(self, stream: str, body: AnyBody) -> Event:
+        """Let something happen in a stream."""
+        event = self._append(stream, body)
+        await self.publish(event)
+        return event
+
     async def edit(self, event: Event, content: str) -> None:
         """Change a message; from now on it is told in its new content, as history does."""
         body = event.record.body

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -88,6 +89,34 @@ async def change_minds(ada: Person, ben: Person, devices: list[Device], said: di
     contents[:] = ["ben thinks" if message["id"] == edited["id"] else message["content"] for message in left]
 
 
+async def reply_react_and_pin(ada: Person, ben: Person, devices: list[Device], said: dict[str, list[str]]) -> None:
+    """Ben replies to Ada and mentions her, she reacts and pins, and takes that back: every device hears of it."""
+    channel, contents = next(iter(said.items()))
+    path = f"/channels/{channel}/messages"
+    asked = next(message for message in await ben.read_all(channel) if message["author"]["id"] == ada.id)
+    body = {"content": f"<@{ada.id}> yes", "message_reference": {"message_id": asked["id"]}}
+    reply = await ben.request("POST", ben.door.history, path, json=body)
+    assert [user["id"] for user in reply["mentions"]] == [ada.id]
+    assert reply["referenced_message"]["content"] == asked["content"]
+    thumb = f"{path}/{reply['id']}/reactions/{quote('👍')}"
+    await ada.request("PUT", ada.door.history, f"{thumb}/@me")
+    await ada.request("PUT", ada.door.history, f"/channels/{channel}/pins/{reply['id']}")
+    (pinned,) = await ben.request("GET", ben.door.history, f"/channels/{channel}/pins")
+    assert [(one["count"], one["me"]) for one in pinned["reactions"]] == [(1, False)]
+    assert [user["id"] for user in await ben.request("GET", ben.door.history, thumb)] == [ada.id]
+    await ada.request("DELETE", ada.door.history, f"{thumb}/@me")
+    for device in devices:
+        assert (await device.wait_for("MESSAGE_CREATE", id=reply["id"]))["referenced_message"]["id"] == asked["id"]
+        added = await device.wait_for("MESSAGE_REACTION_ADD", message_id=reply["id"])
+        assert (added["user_id"], added["emoji"]["name"], added["seq"]) == (ada.id, "👍", reply["seq"] + 1)
+        assert added["member"]["user"]["id"] == ada.id
+        hint = await device.wait_for("CHANNEL_PINS_UPDATE", channel_id=channel)
+        assert hint["last_pin_timestamp"]
+        removed = await device.wait_for("MESSAGE_REACTION_REMOVE", message_id=reply["id"])
+        assert removed["seq"] == reply["seq"] + 4
+    contents += [reply["content"], ""]  # the last tells of the pin
+
+
 async def check_history(person: Person, said: dict[str, list[str]]) -> None:
     """Pages and events tell exactly what was said."""
     for channel, contents in said.items():
@@ -127,6 +156,7 @@ async def test_two_people_talk_through_make_run(tmp_path: Path) -> None:
                 assert heard["content"] == "good morning"
                 said[channel].append("good morning")
                 await change_minds(ada, ben, [ada_phone, ben_phone], said)
+                await reply_react_and_pin(ada, ben, [ada_phone, ben_phone], said)
             await check_history(ben, said)
 
 
@@ -210,4 +240,6 @@ async def test_two_people_talk_over_rabbitmq(rabbitmq_url: str, redis_url: str, 
             said = await talk(ada, ben, devices)
             await check_history(ben, said)
             await change_minds(ada, ben, devices, said)
+            await check_history(ada, said)
+            await reply_react_and_pin(ada, ben, devices, said)
             await check_history(ada, said)
