@@ -133,7 +133,10 @@ class Knowledge:
 
     def find(self, keys: Iterable[Key], now: int) -> Stored | None:
         """Return where the event of a command with these keys is, if it is stored already and not too long ago."""
-        return next((place for key in keys if (place := self.stored_at(key, now)) is not None), None)
+        for key in keys:
+            if (place := self.stored_at(key, now)) is not None:
+                return place
+        return None
 
     def stored_at(self, key: Key, now: int) -> Stored | None:
         """Return where the event of this key is, if it was stored within `DEDUPE_MS`."""

@@ -6,7 +6,7 @@ says; who finds them, and in which order commands are decided, is `sequencer`'s 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -105,11 +105,11 @@ class Facts:
         take_in_pin(self.pins, change)
 
 
-def keys_of(command: AnyCommand) -> Iterator[Key]:
-    """Yield all under which a repeat of this command is recognised."""
-    yield command.command_id
+def keys_of(command: AnyCommand) -> tuple[Key, ...]:
+    """Return all under which a repeat of this command is recognised."""
     if isinstance(command, SendMessage) and command.nonce and command.enforce_nonce:
-        yield (command.author.id, command.nonce)
+        return (command.command_id, (command.author.id, command.nonce))
+    return (command.command_id,)
 
 
 def user_of(command: AnyCommand) -> int:

@@ -58,6 +58,7 @@ ATTEMPTS: Final = 4
 """How often a channel's commit is tried anew after it was lost, before the shard is given back (rule 2)."""
 CLOSED_RETRY_S: Final = 5.0
 """When a sender may try again where an import keeps the channel closed."""
+_BY_USERS: Final = (SendMessage, MessageCommand)
 _BUCKETS_AT_ONCE: Final = 32
 """Most whole buckets that are read side by side to find the messages of a batch's commands."""
 
@@ -315,7 +316,7 @@ def _check_again(shard: Shard, commands: Sequence[AnyCommand], now: int) -> Gene
     doubtful = [
         (index, command)
         for index, command in enumerate(commands)
-        if isinstance(command, SendMessage | MessageCommand)
+        if isinstance(command, _BY_USERS)
         and command.group_id
         and (shard.is_in_doubt(now) or command.group_seq < shard.group_seqs.get(command.group_id, 0))
     ]
@@ -346,7 +347,7 @@ def _decide(
     writing: set[int] = set()
     while lane.queue and len(drafts) < shard.limits.messages:
         index, command = lane.queue[0]
-        its_keys = set(keys_of(command))
+        its_keys = keys_of(command)
         place = lane.known.find(its_keys, now)
         if place is None and isinstance(command, OpenDirect) and lane.known.tail.next_seq > 1:
             place = Stored(seq=1, first_seq=1, at=now)
@@ -354,7 +355,7 @@ def _decide(
             hits.append((index, command, lane, place))
             lane.queue.popleft()
             continue
-        if keys & its_keys or (isinstance(command, OpenDirect) and drafts):
+        if not keys.isdisjoint(its_keys) or (isinstance(command, OpenDirect) and drafts):
             break  # a repeat within this batch: decided when the first of them is stored
         lane.queue.popleft()
         decided = _judge(shard, lane, command, facts, verdicts.get(index), writing, now)
@@ -368,7 +369,7 @@ def _decide(
             writing.add(command.author.id)
         drafts.append(decided)
         taken.append((index, command))
-        keys |= its_keys
+        keys.update(its_keys)
     return drafts, taken
 
 
