@@ -54,7 +54,12 @@ async def get_member(groups: Service, caller: Caller, guild_id: Snowflake, user_
     return JsonResponse(wire.member_of(await groups.views.require_member(guild_id, user_id)))
 
 
-@router.put("/guilds/{guild_id}/members/{user_id}", status_code=201, response_model=MemberBody)
+@router.put(
+    "/guilds/{guild_id}/members/{user_id}",
+    status_code=201,
+    response_model=MemberBody,
+    responses={204: {"description": "Is a member already"}},
+)
 async def add_member(
     groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake, body: AddedMember | None = None
 ) -> Response:

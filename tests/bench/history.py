@@ -66,10 +66,10 @@ class Plan:
     """How much of everything."""
 
     big: int = 1_000_000
-    single: int = 250_000
+    single: int = 100_000
     small: int = 1_000
     channels: int = 10_000
-    each: int = 30
+    each: int = 10
     pages: int = 200
     writes: int = 400
     seconds: float = 4.0

@@ -19,7 +19,7 @@ from shared.core.stream import Bucket, Record, Write, bucket_name
 from shared.mongo import Document, Mongo
 from shared.mongo_streams import MongoStreams
 
-_AT_ONCE: Final = 100
+_AT_ONCE: Final = 10
 
 
 class SingleDocuments(MongoStreams):
