@@ -70,9 +70,11 @@ class Plain:
     """The stored events of one channel by seq, and what comes of them."""
 
     events: dict[int, Record] = field(default_factory=dict)
+    _walked: dict[int, tuple[dict[int, Shown], dict[int, Reactors]]] = field(default_factory=dict)
 
     def store(self, records: tuple[Record, ...]) -> None:
         """Take in what was stored."""
+        self._walked.clear()
         for record in records:
             assert record.seq not in self.events, f"two events have seq {record.seq}"
             self.events[record.seq] = record
@@ -84,13 +86,19 @@ class Plain:
 
     def messages(self, upto: int = 1 << 62) -> dict[int, Shown]:
         """Return the messages by id as changes up to the event `upto` make them; each is checked on the way."""
-        there, _ = self._walk(upto)
+        there, _ = self._known(upto)
         return there
 
     def reactors(self) -> dict[int, Reactors]:
         """Return who reacted to which message today."""
-        _, reactors = self._walk(1 << 62)
+        _, reactors = self._known(1 << 62)
         return reactors
+
+    def _known(self, upto: int) -> tuple[dict[int, Shown], dict[int, Reactors]]:
+        """Walk once for each `upto`, as long as nothing more is stored."""
+        if upto not in self._walked:
+            self._walked[upto] = self._walk(upto)
+        return self._walked[upto]
 
     def _walk(self, upto: int) -> tuple[dict[int, Shown], dict[int, Reactors]]:
         there: dict[int, Shown] = {}
