@@ -42,7 +42,7 @@ def test_the_order_of_steps() -> None:
     project = running.send([True])
     assert isinstance(project, Project)
     assert [record.body for record in project.records] == [JOINED]
-    assert running.send(None) == RaiseHeads((Head("g:9", seq=1, tail=1, projected=1),))
+    assert running.send(None) == RaiseHeads((Head("g:9", seq=1, tail=1, projected=1, changed=1),))
     publish = running.send(None)
     assert isinstance(publish, Publish)
     assert publish.events[0].group_id == 9

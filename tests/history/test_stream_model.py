@@ -35,6 +35,9 @@ def test_rivals_on_mongodb(mongo_url: str) -> None:
                 return runner, MongoStreams(mongo)
 
             def open_marks(self) -> MarkStore:
+                """Return the store without what the program before has left: ids of messages are alike in all of them."""
+                for collection in ("reactions", "pins"):
+                    runner.run(mongo[collection].delete_many({}))
                 return MongoMarks(mongo)
 
             def close_store(self) -> None:
