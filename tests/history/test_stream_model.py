@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from services.history.marks import MarkStore
 from services.history.mongo_marks import MongoMarks
-from shared.mongo import open_database
+from shared.mongo import Mongo, open_database
 from shared.mongo_streams import MongoStreams
 from shared.settings import MongoSettings
 from shared.streams import StreamStore
@@ -21,6 +21,11 @@ TestRivalsInMemory = Rivals.TestCase
 TestRivalsInMemory.settings = settings(
     max_examples=400, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+async def _forget_marks(mongo: Mongo) -> None:
+    for collection in ("reactions", "pins"):
+        await mongo[collection].delete_many({})
 
 
 @pytest.mark.servers
@@ -35,9 +40,8 @@ def test_rivals_on_mongodb(mongo_url: str) -> None:
                 return runner, MongoStreams(mongo)
 
             def open_marks(self) -> MarkStore:
-                """Return the store without what the program before has left: ids of messages are alike in all of them."""
-                for collection in ("reactions", "pins"):
-                    runner.run(mongo[collection].delete_many({}))
+                """Return the store without what the last program left: ids of messages are alike in all of them."""
+                runner.run(_forget_marks(mongo))
                 return MongoMarks(mongo)
 
             def close_store(self) -> None:
