@@ -107,6 +107,15 @@ def test_the_key_of_the_standard() -> None:
     assert judged(Upgrade(b"GET", b"/gateway", SOUND), ()) == (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 
 
+@pytest.mark.parametrize("value", [b"====", b"\xff", b"upgrade upgrade", b"a;b"])
+@pytest.mark.parametrize("name", [b"connection", b"upgrade"])
+def test_what_is_no_token_refuses(name: bytes, value: bytes) -> None:
+    """A list with something in it that is no token counts as none, also where the right word is in it."""
+    upgrade = Upgrade(b"GET", b"/gateway", (*SOUND, (name, value)))
+    assert judged(upgrade, ()) == (426, None)
+    assert judged_by_websockets(upgrade, ())[1] is None
+
+
 @pytest.mark.parametrize(
     "upgrade",
     [

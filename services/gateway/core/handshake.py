@@ -6,6 +6,7 @@ equal; without a library because each session begins with one, and parsing the r
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Collection, Iterable
@@ -23,6 +24,7 @@ MAX_LINE_BYTES: Final = 8192
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES: Final = 16
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _MOST_PARAMETERS: Final = 20
 _ONCE: Final = frozenset({b"origin", b"sec-websocket-key", b"sec-websocket-version"})
 """Headers that may stand there once."""
@@ -107,7 +109,9 @@ def forwarded_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def _tokens(value: bytes) -> list[bytes]:
-    return [token for part in value.lower().split(b",") if (token := part.strip())]
+    """Return a list of tokens in lower case (RFC 9110 section 5.6); none where something else stands among them."""
+    tokens = [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]
+    return tokens if all(map(_TOKEN.fullmatch, tokens)) else []
 
 
 def _is_key(key: bytes) -> bool:
