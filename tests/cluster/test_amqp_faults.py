@@ -53,7 +53,7 @@ async def world(rabbitmq_url: str) -> AsyncIterator[World]:
         login = parts.netloc.rpartition("@")[0]
         behind = parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}").geturl()
         async with (
-            open_amqp_bus(behind, heartbeat_s=1, timeout_s=2.0) as bus,
+            open_amqp_bus(behind, heartbeat_s=1, timeout_s=5.0) as bus,
             open_amqp_bus(rabbitmq_url) as steady,
         ):
             await wait_until(lambda: bus.connected)
