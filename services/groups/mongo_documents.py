@@ -1,0 +1,54 @@
+"""What the documents of the group store have in common: how a projection is put, and how values are read back.
+
+Ring 3 (adapter). A projection is one replacement conditional on `seq`, so it can be redone in any order by anyone; what
+a removal leaves is a tombstone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from shared.mongo import Document, Mongo
+
+T = TypeVar("T")
+
+VERSION: Final = 1
+"""The version that documents carry as `v`."""
+
+
+class Documents:
+    """A part of the store: collections of one database. All raise `StoreUnavailable`."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+
+    async def _put(self, collection: str, key: int | str, seq: int, value: msgspec.Struct, **marks: bool) -> None:
+        fields = {"v": VERSION, **msgspec.to_builtins(value), **marks}
+        await self._mongo.put_newer(collection, key, seq, fields)
+
+    async def _read(self, collection: str, key: int | str) -> Document | None:
+        async with self._mongo.asking():
+            return await self._mongo[collection].find_one({"_id": key})
+
+    async def _read_many(
+        self, collection: str, keys: Sequence[int] | Sequence[str], kind: type[T], **marks: bool
+    ) -> list[T]:
+        if not keys:
+            return []
+        query: Document = {"_id": {"$in": list(keys)}, **marks}
+        async with self._mongo.asking():
+            documents = await self._mongo[collection].find(query).to_list(len(keys))
+        return [msgspec.convert(document, kind) for document in documents]
+
+
+def one_of(ids: Sequence[int]) -> Any:
+    """Return a condition on ids; one is asked for by itself, which every server plans well."""
+    return ids[0] if len(ids) == 1 else {"$in": list(ids)}
+
+
+def value_of(document: Any, kind: type[T]) -> T | None:
+    """Return what a document holds; None where there is none."""
+    return msgspec.convert(document, kind) if document is not None else None
