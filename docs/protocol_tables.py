@@ -40,11 +40,12 @@ from services.history.core.pinning import MAX_PINS
 from services.history.core.reacting import MAX_REACTIONS
 from services.history.pages import MAX_LIMIT
 from services.history.rest_changes import BULK, BULK_AGE_MS
-from shared.core import errors
+from shared.core import account_errors, errors, group_errors, message_errors
 from shared.core.calls import SESSION_DIRECTS
 from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.drafts import NONCE_CHARACTERS
 from shared.core.embeds import MAX_BYTES, MAX_EMBEDS, MAX_TEXT
+from shared.core.error_catalogue import CATALOGUE
 from shared.core.mentions import MAX_MENTIONS
 from shared.core.writing import DEDUPE_MS
 from shared.http import create_app
@@ -70,20 +71,20 @@ _FRAMES: Final = {
 
 _THEN: Final = {"resume": "connect again", "identify": "connect again, identify", "never": "stop; a person must act"}
 
-_MODERATED: Final = (errors.UnknownGroup, errors.MissingPermissions)
-_IN_CHANNEL: Final = (errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions)
+_MODERATED: Final = (group_errors.UnknownGroup, errors.MissingPermissions)
+_IN_CHANNEL: Final = (group_errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions)
 _OF_MESSAGES: Final = (
     errors.RateLimited,
-    errors.UnknownChannel,
+    group_errors.UnknownChannel,
     errors.MissingAccess,
-    errors.UnknownMessage,
+    message_errors.UnknownMessage,
     errors.MissingPermissions,
 )
 """What every change of a message may be refused with."""
 
 _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
-    "login": (errors.AccountBlocked, errors.RateLimited),
+    "login": (account_errors.AccountBlocked, errors.RateLimited),
     "logout": (),
     "change_email": (errors.RateLimited,),
     "verify_email": (errors.RateLimited,),
@@ -92,117 +93,138 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "reset_password": (errors.RateLimited,),
     "find_users": (),
     "change_current_user": (errors.RateLimited,),
-    "get_profile": (errors.UnknownUser,),
-    "delete_current_user": (errors.OwnsGroups, errors.RateLimited),
+    "get_profile": (account_errors.UnknownUser,),
+    "delete_current_user": (account_errors.OwnsGroups, errors.RateLimited),
     "list_relationships": (),
-    "block_user": (errors.UnknownUser, errors.TooManyBlocked),
-    "unblock_user": (errors.UnknownUser,),
-    "list_applications": (errors.NotForBots,),
-    "create_application": (errors.NotForBots, errors.TooManyApplications, errors.NotVerified, errors.RateLimited),
-    "get_oauth2_application": (errors.OnlyForBots,),
-    "get_current_application": (errors.OnlyForBots,),
-    "get_application": (errors.UnknownApplication, errors.NotForBots),
-    "delete_application": (errors.UnknownApplication, errors.NotForBots),
-    "reset_bot_token": (errors.UnknownApplication, errors.NotForBots, errors.AccountBlocked, errors.RateLimited),
+    "block_user": (account_errors.UnknownUser, account_errors.TooManyBlocked),
+    "unblock_user": (account_errors.UnknownUser,),
+    "list_applications": (account_errors.NotForBots,),
+    "create_application": (
+        account_errors.NotForBots,
+        account_errors.TooManyApplications,
+        account_errors.NotVerified,
+        errors.RateLimited,
+    ),
+    "get_oauth2_application": (account_errors.OnlyForBots,),
+    "get_current_application": (account_errors.OnlyForBots,),
+    "get_application": (account_errors.UnknownApplication, account_errors.NotForBots),
+    "delete_application": (account_errors.UnknownApplication, account_errors.NotForBots),
+    "reset_bot_token": (
+        account_errors.UnknownApplication,
+        account_errors.NotForBots,
+        account_errors.AccountBlocked,
+        errors.RateLimited,
+    ),
     "get_current_user": (),
     "list_directs": (),
-    "open_direct": (errors.UnknownUser, errors.CannotMessageUser, errors.NotVerified),
+    "open_direct": (account_errors.UnknownUser, account_errors.CannotMessageUser, account_errors.NotVerified),
     "list_own_guilds": (),
-    "leave_guild": (errors.UnknownGroup, errors.MissingPermissions),
-    "get_user": (errors.UnknownUser,),
-    "create_guild": (errors.TooManyGroups, errors.NotVerified),
-    "join_guild": (errors.UnknownGroup, errors.TooManyGroups, errors.Banned, errors.NotVerified),
-    "get_guild": (errors.UnknownGroup,),
-    "list_guild_channels": (errors.UnknownGroup,),
-    "create_guild_channel": (*_MODERATED, errors.TooManyChannels),
-    "move_channels": (*_MODERATED, errors.UnknownChannel),
+    "leave_guild": (group_errors.UnknownGroup, errors.MissingPermissions),
+    "get_user": (account_errors.UnknownUser,),
+    "create_guild": (group_errors.TooManyGroups, account_errors.NotVerified),
+    "join_guild": (
+        group_errors.UnknownGroup,
+        group_errors.TooManyGroups,
+        group_errors.Banned,
+        account_errors.NotVerified,
+    ),
+    "get_guild": (group_errors.UnknownGroup,),
+    "list_guild_channels": (group_errors.UnknownGroup,),
+    "create_guild_channel": (*_MODERATED, group_errors.TooManyChannels),
+    "move_channels": (*_MODERATED, group_errors.UnknownChannel),
     "change_channel": _IN_CHANNEL,
     "delete_channel": _IN_CHANNEL,
     "put_overwrite": _IN_CHANNEL,
-    "drop_overwrite": (*_IN_CHANNEL, errors.UnknownOverwrite),
-    "list_roles": (errors.UnknownGroup,),
-    "get_role": (errors.UnknownGroup, errors.UnknownRole),
-    "create_role": (*_MODERATED, errors.TooManyRoles),
-    "move_roles": (*_MODERATED, errors.UnknownRole, errors.InvalidRole),
-    "change_role": (*_MODERATED, errors.UnknownRole, errors.InvalidRole),
-    "delete_role": (*_MODERATED, errors.UnknownRole, errors.InvalidRole),
-    "give_role": (*_MODERATED, errors.UnknownMember, errors.UnknownRole, errors.InvalidRole),
-    "take_role": (*_MODERATED, errors.UnknownMember, errors.UnknownRole, errors.InvalidRole),
+    "drop_overwrite": (*_IN_CHANNEL, group_errors.UnknownOverwrite),
+    "list_roles": (group_errors.UnknownGroup,),
+    "get_role": (group_errors.UnknownGroup, group_errors.UnknownRole),
+    "create_role": (*_MODERATED, group_errors.TooManyRoles),
+    "move_roles": (*_MODERATED, group_errors.UnknownRole, group_errors.InvalidRole),
+    "change_role": (*_MODERATED, group_errors.UnknownRole, group_errors.InvalidRole),
+    "delete_role": (*_MODERATED, group_errors.UnknownRole, group_errors.InvalidRole),
+    "give_role": (*_MODERATED, group_errors.UnknownMember, group_errors.UnknownRole, group_errors.InvalidRole),
+    "take_role": (*_MODERATED, group_errors.UnknownMember, group_errors.UnknownRole, group_errors.InvalidRole),
     "change_own_member": _MODERATED,
-    "add_member": (*_MODERATED, errors.UnknownUser, errors.Banned, errors.TooManyGroups, errors.UnknownRole),
-    "change_member": (*_MODERATED, errors.UnknownMember, errors.UnknownRole, errors.InvalidRole),
-    "kick_member": (*_MODERATED, errors.UnknownMember),
+    "add_member": (
+        *_MODERATED,
+        account_errors.UnknownUser,
+        group_errors.Banned,
+        group_errors.TooManyGroups,
+        group_errors.UnknownRole,
+    ),
+    "change_member": (*_MODERATED, group_errors.UnknownMember, group_errors.UnknownRole, group_errors.InvalidRole),
+    "kick_member": (*_MODERATED, group_errors.UnknownMember),
     "list_bans": _MODERATED,
-    "get_ban": (*_MODERATED, errors.UnknownBan),
-    "ban_user": (*_MODERATED, errors.UnknownUser),
-    "lift_ban": (*_MODERATED, errors.UnknownBan),
-    "create_invite": (*_IN_CHANNEL, errors.TooManyInvites),
+    "get_ban": (*_MODERATED, group_errors.UnknownBan),
+    "ban_user": (*_MODERATED, account_errors.UnknownUser),
+    "lift_ban": (*_MODERATED, group_errors.UnknownBan),
+    "create_invite": (*_IN_CHANNEL, group_errors.TooManyInvites),
     "list_channel_invites": _IN_CHANNEL,
     "list_guild_invites": _MODERATED,
-    "get_invite": (errors.UnknownInvite, errors.RateLimited),
+    "get_invite": (group_errors.UnknownInvite, errors.RateLimited),
     "accept_invite": (
-        errors.UnknownInvite,
-        errors.Banned,
-        errors.TooManyGroups,
-        errors.NotVerified,
+        group_errors.UnknownInvite,
+        group_errors.Banned,
+        group_errors.TooManyGroups,
+        account_errors.NotVerified,
         errors.RateLimited,
     ),
-    "delete_invite": (errors.UnknownInvite, errors.MissingAccess, errors.MissingPermissions, errors.RateLimited),
-    "list_members": (errors.UnknownGroup,),
-    "get_member": (errors.UnknownGroup, errors.UnknownMember),
-    "get_channel": (errors.UnknownChannel, errors.MissingAccess),
-    "list_messages": (errors.UnknownChannel, errors.MissingAccess),
-    "get_message": (*_IN_CHANNEL, errors.UnknownMessage),
+    "delete_invite": (group_errors.UnknownInvite, errors.MissingAccess, errors.MissingPermissions, errors.RateLimited),
+    "list_members": (group_errors.UnknownGroup,),
+    "get_member": (group_errors.UnknownGroup, group_errors.UnknownMember),
+    "get_channel": (group_errors.UnknownChannel, errors.MissingAccess),
+    "list_messages": (group_errors.UnknownChannel, errors.MissingAccess),
+    "get_message": (*_IN_CHANNEL, message_errors.UnknownMessage),
     "create_message": (
         errors.RateLimited,
-        errors.EmptyMessage,
-        errors.UnknownChannel,
+        message_errors.EmptyMessage,
+        group_errors.UnknownChannel,
         errors.MissingAccess,
         errors.MissingPermissions,
-        errors.CannotReply,
+        message_errors.CannotReply,
     ),
     "edit_message": (
         errors.RateLimited,
-        errors.EmptyMessage,
-        errors.UnknownChannel,
+        message_errors.EmptyMessage,
+        group_errors.UnknownChannel,
         errors.MissingAccess,
-        errors.UnknownMessage,
-        errors.CannotEditOthers,
+        message_errors.UnknownMessage,
+        message_errors.CannotEditOthers,
         errors.MissingPermissions,
     ),
     "delete_message": (
         errors.RateLimited,
-        errors.UnknownChannel,
+        group_errors.UnknownChannel,
         errors.MissingAccess,
-        errors.UnknownMessage,
+        message_errors.UnknownMessage,
         errors.MissingPermissions,
     ),
     "delete_messages": (
         errors.RateLimited,
-        errors.WrongCountToDelete,
-        errors.UnknownChannel,
+        message_errors.WrongCountToDelete,
+        group_errors.UnknownChannel,
         errors.MissingAccess,
-        errors.CannotActInDirect,
+        group_errors.CannotActInDirect,
         errors.MissingPermissions,
-        errors.TooOldToDelete,
+        message_errors.TooOldToDelete,
     ),
     "list_pins": _IN_CHANNEL,
     "list_pinned_messages": _IN_CHANNEL,
-    "pin_message": (*_OF_MESSAGES, errors.TooManyPins, errors.CannotActOnSystemMessage),
-    "pin_message_by_older_path": (*_OF_MESSAGES, errors.TooManyPins, errors.CannotActOnSystemMessage),
+    "pin_message": (*_OF_MESSAGES, message_errors.TooManyPins, message_errors.CannotActOnSystemMessage),
+    "pin_message_by_older_path": (*_OF_MESSAGES, message_errors.TooManyPins, message_errors.CannotActOnSystemMessage),
     "unpin_message": _OF_MESSAGES,
     "unpin_message_by_older_path": _OF_MESSAGES,
-    "list_reactions": (*_IN_CHANNEL, errors.UnknownMessage, errors.UnknownEmoji),
-    "add_reaction": (*_OF_MESSAGES, errors.UnknownEmoji, errors.TooManyReactions),
-    "remove_own_reaction": (*_OF_MESSAGES, errors.UnknownEmoji),
-    "remove_reaction": (*_OF_MESSAGES, errors.UnknownEmoji),
-    "clear_reactions": (*_OF_MESSAGES, errors.UnknownEmoji),
+    "list_reactions": (*_IN_CHANNEL, message_errors.UnknownMessage, message_errors.UnknownEmoji),
+    "add_reaction": (*_OF_MESSAGES, message_errors.UnknownEmoji, message_errors.TooManyReactions),
+    "remove_own_reaction": (*_OF_MESSAGES, message_errors.UnknownEmoji),
+    "remove_reaction": (*_OF_MESSAGES, message_errors.UnknownEmoji),
+    "clear_reactions": (*_OF_MESSAGES, message_errors.UnknownEmoji),
     "clear_all_reactions": _OF_MESSAGES,
     "list_events": _IN_CHANNEL,
     "get_gateway": (),
     "get_gateway_bot": (),
     "get_gateway_events": (errors.MissingAccess, errors.RateLimited),
-    "start_typing": (errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions, errors.RateLimited),
+    "start_typing": (group_errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions, errors.RateLimited),
 }
 
 
@@ -223,14 +245,10 @@ def close_codes() -> str:
 
 def error_catalogue() -> str:
     """Return every error that a client can be told."""
-    found = [
-        kind
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.StarlingError) and kind is not errors.StarlingError
-    ]
+    kinds: tuple[type[errors.StarlingError], ...] = (errors.InvalidForm, *CATALOGUE.values())
     rows = [
         (kind.code, kind.status, kind.__name__, kind.message, "yes" if kind.retryable else "", _when(kind))
-        for kind in sorted(found, key=lambda kind: (kind.code, kind.status))
+        for kind in sorted(kinds, key=lambda kind: (kind.code, kind.status))
     ]
     return table(("code", "HTTP", "name", "message", "try again", "when"), rows)
 

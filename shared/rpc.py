@@ -16,7 +16,8 @@ import structlog
 
 from shared.bus import Bus, BusUnavailable, CallTimeout, Delivery, Subscription, Unroutable
 from shared.core.calls import AnyCall, Call
-from shared.core.errors import InternalError, StarlingError, Unavailable, error_of, name_of
+from shared.core.error_catalogue import error_of, name_of
+from shared.core.errors import InternalError, StarlingError, Unavailable
 from shared.topology import Topology
 
 _RETRY_S: Final = 0.1

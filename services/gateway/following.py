@@ -21,6 +21,7 @@ from services.gateway.fanout import Fanout
 from services.gateway.gathering import Gathering
 from services.gateway.rounds import Rounds
 from services.gateway.sessions import LiveSession
+from shared.core.account_errors import UnknownUser
 from shared.core.calls import (
     Access,
     Call,
@@ -36,7 +37,7 @@ from shared.core.calls import (
     Sessions,
     SessionView,
 )
-from shared.core.errors import StarlingError, Unavailable, UnknownUser
+from shared.core.errors import StarlingError, Unavailable
 from shared.core.revocation import Revocations
 from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
 from shared.lifecycle import Supervisor

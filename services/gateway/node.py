@@ -28,7 +28,8 @@ from services.gateway.resuming import Resuming
 from services.gateway.sending import Sending
 from services.gateway.sessions import POLL, WEBSOCKET, AnyConnection, LiveSession, Sessions
 from shared.auth import Tokens
-from shared.core.errors import RateLimited, StarlingError, Unauthorized, UnknownUser
+from shared.core.account_errors import UnknownUser
+from shared.core.errors import RateLimited, StarlingError, Unauthorized
 from shared.core.revocation import Bearer
 from shared.core.wire import id_of
 from shared.lifecycle import Supervisor

@@ -23,7 +23,8 @@ from services.gateway.peers import Gift
 from services.gateway.sessions import AnyConnection, LiveSession, Sessions
 from services.gateway.taking_over import TakingOver
 from shared.auth import Tokens
-from shared.core.errors import StarlingError, Unauthorized, UnknownUser
+from shared.core.account_errors import UnknownUser
+from shared.core.errors import StarlingError, Unauthorized
 from shared.core.revocation import Bearer
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics

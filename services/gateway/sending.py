@@ -21,15 +21,9 @@ from services.gateway.sessions import LiveSession
 from shared.command_log import CommandLog
 from shared.core.calls import Access, Call, ReadAccess
 from shared.core.drafts import Draft, draft_of
-from shared.core.errors import (
-    InternalError,
-    RateLimited,
-    StarlingError,
-    Unauthorized,
-    Unavailable,
-    UnknownChannel,
-    error_of,
-)
+from shared.core.error_catalogue import error_of
+from shared.core.errors import InternalError, RateLimited, StarlingError, Unauthorized, Unavailable
+from shared.core.group_errors import UnknownChannel
 from shared.core.limits import Budgets
 from shared.core.mentions import Called
 from shared.core.model import User

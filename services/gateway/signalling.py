@@ -12,7 +12,8 @@ from typing import Final
 from shared.bus import Bus, BusUnavailable
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import Signals, Typed, encode_envelope
-from shared.core.errors import MissingAccess, MissingPermissions, RateLimited, Unavailable, UnknownChannel
+from shared.core.errors import MissingAccess, MissingPermissions, RateLimited, Unavailable
+from shared.core.group_errors import UnknownChannel
 from shared.core.limits import Budgets
 from shared.rpc import Rpc
 from shared.topology import Topology

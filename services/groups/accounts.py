@@ -25,7 +25,8 @@ from services.groups.core.revoking import decide_revoke, decide_revoke_before
 from services.groups.passwords import Passwords
 from services.groups.store import Account, GroupStore
 from shared.auth import Tokens
-from shared.core.errors import AccountBlocked, Unauthorized, Unavailable
+from shared.core.account_errors import AccountBlocked
+from shared.core.errors import Unauthorized, Unavailable
 from shared.core.events import AnyBody, TokensRevoked, UserRegistered
 from shared.core.ids import IdSource
 from shared.core.model import User

@@ -14,7 +14,7 @@ from services.groups.core.profiles import ProfileChange
 from services.groups.leaving import Leaving
 from services.groups.profiles import Profiles
 from services.groups.store import GroupStore, Profile
-from shared.core.errors import NotForBots, OnlyForBots, UnknownApplication
+from shared.core.account_errors import NotForBots, OnlyForBots, UnknownApplication
 from shared.core.model import User
 
 

@@ -14,7 +14,8 @@ from services.groups.changes import Changes
 from services.groups.core.names import pair_key
 from services.groups.jobs import CLOSE, Jobs
 from services.groups.store import GroupStore
-from shared.core.errors import InvalidForm, TooManyBlocked, Unavailable, UnknownUser
+from shared.core.account_errors import TooManyBlocked, UnknownUser
+from shared.core.errors import InvalidForm, Unavailable
 from shared.core.events import AnyBody, DirectChanged, UserBlocked
 from shared.core.model import Channel, User
 from shared.core.stream import user_stream

@@ -15,8 +15,9 @@ from services.groups.core.names import pair_key
 from services.groups.store import Claim, GroupStore
 from services.groups.views import Views
 from shared.command_log import CommandLog
+from shared.core.account_errors import CannotMessageUser, UnknownUser
 from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect
-from shared.core.errors import CannotMessageUser, Unauthorized, Unavailable, UnknownUser
+from shared.core.errors import Unauthorized, Unavailable
 from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType
 

@@ -33,7 +33,8 @@ from services.groups.core.names import require_password
 from services.groups.mail import Mail
 from services.groups.outbox import Outbox
 from services.groups.store import Account, Claim, GroupStore
-from shared.core.errors import InvalidForm, NotVerified, Unauthorized
+from shared.core.account_errors import NotVerified
+from shared.core.errors import InvalidForm, Unauthorized
 from shared.core.model import User
 
 KEPT_MS: Final = 2 * 24 * 3600 * 1000

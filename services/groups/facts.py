@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 
 from services.groups.core.authority import Facts
 from services.groups.store import GroupStore
-from shared.core.errors import UnknownChannel, UnknownUser
+from shared.core.account_errors import UnknownUser
+from shared.core.group_errors import UnknownChannel
 from shared.core.model import Channel, Member, User
 from shared.core.roles import all_roles
 

@@ -23,8 +23,8 @@ from services.groups.core.invites import (
 from services.groups.facts import FactReader
 from services.groups.memberships import Memberships
 from services.groups.store import GroupStore
-from shared.core.errors import UnknownChannel, UnknownInvite
 from shared.core.events import AnyBody
+from shared.core.group_errors import UnknownChannel, UnknownInvite
 from shared.core.model import Channel, Group, Invite
 from shared.core.permissions import Permission
 from shared.core.stream import group_stream

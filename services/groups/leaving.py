@@ -22,8 +22,10 @@ from services.groups.core.profiles import decide_gone
 from services.groups.jobs import LEAVE, Jobs
 from services.groups.memberships import Memberships
 from services.groups.store import GroupStore
-from shared.core.errors import MissingPermissions, OwnsGroups, Unauthorized, UnknownGroup
+from shared.core.account_errors import OwnsGroups
+from shared.core.errors import MissingPermissions, Unauthorized
 from shared.core.events import AnyBody
+from shared.core.group_errors import UnknownGroup
 from shared.core.stream import user_stream
 
 RESERVED_MS: Final = 30 * 24 * 3600 * 1000

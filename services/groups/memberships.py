@@ -19,8 +19,9 @@ from services.groups.core.decisions import (
 )
 from services.groups.core.names import group_name_key, group_name_taken, require_group_name
 from services.groups.store import GroupStore
-from shared.core.errors import Unauthorized, UnknownGroup
+from shared.core.errors import Unauthorized
 from shared.core.events import AnyBody
+from shared.core.group_errors import UnknownGroup
 from shared.core.ids import IdSource
 from shared.core.model import Channel, Group, User
 from shared.core.stream import group_stream

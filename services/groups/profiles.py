@@ -26,7 +26,8 @@ from services.groups.core.profiles import (
 )
 from services.groups.jobs import RENAME, Jobs
 from services.groups.store import GroupStore, Profile
-from shared.core.errors import InvalidForm, Unauthorized, UnknownUser
+from shared.core.account_errors import UnknownUser
+from shared.core.errors import InvalidForm, Unauthorized
 from shared.core.events import AnyBody
 from shared.core.model import User
 from shared.core.stream import group_stream, user_stream

@@ -15,7 +15,7 @@ from services.groups.core.roles import MAX_ROLES
 from services.groups.guild_bodies import ChangedRole, RolePosition
 from services.groups.service import OUTAGES, Service
 from shared.core import wire
-from shared.core.errors import UnknownRole
+from shared.core.group_errors import UnknownRole
 from shared.door import Caller
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Snowflake

@@ -16,15 +16,9 @@ from services.groups.store import GroupStore
 from shared.cache import Cache
 from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable
 from shared.core.change import event_of_change
-from shared.core.errors import (
-    MissingAccess,
-    MissingPermissions,
-    UnknownBan,
-    UnknownChannel,
-    UnknownGroup,
-    UnknownMember,
-)
+from shared.core.errors import MissingAccess, MissingPermissions
 from shared.core.events import ChannelOpened
+from shared.core.group_errors import UnknownBan, UnknownChannel, UnknownGroup, UnknownMember
 from shared.core.model import Ban, Channel, Group, Member, Role, User
 from shared.core.permissions import DIRECT, Permission, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Revocations

@@ -17,14 +17,11 @@ from services.history.service import History, Limit, Readable, Service, Visible,
 from shared.core import wire
 from shared.core.commands import Reply
 from shared.core.drafts import Given, draft_of
-from shared.core.errors import (
-    InvalidForm,
-    StarlingError,
-    UnknownChannel,
-    UnknownMessage,
-    error_of,
-)
+from shared.core.error_catalogue import error_of
+from shared.core.errors import InvalidForm, StarlingError
+from shared.core.group_errors import UnknownChannel
 from shared.core.ids import MAX_ID
+from shared.core.message_errors import UnknownMessage
 from shared.core.model import Channel
 from shared.core.sending import (
     NOBODY_THERE,

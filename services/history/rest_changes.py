@@ -16,17 +16,10 @@ from services.history.service import History, Service, new_command_id, require_a
 from shared.core.calls import Access
 from shared.core.commands import COMMAND_LIFETIME_MS, AnyCommand, DeleteMessage, DeleteMessages, EditMessage, Reply
 from shared.core.drafts import Given, edit_of
-from shared.core.errors import (
-    CannotActInDirect,
-    InvalidForm,
-    MissingPermissions,
-    StarlingError,
-    TooOldToDelete,
-    UnknownChannel,
-    UnknownMessage,
-    WrongCountToDelete,
-)
+from shared.core.errors import InvalidForm, MissingPermissions, StarlingError
+from shared.core.group_errors import CannotActInDirect, UnknownChannel
 from shared.core.ids import first_id_at
+from shared.core.message_errors import TooOldToDelete, UnknownMessage, WrongCountToDelete
 from shared.core.permissions import Permission
 from shared.core.sending import NOBODY_THERE, called_by, place_of_access, question_of
 from shared.door import Caller

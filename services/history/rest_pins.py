@@ -21,7 +21,8 @@ from services.history.service import History, Readable, Service, new_command_id,
 from shared.core import wire
 from shared.core.calls import Access
 from shared.core.commands import COMMAND_LIFETIME_MS, PinMessage, UnpinMessage
-from shared.core.errors import StarlingError, UnknownChannel
+from shared.core.errors import StarlingError
+from shared.core.group_errors import UnknownChannel
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel
 from shared.core.sending import pin_notice_of, place_of_access

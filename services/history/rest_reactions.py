@@ -16,8 +16,9 @@ from services.history.service import History, Readable, Service, require_access
 from shared.core import wire
 from shared.core.commands import AddReaction, ClearReactions, RemoveReaction
 from shared.core.emoji import emoji_of
-from shared.core.errors import UnknownChannel, UnknownEmoji, UnknownMessage
 from shared.core.events import MessageCreated
+from shared.core.group_errors import UnknownChannel
+from shared.core.message_errors import UnknownEmoji, UnknownMessage
 from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_bodies import UserBody

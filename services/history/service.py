@@ -17,7 +17,8 @@ from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
 from shared.command_log import CommandLog
 from shared.core.calls import Access, ReadAccess
-from shared.core.errors import MissingAccess, MissingPermissions, RateLimited, UnknownChannel
+from shared.core.errors import MissingAccess, MissingPermissions, RateLimited
+from shared.core.group_errors import UnknownChannel
 from shared.core.limits import Budgets
 from shared.core.model import Channel
 from shared.core.permissions import Permission

@@ -32,7 +32,9 @@ from shared.core.commands import (
     encode_envelope,
     refusal_of,
 )
-from shared.core.errors import InternalError, StarlingError, Unavailable, UnknownChannel, name_of
+from shared.core.error_catalogue import name_of
+from shared.core.errors import InternalError, StarlingError, Unavailable
+from shared.core.group_errors import UnknownChannel
 from shared.core.ids import MAX_ID, IdSource
 from shared.core.letters import DeadLetter, letter_of_bytes, letter_of_command
 from shared.core.sending import place_of_access

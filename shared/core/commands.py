@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.core.errors import StarlingError, error_of, name_of
+from shared.core.error_catalogue import error_of, name_of
+from shared.core.errors import StarlingError
 from shared.core.model import Channel, Member, User
 from shared.core.stream import Event
 

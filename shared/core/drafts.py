@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from shared.core.embeds import Json, embeds_of
-from shared.core.errors import EmptyMessage, InvalidForm, StarlingError, UnknownReference
+from shared.core.errors import InvalidForm, StarlingError
 from shared.core.ids import MAX_ID
 from shared.core.mentions import NOBODY, Mentioned, allowed_of, mentioned_in
+from shared.core.message_errors import EmptyMessage, UnknownReference
 from shared.core.wire import id_of
 
 NONCE_CHARACTERS: Final = 25

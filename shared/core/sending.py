@@ -11,12 +11,14 @@ from typing import Final
 
 import msgspec
 
+from shared.core.account_errors import CannotMessageUser
 from shared.core.calls import Access, Mentionable, ReadMentionable
 from shared.core.commands import COMMAND_LIFETIME_MS, EditMessage, SendMessage
 from shared.core.drafts import SUPPRESS_EMBEDS, Draft, Edit
-from shared.core.errors import CannotMessageUser, CannotReply, EmptyMessage, MissingAccess, MissingPermissions, NotText
+from shared.core.errors import MissingAccess, MissingPermissions
 from shared.core.events import MessageCreated
 from shared.core.mentions import Called, called
+from shared.core.message_errors import CannotReply, EmptyMessage, NotText
 from shared.core.model import Channel, ChannelType, User
 from shared.core.permissions import Permission
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from shared.core.calls import Mentionable, ReadMentionable
 from shared.core.drafts import SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS, Draft, Given, Reference, draft_of
-from shared.core.errors import CATALOGUE, EmptyMessage, InvalidForm, StarlingError, error_of, name_of
+from shared.core.error_catalogue import CATALOGUE, error_of, name_of
+from shared.core.errors import InvalidForm, StarlingError
 from shared.core.mentions import Called, Mentioned
+from shared.core.message_errors import EmptyMessage
 from shared.core.model import Channel, ChannelType, User
 from shared.core.permissions import ALL, DEFAULT, DIRECT, Permission
 from shared.core.sending import called_by, place_of, question_of, refusal_of_draft

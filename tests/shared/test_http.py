@@ -17,7 +17,8 @@ from starlette.responses import Response
 from structlog.testing import capture_logs
 
 from shared.bus import BusUnavailable
-from shared.core.errors import RateLimited, Unauthorized, UnknownChannel
+from shared.core.errors import RateLimited, Unauthorized
+from shared.core.group_errors import UnknownChannel
 from shared.http import Probe, create_app
 from shared.http_edge import leave_turn
 from shared.lifecycle import bind_socket, open_server

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.core.errors import TooManyApplications
+from shared.core.account_errors import TooManyApplications
 
 MAX_APPLICATIONS: Final = 25
 """Applications of one user, each with its bot."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.core.errors import MissingAccess, MissingPermissions, UnknownGroup, UnknownRole
+from shared.core.errors import MissingAccess, MissingPermissions
+from shared.core.group_errors import UnknownGroup, UnknownRole
 from shared.core.model import Channel, Group, Member, Role
 from shared.core.permissions import Permission, permissions_of
 from shared.core.roles import OWNER, Rank, rank_of, rank_of_member

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.core.errors import Banned, MissingPermissions, TooManyGroups, UnknownGroup
+from shared.core.errors import MissingPermissions
 from shared.core.events import (
     AnyBody,
     GroupCreated,
@@ -20,6 +20,7 @@ from shared.core.events import (
     MemberRemoved,
     MembershipChanged,
 )
+from shared.core.group_errors import Banned, TooManyGroups, UnknownGroup
 from shared.core.model import Channel, ChannelType, Group, Member, User
 
 MAX_GROUPS: Final = 200

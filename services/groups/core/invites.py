@@ -10,8 +10,9 @@ from collections.abc import Collection
 from typing import Final
 
 from services.groups.core.authority import Facts, authority_in, authority_of
-from shared.core.errors import Banned, MissingPermissions, TooManyInvites, UnknownChannel, UnknownInvite
+from shared.core.errors import MissingPermissions
 from shared.core.events import InviteCreated, InviteDeleted, MemberAdded
+from shared.core.group_errors import Banned, TooManyInvites, UnknownChannel, UnknownInvite
 from shared.core.model import Channel, Group, Invite, Member, User
 from shared.core.permissions import Permission
 

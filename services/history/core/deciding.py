@@ -28,16 +28,8 @@ from shared.core.commands import (
     SendMessage,
     UnpinMessage,
 )
-from shared.core.errors import (
-    CannotActOnSystemMessage,
-    CannotEditOthers,
-    MissingAccess,
-    MissingPermissions,
-    SystemReference,
-    UnknownMessage,
-    UnknownReference,
-    error_of,
-)
+from shared.core.error_catalogue import error_of
+from shared.core.errors import MissingAccess, MissingPermissions
 from shared.core.events import (
     AnyBody,
     ChannelOpened,
@@ -46,6 +38,13 @@ from shared.core.events import (
     MessageEdited,
     MessagesDeleted,
     Target,
+)
+from shared.core.message_errors import (
+    CannotActOnSystemMessage,
+    CannotEditOthers,
+    SystemReference,
+    UnknownMessage,
+    UnknownReference,
 )
 from shared.core.permissions import Permission
 from shared.core.sending import created_by, edited_by, refusal_of_parts

@@ -33,9 +33,10 @@ from services.history.core.pacing import Pace, read_pace
 from services.history.core.shard import Shard
 from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
-from shared.core.errors import ChannelClosed, CommandExpired, InternalError, SlowMode, StarlingError
+from shared.core.errors import InternalError, StarlingError
 from shared.core.events import MessageCreated
 from shared.core.ids import IdSource
+from shared.core.message_errors import ChannelClosed, CommandExpired, SlowMode
 from shared.core.replies import NOTHING, messages_among, place_of_reference, referenced_of
 from shared.core.stream import Bucket, Draft, Event, Key, Record, Tail, Write, channel_stream, event_of, owner_of, plan
 from shared.core.writing import (

@@ -34,14 +34,9 @@ from services.groups.core.roles import (
     decide_delete_role,
     decide_move_roles,
 )
-from shared.core.errors import (
-    InvalidForm,
-    InvalidRole,
-    StarlingError,
-    TooManyChannels,
-    TooManyRoles,
-)
+from shared.core.errors import InvalidForm, StarlingError
 from shared.core.events import ChannelChanged, MemberChanged, RolesMoved
+from shared.core.group_errors import InvalidRole, TooManyChannels, TooManyRoles
 from shared.core.model import (
     Channel,
     ChannelMove,

@@ -14,8 +14,9 @@ from services.groups.core.decisions import (
     require_room,
 )
 from services.groups.core.origin import origin_of
-from shared.core.errors import Banned, MissingPermissions, TooManyGroups, UnknownGroup
+from shared.core.errors import MissingPermissions
 from shared.core.events import GroupJoined, GroupLeft, MemberAdded, MemberRemoved
+from shared.core.group_errors import Banned, TooManyGroups, UnknownGroup
 from shared.core.model import Group, Member, User
 
 ANN, BOB = User(1, "ann"), User(2, "bob")
