@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from shared.core.wire import id_of
+from shared.core.wire.values import id_of
 
 
 def _require_id(value: object) -> int:

@@ -22,7 +22,7 @@ from services.gateway.sessions import LiveSession
 from shared.bus import Batch, Bus, BusUnavailable
 from shared.command_log import CommandLog
 from shared.core.commands import BadEnvelope, Replies, Signals, decode_for_node
-from shared.core.wire import typing_of
+from shared.core.wire.channels import typing_of
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
 from shared.topology import Binding, Topology

@@ -14,7 +14,7 @@ from services.gateway.core.replay import Entry, ReplayLog
 from services.gateway.core.websocket import text_frame
 from services.gateway.flushing import Flusher
 from services.gateway.sessions import Link, LiveSession
-from shared.core.wire import encode
+from shared.core.wire.values import encode
 
 
 def _ignore(stream: str, seq: int, s: int) -> None:

@@ -25,7 +25,7 @@ from services.gateway.fanout import Fanout
 from services.gateway.outbox import Outbox
 from services.gateway.sessions import POLL, STREAM, AnyConnection, LiveSession
 from shared.core.errors import MissingAccess, RateLimited, StarlingError, Unauthorized, Unavailable
-from shared.core.wire import encode
+from shared.core.wire.values import encode
 from shared.http_edge import leave_turn
 from shared.http_errors import JsonResponse
 

@@ -31,7 +31,7 @@ from shared.auth import Tokens
 from shared.core.account_errors import UnknownUser
 from shared.core.errors import RateLimited, StarlingError, Unauthorized
 from shared.core.revocation import Bearer
-from shared.core.wire import id_of
+from shared.core.wire.values import id_of
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
 from shared.settings import GatewaySettings

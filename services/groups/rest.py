@@ -20,10 +20,11 @@ from services.groups.bodies import (
     NewGuild,
 )
 from services.groups.service import OUTAGES, Groups, Service
-from shared.core import wire
 from shared.core.errors import InvalidForm
 from shared.core.model import Group
 from shared.core.permissions import everyone_of
+from shared.core.wire.channels import channel_of, channels_of, direct_of
+from shared.core.wire.groups import guild_of, guild_summary_of
 from shared.door import Caller
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
@@ -34,7 +35,7 @@ router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
 @router.get("/users/@me/channels", response_model=list[ChannelBody])
 async def list_directs(groups: Service, caller: Caller) -> Response:
     """List the caller's direct channels, newest first, at most 100."""
-    return JsonResponse([wire.direct_of(view, caller) for view in await groups.views.list_directs(caller)])
+    return JsonResponse([direct_of(view, caller) for view in await groups.views.list_directs(caller)])
 
 
 @router.post("/users/@me/channels", response_model=ChannelBody)
@@ -48,7 +49,7 @@ async def open_direct(groups: Service, caller: Caller, body: NewDirect) -> Respo
     await groups.emails.require_verified(caller)
     channel = await groups.directs.open(caller, wanted[0])
     (view,) = await groups.views.with_heads((channel,))
-    return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
+    return JsonResponse(channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
 
 
 @router.get("/users/@me/guilds", response_model=list[GuildSummaryBody])
@@ -61,7 +62,7 @@ async def list_own_guilds(
 ) -> Response:
     """List the guilds that the caller is in, by id."""
     found = await groups.views.list_groups(caller, before, after, limit)
-    return JsonResponse([wire.guild_summary_of(group, caller, permissions) for group, permissions in found])
+    return JsonResponse([guild_summary_of(group, caller, permissions) for group, permissions in found])
 
 
 @router.delete("/users/@me/guilds/{guild_id}", status_code=204)
@@ -76,8 +77,8 @@ async def create_guild(groups: Service, caller: Caller, body: NewGuild) -> Respo
     """Create a guild with one channel."""
     await groups.emails.require_verified(caller)
     group, channel = await groups.memberships.create_group(caller, body.name, public=body.public)
-    channels = wire.channels_of(await groups.views.with_heads((channel,)))
-    return JsonResponse(wire.guild_of(group, (everyone_of(group.id),)) | {"channels": channels}, 201)
+    channels = channels_of(await groups.views.with_heads((channel,)))
+    return JsonResponse(guild_of(group, (everyone_of(group.id),)) | {"channels": channels}, 201)
 
 
 @router.post("/guilds/join", response_model=GuildBody)
@@ -99,4 +100,4 @@ async def _guild_of(groups: Groups, group: Group, caller: int) -> dict[str, Any]
     """Return a guild as its member sees it."""
     roles = await groups.views.list_roles(group.id)
     channels = await groups.views.list_channels(group.id, caller)
-    return wire.guild_of(group, roles) | {"channels": wire.channels_of(channels)}
+    return guild_of(group, roles) | {"channels": channels_of(channels)}

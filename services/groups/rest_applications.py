@@ -13,7 +13,7 @@ from services.groups.applications import Application
 from services.groups.bodies import ApplicationBody, BotTokenBody, NewApplication, NewApplicationBody
 from services.groups.rest_users import count_address
 from services.groups.service import Service
-from shared.core import wire
+from shared.core.wire.users import application_of
 from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
@@ -75,4 +75,4 @@ async def reset_bot_token(groups: Service, caller: Caller, application_id: Snowf
 
 
 def _application_of(application: Application) -> dict[str, Any]:
-    return wire.application_of(application.bot.user, application.bot.bio, application.owner)
+    return application_of(application.bot.user, application.bot.bio, application.owner)

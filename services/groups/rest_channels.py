@@ -14,8 +14,8 @@ from services.groups.bodies import ChannelBody
 from services.groups.core.channels import MAX_CHANNELS
 from services.groups.guild_bodies import ChangedChannel, ChannelPosition, NewChannel, NewOverwrite
 from services.groups.service import OUTAGES, Service
-from shared.core import wire
 from shared.core.model import ChannelType
+from shared.core.wire.channels import channel_of, channels_of
 from shared.door import Caller
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Snowflake
@@ -27,14 +27,14 @@ router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
 async def list_guild_channels(groups: Service, caller: Caller, guild_id: Snowflake) -> Response:
     """List the channels of a guild that the caller may see, by position."""
     await groups.views.require_group(guild_id, caller)
-    return JsonResponse(wire.channels_of(await groups.views.list_channels(guild_id, caller)))
+    return JsonResponse(channels_of(await groups.views.list_channels(guild_id, caller)))
 
 
 @router.post("/guilds/{guild_id}/channels", status_code=201, response_model=ChannelBody)
 async def create_guild_channel(groups: Service, caller: Caller, guild_id: Snowflake, body: NewChannel) -> Response:
     """Add a text channel or a category to a guild."""
     channel = await groups.channels.create(caller, guild_id, ChannelType(body.type), body.fields())
-    return JsonResponse(wire.channel_of(channel), 201)
+    return JsonResponse(channel_of(channel), 201)
 
 
 @router.patch("/guilds/{guild_id}/channels", status_code=204)
@@ -53,21 +53,21 @@ async def move_channels(
 async def get_channel(groups: Service, caller: Caller, channel_id: Snowflake) -> Response:
     """Return a channel that the caller may see."""
     view = await groups.views.read_channel(channel_id, caller)
-    return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
+    return JsonResponse(channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
 
 
 @router.patch("/channels/{channel_id}", response_model=ChannelBody)
 async def change_channel(groups: Service, caller: Caller, channel_id: Snowflake, body: ChangedChannel) -> Response:
     """Change a channel of a guild."""
     (view,) = await groups.views.with_heads((await groups.channels.change(caller, channel_id, body.fields()),))
-    return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id))
+    return JsonResponse(channel_of(view.channel, view.last_seq, view.last_message_id))
 
 
 @router.delete("/channels/{channel_id}", response_model=ChannelBody)
 async def delete_channel(groups: Service, caller: Caller, channel_id: Snowflake) -> Response:
     """Delete a channel of a guild; return it as it was."""
     (view,) = await groups.views.with_heads((await groups.channels.delete(caller, channel_id),))
-    return JsonResponse(wire.channel_of(view.channel, view.last_seq, view.last_message_id))
+    return JsonResponse(channel_of(view.channel, view.last_seq, view.last_message_id))
 
 
 @router.put("/channels/{channel_id}/permissions/{target_id}", status_code=204)

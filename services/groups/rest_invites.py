@@ -12,9 +12,10 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from services.groups.guild_bodies import InviteBody, InviteFactsBody, NewInvite
 from services.groups.service import OUTAGES, Service
-from shared.core import wire
 from shared.core.model import Channel, Group, Invite
 from shared.core.permissions import Permission
+from shared.core.wire.channels import invite_facts_of, invite_of
+from shared.core.wire.values import Json
 from shared.door import Caller
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Snowflake
@@ -63,21 +64,21 @@ async def list_guild_invites(groups: Service, caller: Caller, guild_id: Snowflak
 @router.get("/invites/{code}", response_model=InviteBody, dependencies=[Depends(_count_attempt)])
 async def get_invite(groups: Service, code: Code) -> Response:
     """Return what an invite leads to."""
-    return JsonResponse(wire.invite_of(*await groups.invites.find(code)))
+    return JsonResponse(invite_of(*await groups.invites.find(code)))
 
 
 @router.post("/invites/{code}", response_model=InviteBody, dependencies=[Depends(_count_attempt)])
 async def accept_invite(groups: Service, caller: Caller, code: Code) -> Response:
     """Join a guild by an invite; a member stays one and uses nothing."""
     await groups.emails.require_verified(caller)
-    return JsonResponse(wire.invite_of(*await groups.invites.accept(caller, code)))
+    return JsonResponse(invite_of(*await groups.invites.accept(caller, code)))
 
 
 @router.delete("/invites/{code}", response_model=InviteBody, dependencies=[Depends(_count_attempt)])
 async def delete_invite(groups: Service, caller: Caller, code: Code) -> Response:
     """Close an invite: who made it, and who manages the channel or the guild."""
-    return JsonResponse(wire.invite_of(*await groups.invites.delete(caller, code)))
+    return JsonResponse(invite_of(*await groups.invites.delete(caller, code)))
 
 
-def _with_facts(found: tuple[Invite, Group, Channel]) -> wire.Json:
-    return wire.invite_of(*found) | wire.invite_facts_of(found[0])
+def _with_facts(found: tuple[Invite, Group, Channel]) -> Json:
+    return invite_of(*found) | invite_facts_of(found[0])

@@ -14,10 +14,10 @@ from fastapi import APIRouter, Header, Query, Response
 from services.groups.bodies import BanBody, MemberBody
 from services.groups.guild_bodies import AddedMember, ChangedMember, ChangedOwnMember, NewBan
 from services.groups.service import OUTAGES, Service
-from shared.core import wire
 from shared.core.errors import InvalidForm
 from shared.core.ids import MAX_ID
 from shared.core.permissions import Permission
+from shared.core.wire.members import ban_of, member_of
 from shared.door import Caller
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
@@ -38,20 +38,20 @@ async def list_members(
     """List a guild's members by user id, page by page."""
     await groups.views.require_group(guild_id, caller)
     members = await groups.views.list_members(guild_id, after, limit)
-    return JsonResponse([wire.member_of(member) for member in members])
+    return JsonResponse([member_of(member) for member in members])
 
 
 @router.patch("/guilds/{guild_id}/members/@me", response_model=MemberBody)
 async def change_own_member(groups: Service, caller: Caller, guild_id: Snowflake, body: ChangedOwnMember) -> Response:
     """Change what the caller is called in a guild."""
-    return JsonResponse(wire.member_of(await groups.members.change(caller, guild_id, caller, body.patch())))
+    return JsonResponse(member_of(await groups.members.change(caller, guild_id, caller, body.patch())))
 
 
 @router.get("/guilds/{guild_id}/members/{user_id}", response_model=MemberBody)
 async def get_member(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
     """Return one member of a guild."""
     await groups.views.require_group(guild_id, caller)
-    return JsonResponse(wire.member_of(await groups.views.require_member(guild_id, user_id)))
+    return JsonResponse(member_of(await groups.views.require_member(guild_id, user_id)))
 
 
 @router.put(
@@ -66,7 +66,7 @@ async def add_member(
     """Put a user or bot into a guild; 204 without a body if it is a member already."""
     body = body or AddedMember()
     member = await groups.members.add(caller, guild_id, user_id, body.nick, body.roles or ())
-    return Response(status_code=204) if member is None else JsonResponse(wire.member_of(member), 201)
+    return Response(status_code=204) if member is None else JsonResponse(member_of(member), 201)
 
 
 @router.patch("/guilds/{guild_id}/members/{user_id}", response_model=MemberBody)
@@ -74,7 +74,7 @@ async def change_member(
     groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake, body: ChangedMember
 ) -> Response:
     """Change a member: nick, roles, timeout."""
-    return JsonResponse(wire.member_of(await groups.members.change(caller, guild_id, user_id, body.patch())))
+    return JsonResponse(member_of(await groups.members.change(caller, guild_id, user_id, body.patch())))
 
 
 @router.delete("/guilds/{guild_id}/members/{user_id}", status_code=204)
@@ -96,14 +96,14 @@ async def list_bans(
     """List a guild's bans by user id, page by page."""
     await groups.views.require_permission(guild_id, caller, Permission.BAN_MEMBERS)
     bans = await groups.views.list_bans(guild_id, after, MAX_ID + 1 if before is None else before, limit)
-    return JsonResponse([wire.ban_of(ban) for ban in bans])
+    return JsonResponse([ban_of(ban) for ban in bans])
 
 
 @router.get("/guilds/{guild_id}/bans/{user_id}", response_model=BanBody)
 async def get_ban(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
     """Return the ban of a user."""
     await groups.views.require_permission(guild_id, caller, Permission.BAN_MEMBERS)
-    return JsonResponse(wire.ban_of(await groups.views.require_ban(guild_id, user_id)))
+    return JsonResponse(ban_of(await groups.views.require_ban(guild_id, user_id)))
 
 
 @router.put("/guilds/{guild_id}/bans/{user_id}", status_code=204)

@@ -14,8 +14,8 @@ from services.groups.bodies import RoleBody
 from services.groups.core.roles import MAX_ROLES
 from services.groups.guild_bodies import ChangedRole, RolePosition
 from services.groups.service import OUTAGES, Service
-from shared.core import wire
 from shared.core.group_errors import UnknownRole
+from shared.core.wire.members import role_of
 from shared.door import Caller
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Snowflake
@@ -27,13 +27,13 @@ router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
 async def list_roles(groups: Service, caller: Caller, guild_id: Snowflake) -> Response:
     """List a guild's roles, the lowest first."""
     await groups.views.require_group(guild_id, caller)
-    return JsonResponse([wire.role_of(role) for role in await groups.views.list_roles(guild_id)])
+    return JsonResponse([role_of(role) for role in await groups.views.list_roles(guild_id)])
 
 
 @router.post("/guilds/{guild_id}/roles", response_model=RoleBody)
 async def create_role(groups: Service, caller: Caller, guild_id: Snowflake, body: ChangedRole) -> Response:
     """Add a role, below all others but @everyone's."""
-    return JsonResponse(wire.role_of(await groups.roles.create(caller, guild_id, body.fields())))
+    return JsonResponse(role_of(await groups.roles.create(caller, guild_id, body.fields())))
 
 
 @router.patch("/guilds/{guild_id}/roles", response_model=list[RoleBody])
@@ -45,7 +45,7 @@ async def move_roles(
 ) -> Response:
     """Order roles; return all of them."""
     await groups.roles.move(caller, guild_id, [(one.id, one.position) for one in body if one.position is not None])
-    return JsonResponse([wire.role_of(role) for role in await groups.views.list_roles(guild_id)])
+    return JsonResponse([role_of(role) for role in await groups.views.list_roles(guild_id)])
 
 
 @router.get("/guilds/{guild_id}/roles/{role_id}", response_model=RoleBody)
@@ -55,7 +55,7 @@ async def get_role(groups: Service, caller: Caller, guild_id: Snowflake, role_id
     role = next((one for one in await groups.views.list_roles(guild_id) if one.id == role_id), None)
     if role is None:
         raise UnknownRole
-    return JsonResponse(wire.role_of(role))
+    return JsonResponse(role_of(role))
 
 
 @router.patch("/guilds/{guild_id}/roles/{role_id}", response_model=RoleBody)
@@ -63,7 +63,7 @@ async def change_role(
     groups: Service, caller: Caller, guild_id: Snowflake, role_id: Snowflake, body: ChangedRole
 ) -> Response:
     """Change a role. Of @everyone's only the permissions can be changed."""
-    return JsonResponse(wire.role_of(await groups.roles.change(caller, guild_id, role_id, body.fields())))
+    return JsonResponse(role_of(await groups.roles.change(caller, guild_id, role_id, body.fields())))
 
 
 @router.delete("/guilds/{guild_id}/roles/{role_id}", status_code=204)

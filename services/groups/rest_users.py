@@ -26,9 +26,9 @@ from services.groups.bodies import (
 from services.groups.core.profiles import ProfileChange
 from services.groups.service import OUTAGES, Service
 from services.groups.store import Profile
-from shared.core import wire
 from shared.core.errors import InvalidForm
 from shared.core.model import User
+from shared.core.wire.users import blocked_of, own_user_of, profile_of, user_of
 from shared.door import Caller, CallerBearer
 from shared.http_bodies import UserBody
 from shared.http_errors import JsonResponse
@@ -81,7 +81,7 @@ async def find_users(
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
 ) -> Response:
     """Find users by the begin of their usernames, in that order; `after` is the last user of the page before."""
-    return JsonResponse([wire.user_of(user) for user in await groups.profiles.find(query, after, limit)])
+    return JsonResponse([user_of(user) for user in await groups.profiles.find(query, after, limit)])
 
 
 @router.get("/users/@me", response_model=OwnUserBody)
@@ -125,7 +125,7 @@ async def delete_current_user(groups: Service, caller: Caller, body: DeletedUser
 @router.get("/users/@me/relationships", response_model=list[RelationshipBody])
 async def list_relationships(groups: Service, caller: Caller) -> Response:
     """List the users whom the caller blocks, by id."""
-    return JsonResponse([wire.blocked_of(user) for user in await groups.blocks.list_own(caller)])
+    return JsonResponse([blocked_of(user) for user in await groups.blocks.list_own(caller)])
 
 
 @router.put("/users/@me/relationships/{user_id}", status_code=204)
@@ -147,14 +147,14 @@ async def unblock_user(groups: Service, caller: Caller, user_id: Snowflake) -> R
 @router.get("/users/{user_id}", response_model=UserBody)
 async def get_user(groups: Service, caller: Caller, user_id: Snowflake) -> Response:
     """Return any user."""
-    return JsonResponse(wire.user_of((await groups.profiles.read(user_id)).user))
+    return JsonResponse(user_of((await groups.profiles.read(user_id)).user))
 
 
 @router.get("/users/{user_id}/profile", response_model=ProfileBody)
 async def get_profile(groups: Service, caller: Caller, user_id: Snowflake) -> Response:
     """Return any user with its bio."""
     profile = await groups.profiles.read(user_id)
-    return JsonResponse(wire.profile_of(profile.user, profile.bio))
+    return JsonResponse(profile_of(profile.user, profile.bio))
 
 
 def _require(body: ChangedUser, field: str) -> str:
@@ -176,9 +176,9 @@ def _profile_change(body: ChangedUser) -> ProfileChange:
 
 def own_of(profile: Profile, email: str | None) -> dict[str, Any]:
     """Return the caller with what nobody else is told."""
-    return wire.own_user_of(profile.user, profile.bio) | {"email": email}
+    return own_user_of(profile.user, profile.bio) | {"email": email}
 
 
 def token_of(token: str, user: User) -> dict[str, Any]:
     """Return a token with its user."""
-    return {"token": token, "user": wire.own_user_of(user)}
+    return {"token": token, "user": own_user_of(user)}

@@ -14,7 +14,6 @@ from services.history.bodies import EventsBody, MessageBody, NewMessage
 from services.history.pages import MAX_LIMIT
 from services.history.payloads import FORM_SCHEMA, PayloadRoute
 from services.history.service import History, Limit, Readable, Service, Visible, new_command_id, require_access
-from shared.core import wire
 from shared.core.commands import Reply
 from shared.core.drafts import Given, draft_of
 from shared.core.error_catalogue import error_of
@@ -31,6 +30,8 @@ from shared.core.sending import (
     question_of,
     refusal_of_draft,
 )
+from shared.core.wire.dispatches import dispatch_of
+from shared.core.wire.values import Json
 from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
@@ -124,7 +125,7 @@ def _given_in(channel_id: int, body: NewMessage) -> Given:
     )
 
 
-async def _stored(history: History, channel: Channel, reply: Reply, caller: int) -> wire.Json:
+async def _stored(history: History, channel: Channel, reply: Reply, caller: int) -> Json:
     reply.raise_error()
     record = await history.pages.find(channel.id, reply.id)
     if record is None:
@@ -144,6 +145,6 @@ async def list_events(
     page = await history.telling.events(channel.id, await history.pages.events(channel.id, after_seq, limit))
     events = []
     for event in page.events:
-        t, d = wire.dispatch_of(event, viewer=caller)
+        t, d = dispatch_of(event, viewer=caller)
         events.append({"seq": event.record.seq, "t": t, "d": d})
     return JsonResponse({"events": events, "has_more": page.has_more})

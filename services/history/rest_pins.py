@@ -18,7 +18,6 @@ from services.history.core.marks import Pin
 from services.history.core.pinning import MAX_PINS
 from services.history.rest_changes import common_of, settle
 from services.history.service import History, Readable, Service, new_command_id, require_access
-from shared.core import wire
 from shared.core.calls import Access
 from shared.core.commands import COMMAND_LIFETIME_MS, PinMessage, UnpinMessage
 from shared.core.errors import StarlingError
@@ -26,6 +25,7 @@ from shared.core.group_errors import UnknownChannel
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel
 from shared.core.sending import pin_notice_of, place_of_access
+from shared.core.wire.values import Json, iso_of
 from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
@@ -53,7 +53,7 @@ async def list_pins(
     """List pinned messages, the newest pin first, with the time of each; `before` such a time."""
     pins = await history.marks.list_pins(channel.id, MAX_ID if before is None else _ms_of(before), limit + 1)
     found = await _messages(history, channel, caller, pins[:limit])
-    items = [{"pinned_at": wire.iso_of(pin.at), "message": message} for pin, message in found]
+    items = [{"pinned_at": iso_of(pin.at), "message": message} for pin, message in found]
     return JsonResponse({"items": items, "has_more": len(pins) > limit})
 
 
@@ -64,9 +64,7 @@ async def list_pinned_messages(history: Service, channel: Readable, caller: Call
     return JsonResponse([message for _, message in await _messages(history, channel, caller, pins)])
 
 
-async def _messages(
-    history: History, channel: Channel, caller: int, pins: Sequence[Pin]
-) -> list[tuple[Pin, wire.Json]]:
+async def _messages(history: History, channel: Channel, caller: int, pins: Sequence[Pin]) -> list[tuple[Pin, Json]]:
     """Return the messages of these pins; one that was deleted a moment ago is left out."""
     records = {record.id: record for record in await history.telling.pinned(channel.id, pins)}
     there = [pin for pin in pins if pin.message_id in records]

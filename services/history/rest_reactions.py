@@ -13,12 +13,12 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from services.history.core.reacting import reaction_of
 from services.history.rest_changes import common_of, settle
 from services.history.service import History, Readable, Service, require_access
-from shared.core import wire
 from shared.core.commands import AddReaction, ClearReactions, RemoveReaction
 from shared.core.emoji import emoji_of
 from shared.core.events import MessageCreated
 from shared.core.group_errors import UnknownChannel
 from shared.core.message_errors import UnknownEmoji, UnknownMessage
+from shared.core.wire.users import user_of
 from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_bodies import UserBody
@@ -63,7 +63,7 @@ async def list_reactions(
     users = []
     if reaction is not None:
         users = await history.marks.list_reactors(message_id, emoji, reaction.epoch, after, limit)
-    return JsonResponse([wire.user_of(user) for user in users])
+    return JsonResponse([user_of(user) for user in users])
 
 
 @router.put("/{emoji}/@me", status_code=204)

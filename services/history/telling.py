@@ -13,12 +13,13 @@ import msgspec
 
 from services.history.core.marks import Pin
 from services.history.marks import MarkStore
-from shared.core import wire
 from shared.core.calls import EventPage
 from shared.core.events import MessageCreated
 from shared.core.model import Channel
 from shared.core.replies import Referenced, complete, messages_among, referenced_in, referenced_of
 from shared.core.stream import Record, channel_stream
+from shared.core.wire.messages import message_of, reactions_of
+from shared.core.wire.values import Json
 from shared.streams import StreamStore
 
 
@@ -29,18 +30,18 @@ class Telling:
         self._streams = streams
         self._marks = marks
 
-    async def messages(self, channel: Channel, records: Sequence[Record], viewer: int) -> list[wire.Json]:
+    async def messages(self, channel: Channel, records: Sequence[Record], viewer: int) -> list[Json]:
         """Return messages in their public shape, with their reactions and which of them are the viewer's own."""
         found, own = await asyncio.gather(self._referenced(channel.id, records), self._own(records, viewer))
         told = []
         for record in records:
-            message = wire.message_of(record, channel.id, channel.group_id, referenced_of(record, found))
-            if reactions := wire.reactions_of(record, own):
+            message = message_of(record, channel.id, channel.group_id, referenced_of(record, found))
+            if reactions := reactions_of(record, own):
                 message["reactions"] = reactions
             told.append(message)
         return told
 
-    async def message(self, channel: Channel, record: Record, viewer: int) -> wire.Json:
+    async def message(self, channel: Channel, record: Record, viewer: int) -> Json:
         """Return one message in its public shape."""
         (told,) = await self.messages(channel, (record,), viewer)
         return told

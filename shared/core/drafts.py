@@ -16,7 +16,7 @@ from shared.core.errors import InvalidForm, StarlingError
 from shared.core.ids import MAX_ID
 from shared.core.mentions import NOBODY, Mentioned, allowed_of, mentioned_in
 from shared.core.message_errors import EmptyMessage, UnknownReference
-from shared.core.wire import id_of
+from shared.core.wire.values import id_of
 
 NONCE_CHARACTERS: Final = 25
 SUPPRESS_EMBEDS: Final = 1 << 2

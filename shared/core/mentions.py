@@ -16,7 +16,7 @@ import msgspec
 from shared.core.calls import Mentionable
 from shared.core.errors import InvalidForm
 from shared.core.model import User
-from shared.core.wire import id_of
+from shared.core.wire.values import id_of
 
 MAX_MENTIONS: Final = 100
 """Users, and as many roles, that one message calls; more are not looked at."""

@@ -29,7 +29,8 @@ from shared.auth import Tokens
 from shared.clock import now_ms
 from shared.core.events import MessageCreated
 from shared.core.stream import Event, Record, channel_stream
-from shared.core.wire import dispatch_of, encode
+from shared.core.wire.dispatches import dispatch_of
+from shared.core.wire.values import encode
 from tests.bench.crowd import Crowd, CrowdFailed
 from tests.bench.dialects import Dialect, join_starling, say_starling
 from tests.bench.process import cpu_s, resident_bytes, wait_quiet

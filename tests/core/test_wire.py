@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core import wire
 from shared.core.calls import ChannelView, DirectView, GroupView
 from shared.core.events import (
     AnyBody,
@@ -36,6 +35,12 @@ from shared.core.ids import MAX_ID, first_id_at, ms_of
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.permissions import everyone_of
 from shared.core.stream import Event, Record
+from shared.core.wire.channels import channel_of
+from shared.core.wire.dispatches import dispatch_of, ready_of
+from shared.core.wire.groups import guild_create_of, guild_of, guild_summary_of
+from shared.core.wire.members import encode_members, with_member
+from shared.core.wire.messages import message_of
+from shared.core.wire.values import Json, encode, id_of, iso_of
 
 ANN, BEN = User(11, "ann"), User(12, "ben", "Ben", bot=True)
 GROUP = Group(5, "tea", 11)
@@ -66,17 +71,17 @@ def ids_in(value: Any) -> list[Any]:
     return [found for inner in value for found in ids_in(inner)] if isinstance(value, list) else []
 
 
-def guild_create() -> wire.Json:
+def guild_create() -> Json:
     """Return a GUILD_CREATE."""
     view = GroupView(GROUP, 7, (ChannelView(TEXT, 3, 77),), (MEMBER,), 1, (everyone_of(GROUP.id),))
-    created: wire.Json = json.loads(wire.encode(wire.guild_create_of(view, AT, wire.encode_members(view.members))))
+    created: Json = json.loads(encode(guild_create_of(view, AT, encode_members(view.members))))
     return created
 
 
 def test_members_are_encoded_one_by_one_or_together() -> None:
     """One more behind encoded members is as if all were encoded at once."""
     for before in ((), (MEMBER,), (MEMBER, MEMBER)):
-        assert wire.with_member(wire.encode_members(before), MEMBER) == wire.encode_members((*before, MEMBER))
+        assert with_member(encode_members(before), MEMBER) == encode_members((*before, MEMBER))
 
 
 def test_a_group_has_every_key_that_the_strictest_library_needs() -> None:
@@ -91,12 +96,12 @@ def test_a_group_has_every_key_that_the_strictest_library_needs() -> None:
     assert role["id"] == created["id"]
     assert role["permissions"].isdigit()
     assert (created["last_seq"], created["channels"][0]["last_seq"]) == (7, 3)
-    assert wire.guild_of(GROUP, ()).keys() >= GUILD_KEYS
+    assert guild_of(GROUP, ()).keys() >= GUILD_KEYS
 
 
 def test_ready_has_every_key_that_libraries_need() -> None:
     """READY carries D3's set, groups as unavailable, and the flags without which members can't be fetched."""
-    ready = wire.ready_of(
+    ready = ready_of(
         ANN, session_id="s", resume_url="ws://x", group_ids=(5,), directs=(DirectView(DIRECT, 2, 44),), shard=(0, 1)
     )
     assert ready.keys() >= {"v", "user", "guilds", "private_channels", "session_id", "resume_gateway_url", "shard"}
@@ -111,20 +116,20 @@ def test_ready_has_every_key_that_libraries_need() -> None:
 def test_a_message_has_every_key_that_libraries_need() -> None:
     """In a group and in a DM; the DM's names its kind, since discord.js drops it otherwise."""
     record = Record(3, AT, MessageCreated(BEN, "hi", 70), 1, "n1", 71, 2)
-    in_group, direct = wire.message_of(record, 5, 5), wire.message_of(record, 9, 0)
+    in_group, direct = message_of(record, 5, 5), message_of(record, 9, 0)
     assert in_group.keys() >= MESSAGE_KEYS | {"guild_id", "nonce", "message_reference"}
     assert "channel_type" not in in_group
     assert direct["channel_type"] == 1
     assert "guild_id" not in direct
     assert in_group["message_reference"]["message_id"] == "70"
     assert in_group["type"] == 19
-    assert "nonce" not in wire.message_of(Record(3, AT, MessageCreated(BEN, "hi"), id=71), 5, 5)
+    assert "nonce" not in message_of(Record(3, AT, MessageCreated(BEN, "hi"), id=71), 5, 5)
 
 
 def test_a_record_that_is_no_message_is_a_mistake_of_ours() -> None:
     """`message_of` raises rather than making something up."""
     with pytest.raises(TypeError):
-        wire.message_of(Record(1, AT, MemberRemoved(ANN)), 5, 5)
+        message_of(Record(1, AT, MemberRemoved(ANN)), 5, 5)
 
 
 @pytest.mark.parametrize(
@@ -144,31 +149,31 @@ def test_a_record_that_is_no_message_is_a_mistake_of_ours() -> None:
 )
 def test_every_dispatch_tells_its_seq(event: Event, name: str) -> None:
     """The name is Discord's, ids are strings, and `seq` is the event's own number in its stream."""
-    t, d = wire.dispatch_of(event)
+    t, d = dispatch_of(event)
     assert t == name
     assert d is not None
     body = event.record.body
     assert d["seq"] == (body.group_seq if isinstance(body, GroupLeft) else event.record.seq)
     assert all(one is None or isinstance(one, str) for one in ids_in(d))
-    assert wire.encode(d)
+    assert encode(d)
 
 
 @pytest.mark.parametrize("body", [UserRegistered(ANN), GroupCreated(GROUP, (TEXT,), MEMBER), GroupJoined(3, MEMBER)])
 def test_what_clients_do_not_get_has_no_dispatch(body: AnyBody) -> None:
     """Accounts and groups coming to be are no dispatches; a join is a GUILD_CREATE made from the body."""
-    assert wire.dispatch_of(Event("u:11", Record(1, AT, body))) == (None, None)
+    assert dispatch_of(Event("u:11", Record(1, AT, body))) == (None, None)
 
 
 def test_all_ids_are_strings() -> None:
     """Everywhere, at any depth: JavaScript can't hold 64 bits in a number."""
-    for payload in (guild_create(), wire.guild_summary_of(GROUP, 11, 0), wire.channel_of(DIRECT, viewer=11)):
+    for payload in (guild_create(), guild_summary_of(GROUP, 11, 0), channel_of(DIRECT, viewer=11)):
         assert all(one is None or isinstance(one, str) for one in ids_in(payload))
 
 
 @given(st.integers(0, 4_000_000_000_000))
 def test_times_are_iso_with_an_offset(ms: int) -> None:
     """ISO 8601 in UTC with `+00:00`, exact to the millisecond, as parsers before Python 3.11 read it."""
-    text = wire.iso_of(ms)
+    text = iso_of(ms)
     assert text.endswith("+00:00")
     assert datetime.fromisoformat(text) - datetime.fromisoformat("1970-01-01T00:00:00+00:00") == timedelta(
         milliseconds=ms
@@ -178,7 +183,7 @@ def test_times_are_iso_with_an_offset(ms: int) -> None:
 @given(st.integers(1, MAX_ID))
 def test_ids_come_as_strings_and_integers(value: int) -> None:
     """Both forms are the same id, and the id tells its time."""
-    assert wire.id_of(value) == wire.id_of(str(value)) == value
+    assert id_of(value) == id_of(str(value)) == value
     assert ms_of(first_id_at(AT)) == AT
 
 
@@ -187,13 +192,13 @@ def test_ids_come_as_strings_and_integers(value: int) -> None:
 )
 def test_what_is_no_id_is_none(value: object) -> None:
     """Anything else is no id, and never an exception."""
-    assert wire.id_of(value) is None
+    assert id_of(value) is None
 
 
 def test_payloads_are_plain_json() -> None:
     """The encoder's bytes are what any JSON parser reads, unescaped UTF-8 inside."""
-    assert json.loads(wire.encode(guild_create()))["name"] == "tea"
-    assert "ü".encode() in wire.encode({"name": "grün"})
+    assert json.loads(encode(guild_create()))["name"] == "tea"
+    assert "ü".encode() in encode({"name": "grün"})
 
 
 TARGET = Target(77, 3, 2, 11, 1, 0)
@@ -203,12 +208,12 @@ TARGET = Target(77, 3, 2, 11, 1, 0)
 def test_an_edit_is_told_as_the_whole_message(group_id: int) -> None:
     """MESSAGE_UPDATE has what MESSAGE_CREATE has; the time of the edit; as `seq` its own."""
     edited = MessageEdited(TARGET, AT, MessageCreated(ANN, "better", edited_at=AT + 1000))
-    t, d = wire.dispatch_of(Event("c:6", Record(9, AT + 1000, edited, 1), group_id, () if group_id else (11, 12)))
+    t, d = dispatch_of(Event("c:6", Record(9, AT + 1000, edited, 1), group_id, () if group_id else (11, 12)))
     assert d is not None
     assert t == "MESSAGE_UPDATE"
     assert d.keys() >= MESSAGE_KEYS | ({"guild_id"} if group_id else {"channel_type"})
     assert (d["id"], d["channel_id"], d["content"], d["seq"]) == ("77", "6", "better", 9)
-    assert (d["timestamp"], d["edited_timestamp"]) == (wire.iso_of(AT), wire.iso_of(AT + 1000))
+    assert (d["timestamp"], d["edited_timestamp"]) == (iso_of(AT), iso_of(AT + 1000))
 
 
 @pytest.mark.parametrize("group_id", [5, 0], ids=["group", "direct"])
@@ -216,11 +221,11 @@ def test_deletions_tell_ids_only(group_id: int) -> None:
     """MESSAGE_DELETE and MESSAGE_DELETE_BULK name what is gone, where, and their own seq."""
     where: dict[str, object] = {"channel_id": "6", "seq": 9} | ({"guild_id": "5"} if group_id else {})
     one = Event("c:6", Record(9, AT, MessageDeleted(TARGET, 11), 1), group_id)
-    assert wire.dispatch_of(one) == ("MESSAGE_DELETE", {"id": "77", **where})
+    assert dispatch_of(one) == ("MESSAGE_DELETE", {"id": "77", **where})
     many = Event("c:6", Record(9, AT, MessagesDeleted((TARGET, TARGET), 11), 1), group_id)
-    assert wire.dispatch_of(many) == ("MESSAGE_DELETE_BULK", {"ids": ["77", "77"], **where})
+    assert dispatch_of(many) == ("MESSAGE_DELETE_BULK", {"ids": ["77", "77"], **where})
 
 
 def test_what_is_deleted_today_is_told_as_nothing() -> None:
     """A creation that is read from the stream when its message is gone is an event without a dispatch."""
-    assert wire.dispatch_of(Event("c:6", Record(3, AT, MessageStub(11), id=77), 5)) == (None, None)
+    assert dispatch_of(Event("c:6", Record(3, AT, MessageStub(11), id=77), 5)) == (None, None)

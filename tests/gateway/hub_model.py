@@ -20,7 +20,6 @@ from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from services.gateway.core.positions import Moves, Placed
 from services.gateway.core.snapshot import first_dispatches
-from shared.core import wire
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
 from shared.core.events import (
     AnyBody,
@@ -50,6 +49,8 @@ from shared.core.model import Channel, ChannelType, Group, Member, Overwrite, Ov
 from shared.core.permissions import Permission, permissions_of
 from shared.core.roles import all_roles, known_overwrites
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
+from shared.core.wire.channels import channel_of
+from shared.core.wire.members import role_of
 
 Job = Generator[None, None, None]
 
@@ -555,9 +556,9 @@ class NodeModel:
                 assert client.groups[group_id]["count"] == len(self.members[group_id])
                 assert client.groups[group_id]["seq"] <= len(self.streams[group_stream(group_id)])
                 roles = all_roles(group_id, self.roles[group_id].values())
-                assert client.groups[group_id]["roles"] == {one: wire.role_of(role) for one, role in roles.items()}
+                assert client.groups[group_id]["roles"] == {one: role_of(role) for one, role in roles.items()}
                 assert client.groups[group_id]["channels"] == {
-                    one.id: shown(wire.channel_of(known_overwrites(one, roles)))
+                    one.id: shown(channel_of(known_overwrites(one, roles)))
                     for one in self.channels.values()
                     if one.group_id == group_id and client.user.id in self.seeing(one)
                 }

@@ -16,7 +16,7 @@ from services.gateway.core.sse import (
     encode_sign,
     pieces_of,
 )
-from shared.core.wire import encode
+from shared.core.wire.values import encode
 
 
 def test_a_dispatch_has_its_place_as_id() -> None:

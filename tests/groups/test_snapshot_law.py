@@ -12,7 +12,7 @@ from services.gateway.core.hub import Hub
 from services.gateway.core.snapshot import guild_create
 from shared.core.calls import GroupView, SessionView
 from shared.core.stream import group_stream
-from shared.core.wire import encode
+from shared.core.wire.values import encode
 from tests.groups.test_permissions import CASES, Scene, open_scene
 from tests.groups.world import Replica
 

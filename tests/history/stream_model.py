@@ -45,7 +45,7 @@ from shared.core.ids import MAX_ID, IdSource, first_id_at
 from shared.core.model import Channel, ChannelType, User
 from shared.core.permissions import ALL, DEFAULT
 from shared.core.stream import Bucket, Event, Limits, Record, Write, channel_stream, owner_of
-from shared.core.wire import dispatch_of
+from shared.core.wire.dispatches import dispatch_of
 from shared.core.writing import (
     DEDUPE_MS,
     Amend,

@@ -13,7 +13,7 @@ from services.history.rest_changes import BULK_AGE_MS
 from shared.core.ids import first_id_at
 from shared.core.limits import Budgets
 from shared.core.permissions import DEFAULT, Permission
-from shared.core.wire import dispatch_of
+from shared.core.wire.dispatches import dispatch_of
 from tests.history.world import ADA, BEN, CHANNEL, EVE, NOW, World, open_world
 
 EMBED = {"type": "rich", "title": "t", "description": "d"}

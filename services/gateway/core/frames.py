@@ -15,7 +15,7 @@ import msgspec
 
 from shared.core.drafts import Given
 from shared.core.stream import channel_stream
-from shared.core.wire import encode, id_of
+from shared.core.wire.values import encode, id_of
 
 MAX_FRAME_BYTES: Final = 4096
 """Any frame but MESSAGE_SEND, as Discord has it."""

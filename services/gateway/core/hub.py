@@ -14,7 +14,6 @@ from services.gateway.core.changing import Changing
 from services.gateway.core.outs import Dispatch, Out, Repair
 from services.gateway.core.roster import Roster
 from services.gateway.core.state import Held, LocalUser, S, Tracking, Untracked, unit_of
-from shared.core import wire
 from shared.core.calls import DirectView
 from shared.core.commands import Typed
 from shared.core.events import (
@@ -30,6 +29,7 @@ from shared.core.events import (
     UserChanged,
 )
 from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
+from shared.core.wire.dispatches import dispatch_of, hint_of
 
 
 class Hub(Generic[S]):
@@ -124,11 +124,11 @@ class Hub(Generic[S]):
         if event.record.id:  # a message's, also if it was deleted since
             channel.last_message_id = event.record.id
         sessions = self.roster.sessions_of(channel)
-        t, d = wire.dispatch_of(event) if sessions else (None, None)
+        t, d = dispatch_of(event) if sessions else (None, None)
         if t is None or d is None:
             return []
         told: list[Out[S]] = [Dispatch(t, d, sessions, event.stream, event.record.seq)]
-        t, d = wire.hint_of(event)
+        t, d = hint_of(event)
         return told if t is None or d is None else [*told, Dispatch(t, d, sessions)]
 
     def _fill_unknown_channel(self, event: Event, now: float) -> list[Out[S]]:
@@ -166,7 +166,7 @@ class Hub(Generic[S]):
             case UserChanged() | UserBlocked() as change:
                 if isinstance(change, UserChanged):
                     self.roster.change_user(change.user)
-                t, d = wire.dispatch_of(event) if user.sessions else (None, None)
+                t, d = dispatch_of(event) if user.sessions else (None, None)
                 told = tuple(user.sessions)
                 return [] if t is None or d is None else [Dispatch(t, d, told, event.stream, event.record.seq)]
             case _:

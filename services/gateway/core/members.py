@@ -13,7 +13,8 @@ from services.gateway.core.frames import RequestMembers
 from services.gateway.core.state import LocalGroup, LocalUser
 from shared.core.model import Member
 from shared.core.roles import known_only
-from shared.core.wire import Json, id_of, member_of
+from shared.core.wire.members import member_of
+from shared.core.wire.values import Json, id_of
 
 
 def known_members(users: Mapping[int, LocalUser[Any]], group: LocalGroup[Any]) -> dict[int, Member]:

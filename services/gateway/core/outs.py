@@ -11,7 +11,7 @@ from typing import Generic
 
 from services.gateway.core.state import S
 from shared.core.revocation import Revocations
-from shared.core.wire import Json
+from shared.core.wire.values import Json
 
 
 @dataclass(frozen=True, slots=True)

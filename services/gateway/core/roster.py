@@ -25,13 +25,14 @@ from services.gateway.core.state import (
     Tracking,
 )
 from services.gateway.core.telling import channel_told
-from shared.core import wire
 from shared.core.calls import DirectView, GroupView, SessionView
 from shared.core.events import TokensRevoked
 from shared.core.model import Channel, ChannelType, Member, User
 from shared.core.revocation import Bearer
 from shared.core.roles import all_roles
 from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
+from shared.core.wire.channels import direct_of
+from shared.core.wire.groups import guild_delete_of
 
 WHOLE_DIRECT: Final = 50
 """A direct channel that turns up late is told whole if it has at most so many events."""
@@ -165,7 +166,7 @@ class Roster(Generic[S]):
         group.idle_since = now
         if not user.sessions:
             return []
-        return [Dispatch("GUILD_DELETE", wire.guild_delete_of(group_id, group_seq), tuple(user.sessions))]
+        return [Dispatch("GUILD_DELETE", guild_delete_of(group_id, group_seq), tuple(user.sessions))]
 
     def change_member(self, group: LocalGroup[S], member: Member, group_seq: int) -> None:
         """Take in that a member of a followed group is not as before."""
@@ -300,7 +301,7 @@ class Roster(Generic[S]):
         for user_id in dict.fromkeys(user.id for user in view.channel.recipients):
             if (user := self.users.get(user_id)) is not None and user.sessions and not user.user.bot:
                 opened = {"seq": _OPENED} if view.last_seq == _OPENED else {}
-                out.append(Dispatch("CHANNEL_CREATE", wire.direct_of(view, user_id) | opened, tuple(user.sessions)))
+                out.append(Dispatch("CHANNEL_CREATE", direct_of(view, user_id) | opened, tuple(user.sessions)))
         return out
 
     def put_channel(self, channel: Channel, seq: int, last_id: int, group: LocalGroup[S] | None = None) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
 from services.gateway.core.telling import known
-from shared.core import wire
 from shared.core.calls import ChannelView, DirectView, GroupView
 from shared.core.model import Member
 from shared.core.roles import known_only
-from shared.core.wire import Json
+from shared.core.wire.dispatches import ready_of
+from shared.core.wire.groups import guild_create_of
+from shared.core.wire.members import with_member
+from shared.core.wire.values import Json
 
 
 def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], own: Member) -> Json:
@@ -24,10 +26,10 @@ def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], o
     views.sort(key=lambda one: (one.channel.position, one.channel.id))
     members, encoded = tuple(group.members.values()), group.encoded_members()
     if own.user.id not in group.members:
-        members, encoded = (*members, own), wire.with_member(encoded, known_only(own, group.roles))
+        members, encoded = (*members, own), with_member(encoded, known_only(own, group.roles))
     heads = tuple(ChannelView(known(one.channel, group), one.seq, one.last_message_id) for one in views)
     view = GroupView(group.group, group.seq, heads, members, group.member_count, tuple(group.roles.values()))
-    return wire.guild_create_of(view, own.joined_at, encoded)
+    return guild_create_of(view, own.joined_at, encoded)
 
 
 def first_dispatches(
@@ -43,7 +45,7 @@ def first_dispatches(
     """Yield (t, d) of READY and of each GUILD_CREATE of a followed user's session."""
     directs = [channels[channel_id] for channel_id in direct_ids]
     directs.sort(key=lambda one: one.last_message_id or one.channel.id, reverse=True)
-    ready = wire.ready_of(
+    ready = ready_of(
         user.user,
         session_id=session_id,
         resume_url=resume_url,

@@ -14,7 +14,7 @@ from shared.core.model import Channel, Group, Member, Role, User
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.roles import all_roles, known_only
 from shared.core.stream import Event, group_stream
-from shared.core.wire import encode_members
+from shared.core.wire.members import encode_members
 
 if TYPE_CHECKING:
     from services.gateway.core.sights import Sights

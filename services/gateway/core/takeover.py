@@ -17,11 +17,13 @@ from services.gateway.core.roster import WHOLE_DIRECT, Roster
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import LocalGroup, LocalUser
 from services.gateway.core.telling import channel_told, tellings
-from shared.core import wire
 from shared.core.calls import SESSION_DIRECTS, DirectView
 from shared.core.events import ChannelCreated, GroupJoined, GroupLeft, MembershipChanged, UserBlocked, UserChanged
 from shared.core.stream import Event, channel_stream, group_stream, user_stream
-from shared.core.wire import Json
+from shared.core.wire.channels import direct_of
+from shared.core.wire.dispatches import dispatch_of
+from shared.core.wire.groups import guild_delete_of
+from shared.core.wire.values import Json, encode
 
 _OPENED = 1
 CLOCKS_MS: Final = 2_000
@@ -101,7 +103,7 @@ class Plan:
 
     def tell(self, t: str, d: Json) -> None:
         """Tell this at once."""
-        self.first.append(Missed(t, wire.encode(d)))
+        self.first.append(Missed(t, encode(d)))
 
     def read(self, stream: str, after: int, upto: int) -> None:
         """Read and tell these events, if there are any."""
@@ -174,7 +176,7 @@ def plan_of(
         changed[group_id] = changed[group_id][0] if group_id in changed else not is_in, seq
     for group_id, (was_in, seq) in changed.items():
         if was_in and origin.knew(group_stream(group_id)):
-            plan.tell("GUILD_DELETE", wire.guild_delete_of(group_id, seq))
+            plan.tell("GUILD_DELETE", guild_delete_of(group_id, seq))
     for group_id in user.groups:
         group = roster.groups[group_id]
         unit = group_stream(group_id)
@@ -262,15 +264,15 @@ def _place_directs(plan: Plan, roster: Roster[Any], user_id: int, origin: Origin
                 after = _OPENED if channel.seq <= WHOLE_DIRECT else channel.seq
             view = DirectView(channel.channel, after, 0 if after < channel.seq else channel.last_message_id)
             opened = {"seq": _OPENED} if after == _OPENED else {}
-            plan.tell("CHANNEL_CREATE", wire.direct_of(view, user_id) | opened)
+            plan.tell("CHANNEL_CREATE", direct_of(view, user_id) | opened)
         plan.read(stream, max(after, told.get(stream, 0)), channel.seq)
     return True
 
 
 def missed_of(event: Event, user_id: int) -> Missed | None:
     """Return the dispatch of a user's or channel's event that was read; None if clients get none of it."""
-    t, d = wire.dispatch_of(event, viewer=user_id)
-    return Missed(t, wire.encode(d), event.stream, event.record.seq) if t is not None and d is not None else None
+    t, d = dispatch_of(event, viewer=user_id)
+    return Missed(t, encode(d), event.stream, event.record.seq) if t is not None and d is not None else None
 
 
 def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> Iterator[Missed]:
@@ -289,12 +291,12 @@ def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> It
             continue
         if telling.needs and not group.sights.group_permissions(user_id) & telling.needs:
             continue
-        yield Missed(telling.t, wire.encode(telling.d), event.stream, event.record.seq)
+        yield Missed(telling.t, encode(telling.d), event.stream, event.record.seq)
 
 
 def group_told(created: Json) -> Missed:
     """Return the GUILD_CREATE of a group that is told anew."""
-    return Missed("GUILD_CREATE", wire.encode(created))
+    return Missed("GUILD_CREATE", encode(created))
 
 
 def created_in(events: Sequence[Event]) -> set[int]:

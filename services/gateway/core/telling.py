@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from services.gateway.core.state import LocalChannel, LocalGroup
-from shared.core import wire
 from shared.core.events import (
     BanLifted,
     ChannelChanged,
@@ -28,7 +27,10 @@ from shared.core.model import Channel
 from shared.core.permissions import Permission
 from shared.core.roles import known_only, known_overwrites
 from shared.core.stream import Event
-from shared.core.wire import Json
+from shared.core.wire.channels import channel_of
+from shared.core.wire.dispatches import dispatch_of
+from shared.core.wire.members import ban_dispatch_of, member_of, member_removed_of, role_dispatch_of
+from shared.core.wire.values import Json
 
 
 class Telling(NamedTuple):
@@ -45,41 +47,41 @@ def tellings(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalC
     seq, group_id = event.record.seq, event.group_id
     match event.record.body:
         case MemberBanned(user, was_in):
-            banned = wire.ban_dispatch_of(group_id, user, seq)
+            banned = ban_dispatch_of(group_id, user, seq)
             yield Telling("GUILD_BAN_ADD", banned, needs=Permission.BAN_MEMBERS)
             if was_in:
-                yield Telling("GUILD_MEMBER_REMOVE", wire.member_removed_of(group_id, user, seq))
+                yield Telling("GUILD_MEMBER_REMOVE", member_removed_of(group_id, user, seq))
         case BanLifted(user):
-            lifted = wire.ban_dispatch_of(group_id, user, seq)
+            lifted = ban_dispatch_of(group_id, user, seq)
             yield Telling("GUILD_BAN_REMOVE", lifted, needs=Permission.BAN_MEMBERS)
         case InviteCreated() | InviteDeleted():
-            t, d = wire.dispatch_of(event)
+            t, d = dispatch_of(event)
             if t is not None and d is not None:
                 yield Telling(t, d, needs=Permission.MANAGE_CHANNELS)
         case RolesMoved(roles):
             for role in roles:
-                yield Telling("GUILD_ROLE_UPDATE", wire.role_dispatch_of(role, seq))
+                yield Telling("GUILD_ROLE_UPDATE", role_dispatch_of(role, seq))
         case ChannelCreated(channel):
-            yield Telling("CHANNEL_CREATE", wire.channel_of(channel) | {"seq": seq}, channel.id)
+            yield Telling("CHANNEL_CREATE", channel_of(channel) | {"seq": seq}, channel.id)
         case ChannelChanged(channel):
             yield from _updates((channel.id,), seq, group, channels)
         case ChannelsMoved(moves):
             yield from _updates((move.id for move in moves), seq, group, channels)
         case ChannelDeleted(channel, children):
-            yield Telling("CHANNEL_DELETE", wire.channel_of(channel) | {"seq": seq}, channel.id)
+            yield Telling("CHANNEL_DELETE", channel_of(channel) | {"seq": seq}, channel.id)
             yield from _updates(children, seq, group, channels)
         case MemberChanged(member):
-            told = wire.member_of(known_only(member, group.roles))
+            told = member_of(known_only(member, group.roles))
             yield Telling("GUILD_MEMBER_UPDATE", told | {"guild_id": str(group_id), "seq": seq})
         case _:
-            t, d = wire.dispatch_of(event)
+            t, d = dispatch_of(event)
             if t is not None and d is not None:
                 yield Telling(t, d)
 
 
 def channel_told(local: LocalChannel, group: LocalGroup[Any]) -> Json:
     """Return a group's channel with its head, as this node holds it."""
-    return wire.channel_of(known(local.channel, group), local.seq, local.last_message_id)
+    return channel_of(known(local.channel, group), local.seq, local.last_message_id)
 
 
 def known(channel: Channel, group: LocalGroup[Any]) -> Channel:
