@@ -14,9 +14,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from services.history.core.deciding import Verdict
+from services.history.core.judging import CheckAccess
 from services.history.core.marks import PutMarks, ReadPins, ReadReactors
 from services.history.core.pinning import MAX_PINS
-from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
+from services.history.core.sequencer import ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.core.spread import OWNER, STANDBY
 from services.history.letters import reason_of

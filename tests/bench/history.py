@@ -25,7 +25,8 @@ from typing import Any, Final
 from deploy.local.mongo import start_mongo
 from deploy.local.process import free_port
 from services.history.core.importing import OldMessage, buckets_of, head_of, survey
-from services.history.core.sequencer import CheckAccess, sequence
+from services.history.core.judging import CheckAccess
+from services.history.core.sequencer import sequence
 from services.history.core.shard import Shard
 from services.history.importing import import_messages
 from services.history.pages import Pages

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from services.history.core.deciding import Verdict
+from services.history.core.judging import CheckAccess
 from services.history.core.marks import PutMarks, ReadPins, ReadReactors
-from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
+from services.history.core.sequencer import ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.memory_marks import MemoryMarks
 from shared.core.commands import (

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.history.core.deciding import Verdict
+from services.history.core.judging import CheckAccess
 from services.history.core.marks import Mark, PutMarks, ReadPins, ReadReactors
-from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
+from services.history.core.sequencer import ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.marks import MarkStore
 from services.history.memory_marks import MemoryMarks

@@ -21,7 +21,8 @@ from services.history.core.importing import (
     ids_of,
     survey,
 )
-from services.history.core.sequencer import CheckAccess, ReadClock, Settled, sequence
+from services.history.core.judging import CheckAccess
+from services.history.core.sequencer import ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from services.history.importing import Imported, NotEmpty, import_messages
 from services.history.pages import Pages
