@@ -9,7 +9,7 @@ Read `writing` next: what a writer knows and asks for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Final
@@ -24,6 +24,7 @@ Key = int | tuple[int, str]
 """What a repeat is recognised by: a command id, or an author's id and nonce."""
 
 _SEQ_DIGITS = 12
+_encoder = msgspec.msgpack.Encoder()
 
 
 def channel_stream(channel_id: int) -> str:
@@ -84,14 +85,15 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     ordinal: int = 0
 
     @property
-    def keys(self) -> Iterator[Key]:
+    def keys(self) -> tuple[Key, ...]:
         """All under which a repeat of this record's command is recognised."""
-        if self.command_id:
-            yield self.command_id
-        if self.nonce and isinstance(self.body, MessageCreated):
-            yield (self.body.author.id, self.nonce)
-        elif self.nonce and isinstance(self.body, MessageStub):
-            yield (self.body.author_id, self.nonce)
+        ids = (self.command_id,) if self.command_id else ()
+        if not self.nonce:
+            return ids
+        body = self.body
+        if isinstance(body, MessageCreated):
+            return (*ids, (body.author.id, self.nonce))
+        return (*ids, (body.author_id, self.nonce)) if isinstance(body, MessageStub) else ids
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -220,12 +222,19 @@ class Write(msgspec.Struct, frozen=True):
     @property
     def records(self) -> tuple[Record, ...]:
         """The committed events in seq order."""
+        if not self.changes or not self.messages:
+            return self.messages or self.changes
         return tuple(sorted(chain(self.messages, self.changes), key=attrgetter("seq")))
 
 
 def size_of(record: Record) -> int:
     """Return about how many bytes a record takes in its bucket."""
-    return len(msgspec.msgpack.encode(record))
+    return len(_encoder.encode(record))
+
+
+def room_in(tail: Tail, limits: Limits) -> int:
+    """Return how many messages a stream's next write can take at most."""
+    return limits.messages - (0 if tail.sealed else tail.messages)
 
 
 def successor_of(tail: Tail) -> Tail:

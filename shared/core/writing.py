@@ -134,14 +134,13 @@ class Knowledge:
     def find(self, keys: Iterable[Key], now: int) -> Stored | None:
         """Return where the event of a command with these keys is, if it is stored already and not too long ago."""
         for key in keys:
-            if (place := self.stored_at(key, now)) is not None:
+            if (place := self.seen.get(key)) is not None and place.at + DEDUPE_MS > now:
                 return place
         return None
 
     def stored_at(self, key: Key, now: int) -> Stored | None:
         """Return where the event of this key is, if it was stored within `DEDUPE_MS`."""
-        place = self.seen.get(key)
-        return place if place is not None and place.at + DEDUPE_MS > now else None
+        return self.find((key,), now)
 
     def prune(self, now: int) -> None:
         """Forget commands whose time is over; the table stays as small as ten minutes of the stream."""

@@ -92,6 +92,8 @@ class Facts:
 
     def take_in(self, change: AnyBody) -> None:
         """Be as things are after an event. What is new among them nobody asked for yet."""
+        if isinstance(change, MessageCreated):
+            return
         for target, patch in patches_of(change):
             if (standing := self.messages.get(target.id)) is None:
                 continue
@@ -109,6 +111,11 @@ def keys_of(command: AnyCommand) -> tuple[Key, ...]:
     if isinstance(command, SendMessage) and command.nonce and command.enforce_nonce:
         return (command.command_id, (command.author.id, command.nonce))
     return (command.command_id,)
+
+
+def is_plain(command: AnyCommand) -> bool:
+    """Whether a command writes a message, and what it comes to depends on no other message, nor on when one came."""
+    return isinstance(command, SendMessage) and not command.reference_id and not command.slow_s
 
 
 def user_of(command: AnyCommand) -> int:

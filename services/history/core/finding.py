@@ -29,14 +29,15 @@ def broken() -> StarlingError:
 
 
 def find_facts(lanes: Sequence[Lane], now: int) -> Generator[Any, Any, None]:
-    """Read what the lanes' commands are decided on, beside the channels themselves."""
+    """Read what the lanes' commands are decided on, beside the channels themselves; nothing for plain ones."""
+    lanes = [lane for lane in lanes if not lane.is_plain]
     yield from _find_messages(lanes, now)
     yield from _find_reactors(lanes)
     yield from _find_pins(lanes)
 
 
 def _find_messages(lanes: Sequence[Lane], now: int) -> Generator[Any, Any, None]:
-    """Read the messages that commands are about; nothing for those that write new ones."""
+    """Read the messages that commands are about."""
     wanted: list[tuple[Lane, list[int]]] = []
     for lane in lanes:
         lane.facts = Facts()

@@ -18,7 +18,7 @@ from services.history.core.shard import Shard
 from shared.core.commands import AnyCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
 from shared.core.errors import StarlingError
 from shared.core.message_errors import CommandExpired
-from shared.core.stream import Draft, Key, Tail
+from shared.core.stream import Draft, Key, Tail, room_in
 from shared.core.writing import Stored
 
 _BY_USERS: Final = (SendMessage, MessageCommand)
@@ -35,12 +35,13 @@ class CheckAccess(msgspec.Struct, frozen=True):
 
 def check_again(shard: Shard, commands: Sequence[AnyCommand], now: int) -> Generator[Any, Any, dict[int, Verdict]]:
     """Look again at what was permitted under older facts than this shard has heard of."""
+    in_doubt = shard.is_in_doubt(now)
     doubtful = [
         (index, command)
         for index, command in enumerate(commands)
         if isinstance(command, _BY_USERS)
         and command.group_id
-        and (shard.is_in_doubt(now) or command.group_seq < shard.group_seqs.get(command.group_id, 0))
+        and (in_doubt or command.group_seq < shard.group_seqs.get(command.group_id, 0))
     ]
     if not doubtful:
         return {}
@@ -65,9 +66,11 @@ def decide(
     drafts: list[Draft] = []
     taken: list[tuple[int, AnyCommand]] = []
     keys: set[Key] = set()
-    facts = lane.facts.copy()
+    facts, room = lane.facts, room_in(lane.known.tail, shard.limits)
+    if not lane.is_plain:
+        facts, room = facts.copy(), shard.limits.messages
     writing: set[int] = set()
-    while lane.queue and len(drafts) < shard.limits.messages:
+    while lane.queue and len(drafts) < room:
         index, command = lane.queue[0]
         its_keys = keys_of(command)
         place = lane.known.find(its_keys, now)

@@ -10,11 +10,11 @@ from collections.abc import Generator, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from services.history.core.deciding import Facts
+from services.history.core.deciding import Facts, is_plain
 from services.history.core.marks import PutMarks, marks_of
 from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, Reply
-from shared.core.stream import Event, Record, Tail, Write, event_of, owner_of
+from shared.core.stream import Event, Record, Tail, Write, channel_stream, event_of, owner_of
 from shared.core.writing import Amend, Knowledge, Stored, Together
 
 
@@ -22,20 +22,27 @@ class Lane:
     """One channel's part of a batch.
 
     `changes` are committed and perhaps not projected; `facts` are what its commands are decided on, as things
-    stand after all that is committed.
+    stand after all that is committed. `is_plain`: its commands write messages that depend on no others.
     """
 
-    __slots__ = ("attempts", "changes", "events", "facts", "known", "queue", "stream", "touched")
+    __slots__ = ("attempts", "changes", "events", "facts", "is_plain", "known", "queue", "stream", "touched")
 
-    def __init__(self, stream: str) -> None:
-        self.stream = stream
+    def __init__(self, channel_id: int) -> None:
+        self.stream = stream = channel_stream(channel_id)
         self.known = Knowledge(Tail(stream), 0, 0)
         self.queue: deque[tuple[int, AnyCommand]] = deque()
         self.events: dict[int, Event] = {}
         self.changes: list[Record] = []
         self.facts = Facts()
         self.attempts = 0
+        self.is_plain = True
         self.touched = False
+
+    def add(self, index: int, command: AnyCommand) -> None:
+        """Take one more command of the batch."""
+        self.queue.append((index, command))
+        if self.is_plain and not is_plain(command):
+            self.is_plain = False
 
     def learn(self, known: Knowledge) -> None:
         """Take fresh knowledge; what was found unprojected or unpublished is so with this batch."""

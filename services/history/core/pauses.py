@@ -25,6 +25,8 @@ def learn_paces(
     """Learn who wrote lately in channels with slow mode."""
     unknown: list[tuple[str, Generator[Any, Any, Pace]]] = []
     for lane in lanes:
+        if lane.is_plain and not verdicts:
+            continue
         slow_s = max((_slow_s_of(command, verdicts.get(index)) for index, command in lane.queue), default=0)
         since = now - slow_s * 1000
         if slow_s and (lane.stream not in shard.paces or shard.paces[lane.stream].since > since):

@@ -23,7 +23,7 @@ from shared.core.commands import AnyCommand, Reply, refusal_of
 from shared.core.errors import StarlingError
 from shared.core.ids import IdSource
 from shared.core.message_errors import ChannelClosed
-from shared.core.stream import Write, channel_stream, plan
+from shared.core.stream import Write, plan
 from shared.core.writing import (
     Commit,
     Knowledge,
@@ -58,10 +58,11 @@ def sequence(shard: Shard, commands: Sequence[AnyCommand], now: int, ids: IdSour
     A command that is stored already is not written again, but published and replied to again. Commands
     of one channel keep their order. If this raises or is dropped, `shard.forget()` must follow.
     """
-    lanes: dict[str, Lane] = {}
+    lanes: dict[int, Lane] = {}
     for index, command in enumerate(commands):
-        stream = channel_stream(command.channel_id)
-        lanes.setdefault(stream, Lane(stream)).queue.append((index, command))
+        if (lane := lanes.get(command.channel_id)) is None:
+            lane = lanes[command.channel_id] = Lane(command.channel_id)
+        lane.add(index, command)
     replies: dict[int, Reply] = {}
     given_back: list[int] = []
     hits: list[Hit] = []

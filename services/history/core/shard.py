@@ -63,8 +63,10 @@ class Shard:
 
     def refused_before(self, stream: str, command: SendMessage, now: int) -> Reply | None:
         """Return the remembered refusal of this author's nonce."""
+        if not self.refusals or not command.enforce_nonce:
+            return None
         until, reply = self.refusals.get((stream, command.author.id, command.nonce), (0, None))
-        return reply if until > now and command.enforce_nonce else None
+        return reply if until > now else None
 
     def trim(self) -> None:
         """Keep to `MAX_CHANNELS`."""
