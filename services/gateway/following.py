@@ -17,6 +17,7 @@ from services.gateway.bindings import Bindings
 from services.gateway.core.fresh import Fresh
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
+from services.gateway.failures import Failures
 from services.gateway.fanout import Fanout
 from services.gateway.gathering import Gathering
 from services.gateway.rounds import Rounds
@@ -89,6 +90,7 @@ class Following:
         self._newcomers = Rounds(self._follow_users, supervisor, most=_NEWCOMERS)
         self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
+        self._failures = Failures("following_failed")
 
     def perform(self, outs: Iterable[Out[LiveSession]]) -> None:
         """Do what the hub says, at once: send dispatches, start jobs, end sessions."""
@@ -303,14 +305,13 @@ class Following:
         if self._hub.is_held(unit):
             await asyncio.sleep(_AGAIN_S)  # a hole that reading did not fill: not in a hot loop
 
-    @staticmethod
-    async def _retry(work: Callable[[], Coroutine[Any, Any, None]], is_wanted: Callable[[], bool]) -> None:
+    async def _retry(self, work: Callable[[], Coroutine[Any, Any, None]], is_wanted: Callable[[], bool]) -> None:
         wait_s = _FIRST_RETRY_S
         while is_wanted():
             try:
                 await work()
             except StarlingError as error:
-                log.warning("following_failed", reason=repr(error))
+                self._failures.note(error)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _LAST_RETRY_S)
             else:
