@@ -34,7 +34,7 @@ RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart import dead-letters account clients replay replay-chaos bench-gateway bench-failover bench-bindings bench-history test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart import dead-letters account clients replay replay-chaos bench-gateway bench-failover bench-bindings bench-history bench-groups test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -80,6 +80,9 @@ bench-bindings: $(RUN)/.installed cluster-servers ## Compare user slots and exch
 
 bench-history: $(RUN)/.installed ## Compare pages and writes of buckets with one document per message: BENCH_ARGS="--big 100000"
 	@exec $(RUN)/bin/python -m tests.bench.history $(BENCH_ARGS)
+
+bench-groups: $(RUN)/.installed cluster-servers ## Measure snapshots, a storm of identifies, joins, pages of members: BENCH_ARGS="--large 10000"
+	@exec $(RUN)/bin/python -m tests.bench.groups $(BENCH_ARGS)
 
 test: check servers ## Run the checks and all tests, on real RabbitMQ, Redis and MongoDB wire
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from services.groups.core.names import group_name_key
 from services.groups.mongo_store import MongoGroups
 from services.groups.projections import project
+from services.groups.store import Claim
 from shared.clock import now_ms
 from shared.core.events import AnyBody, GroupCreated, GroupJoined, MemberAdded, UserRegistered
 from shared.core.ids import WORKERS, IdSource
@@ -37,12 +39,43 @@ class Seeded:
 
 async def seed(mongo_url: str, sizes: Sequence[int], *, prefix: str) -> list[Seeded]:
     """Store a group of each size, every member in this one only. `prefix` begins all names."""
-    ids = IdSource(WORKERS - 1)  # leases are given from the lowest on
-    groups = [_made(ids, f"{prefix}{number}", size) for number, size in enumerate(sizes)]
+    ids = new_ids()
+    names = [f"{prefix}{number}" for number in range(len(sizes))]
+    groups = [make_group(ids, name, make_users(ids, name, size)) for name, size in zip(names, sizes, strict=True)]
+    await store(MongoSettings(url=mongo_url), groups, [user for one in groups for user in one.members], ids)
+    return groups
+
+
+def new_ids() -> IdSource:
+    """Return a source of ids beside those that are leased, which are given from the lowest on. One per run."""
+    return IdSource(WORKERS - 1)
+
+
+def make_users(ids: IdSource, name: str, count: int) -> tuple[User, ...]:
+    """Return users that nobody has stored yet."""
+    return tuple(User(ids.next_id(now_ms()), f"{name}_{number:05}") for number in range(count))
+
+
+def make_group(ids: IdSource, name: str, members: tuple[User, ...], *, public: bool = False) -> Seeded:
+    """Return a group, not stored yet, of these members, owned by the first."""
+    group = Group(ids.next_id(now_ms()), name, members[0].id, public)
+    return Seeded(group, Channel(ids.next_id(now_ms()), ChannelType.TEXT, "general", group.id), members)
+
+
+async def store(settings: MongoSettings, groups: Sequence[Seeded], users: Sequence[User], ids: IdSource) -> None:
+    """Store groups with all their members, and those of the users who are to come in."""
+    at = now_ms()
+    joined: dict[int, list[AnyBody]] = {user.id: [UserRegistered(user)] for user in users}
     events: dict[str, list[AnyBody]] = {}
     for one in groups:
-        events |= _events_of(one)
-    async with open_database(MongoSettings(url=mongo_url)) as mongo:
+        members = [Member(one.group.id, user, at) for user in one.members]
+        created = GroupCreated(one.group, (one.channel,), members[0])
+        events[group_stream(one.group.id)] = [created, *map(MemberAdded, members[1:])]
+        for seq, member in enumerate(members, 1):
+            if member.user.id in joined:
+                joined[member.user.id].append(GroupJoined(seq, member))
+    events |= {user_stream(user_id): bodies for user_id, bodies in joined.items()}
+    async with open_database(settings) as mongo:
         streams, shown = MongoStreams(mongo), _Gathered()
         names = list(events)
         for start in range(0, len(names), _STREAMS_AT_ONCE):
@@ -50,7 +83,9 @@ async def seed(mongo_url: str, sizes: Sequence[int], *, prefix: str) -> list[See
             for name, records in (await _write(streams, some, ids)).items():
                 await project(MongoGroups(cast(Mongo, shown)), name, records)
             await shown.insert(mongo)
-    return groups
+        for one in groups:
+            if one.group.public:
+                await MongoGroups(mongo).claim(Claim(group_name_key(one.group.name), one.group.id, at))
 
 
 class _Gathered:
@@ -69,23 +104,6 @@ class _Gathered:
             for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
                 await mongo[collection].insert_many(documents[start : start + _DOCUMENTS_AT_ONCE], ordered=False)
         self._documents.clear()
-
-
-def _made(ids: IdSource, name: str, size: int) -> Seeded:
-    users = tuple(User(ids.next_id(now_ms()), f"{name}_{number:05}") for number in range(size))
-    group = Group(ids.next_id(now_ms()), name, users[0].id)
-    return Seeded(group, Channel(ids.next_id(now_ms()), ChannelType.TEXT, "general", group.id), users)
-
-
-def _events_of(seeded: Seeded) -> dict[str, list[AnyBody]]:
-    """Return the bodies of the group's stream and of its members' streams."""
-    group, at = seeded.group, now_ms()
-    members = [Member(group.id, user, at) for user in seeded.members]
-    created = GroupCreated(group, (seeded.channel,), members[0])
-    events: dict[str, list[AnyBody]] = {group_stream(group.id): [created, *map(MemberAdded, members[1:])]}
-    for seq, member in enumerate(members, 1):
-        events[user_stream(member.user.id)] = [UserRegistered(member.user), GroupJoined(seq, member)]
-    return events
 
 
 async def _write(
