@@ -18,6 +18,8 @@ from services.gateway.rest import router as gateway_router
 from services.gateway.sending import IN_FLIGHT
 from services.groups.app import router as groups_router
 from services.groups.blocks import MAX_BLOCKED
+from services.groups.core.application_commands import MAX_CHARACTERS, SCOPE_BYTES
+from services.groups.core.application_commands import MOST as MOST_COMMANDS
 from services.groups.core.applications import MAX_APPLICATIONS
 from services.groups.core.channels import MAX_CHANNELS, MAX_OVERWRITES, MAX_SLOW_S
 from services.groups.core.codes import CODES_A_DAY, LIFETIME_MS, TRIES
@@ -82,6 +84,10 @@ _OF_MESSAGES: Final = (
 )
 """What every change of a message may be refused with."""
 
+_OF_APPLICATION: Final = (account_errors.UnknownApplication, account_errors.NotForBots, account_errors.OnlyForBots)
+_OFFERED_IN_GROUP: Final = (*_OF_APPLICATION, errors.MissingAccess)
+"""What nobody but a bot and its owner may do."""
+
 _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "register": (errors.RateLimited,),
     "login": (account_errors.AccountBlocked, errors.RateLimited),
@@ -115,6 +121,20 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
         account_errors.AccountBlocked,
         errors.RateLimited,
     ),
+    "list_commands": _OF_APPLICATION,
+    "create_command": (*_OF_APPLICATION, account_errors.TooManyApplicationCommands),
+    "overwrite_commands": (*_OF_APPLICATION, account_errors.TooManyApplicationCommands),
+    "get_command": (*_OF_APPLICATION, account_errors.UnknownApplicationCommand),
+    "change_command": (*_OF_APPLICATION, account_errors.UnknownApplicationCommand),
+    "delete_command": (*_OF_APPLICATION, account_errors.UnknownApplicationCommand),
+    "list_guild_commands": _OFFERED_IN_GROUP,
+    "create_guild_command": (*_OFFERED_IN_GROUP, account_errors.TooManyApplicationCommands),
+    "overwrite_guild_commands": (*_OFFERED_IN_GROUP, account_errors.TooManyApplicationCommands),
+    "list_command_permissions": _OFFERED_IN_GROUP,
+    "get_guild_command": (*_OFFERED_IN_GROUP, account_errors.UnknownApplicationCommand),
+    "change_guild_command": (*_OFFERED_IN_GROUP, account_errors.UnknownApplicationCommand),
+    "delete_guild_command": (*_OFFERED_IN_GROUP, account_errors.UnknownApplicationCommand),
+    "get_command_permissions": (*_OFFERED_IN_GROUP, account_errors.UnknownCommandPermissions),
     "get_current_user": (),
     "list_directs": (),
     "open_direct": (account_errors.UnknownUser, account_errors.CannotMessageUser, account_errors.NotVerified),
@@ -371,6 +391,14 @@ def limits() -> str:
         ("request body", f"{http.max_body_bytes:,} bytes", "HTTP__MAX_BODY_BYTES", "413"),
         ("messages or events of one page", MAX_LIMIT, "", "50035"),
         ("applications of one user", MAX_APPLICATIONS, "", "400"),
+        (
+            "commands that a bot offers, everywhere or in one group",
+            f"{MOST_COMMANDS[1]} by name, {MOST_COMMANDS[2]} of users, {MOST_COMMANDS[3]} of messages",
+            "",
+            "30032",
+        ),
+        ("one of them", f"{MAX_CHARACTERS:,} characters", "", "50035"),
+        ("all of them, everywhere or in one group", f"{SCOPE_BYTES:,} bytes", "", "50035"),
         ("messages deleted at once", f"{BULK[0]}–{BULK[1]}", "", "50016"),
         ("age of messages deleted at once", f"{BULK_AGE_MS // 86_400_000} days", "", "50034"),
         ("users whom one blocks", f"{MAX_BLOCKED:,}", "", "30002"),

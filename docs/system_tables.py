@@ -68,6 +68,7 @@ _COLLECTIONS: Final = {
     "users": "a user as others see it",
     "blocks": "which user blocks which",
     "codes": "the hash of a code that was sent by e-mail",
+    "application_commands": "what a bot offers to call, everywhere or in one group; `_id` = application:group",
     "jobs": "what a change asks for in other streams, until it is done",
     "groups": "a group without members and channels",
     "channels": "a channel, of a group or direct",

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter
 
 from services.groups.accounts import Accounts
+from services.groups.application_command_store import ApplicationCommandStore, MemoryApplicationCommands
+from services.groups.application_commands import ApplicationCommands
 from services.groups.applications import Applications
 from services.groups.attempts import Attempts
 from services.groups.blocks import Blocks
@@ -30,12 +32,14 @@ from services.groups.leaving import Leaving
 from services.groups.mail import LogMailer, Mailer
 from services.groups.members import Members
 from services.groups.memberships import Memberships
+from services.groups.mongo_application_commands import MongoApplicationCommands
 from services.groups.mongo_codes import MongoCodes
 from services.groups.mongo_store import MongoGroups
 from services.groups.outbox import Outbox
 from services.groups.passwords import Passwords, open_passwords
 from services.groups.profiles import Profiles
 from services.groups.rest import router as groups_router
+from services.groups.rest_application_commands import router as application_commands_router
 from services.groups.rest_applications import router as applications_router
 from services.groups.rest_channels import router as channels_router
 from services.groups.rest_emails import router as emails_router
@@ -68,6 +72,7 @@ router = APIRouter(
         *users_router.routes,
         *emails_router.routes,
         *applications_router.routes,
+        *application_commands_router.routes,
         *groups_router.routes,
         *roles_router.routes,
         *channels_router.routes,
@@ -92,6 +97,7 @@ def assemble(
     clock: Callable[[], float] = time.monotonic,
     attempts: Attempts | None = None,
     codes: CodeStore | None = None,
+    application_commands: ApplicationCommandStore | None = None,
     mailer: Mailer | None = None,
     email_required: bool = False,
 ) -> Groups:
@@ -106,13 +112,16 @@ def assemble(
     profiles = Profiles(store, changes, usernames, jobs)
     accounts = Accounts(store, changes, usernames, passwords, tokens, door, ids, now)
     memberships = Memberships(store, changes, names, ids, now)
-    leaving = Leaving(store, accounts, memberships, changes, usernames, jobs, now)
+    offered = application_commands or MemoryApplicationCommands()
+    leaving = Leaving(store, accounts, memberships, changes, usernames, offered, jobs, now)
+    applications = Applications(store, accounts, profiles, leaving)
     blocks = Blocks(store, changes, jobs, now)
     jobs.do({RENAME: profiles.tell_groups, LEAVE: leaving.leave, STOP: leaving.stop, CLOSE: blocks.close})
     emails, outbox = _emails_of(store, codes or MemoryCodes(), accounts, mailer, tokens, now, required=email_required)
     return Groups(
         accounts=accounts,
-        applications=Applications(store, accounts, profiles, leaving),
+        applications=applications,
+        application_commands=ApplicationCommands(offered, applications, views, ids, now),
         leaving=leaving,
         blocks=blocks,
         profiles=profiles,
@@ -183,6 +192,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 now=parts.now,
                 attempts=_attempts_of(settings.limits, parts),
                 codes=MongoCodes(storage.mongo),
+                application_commands=MongoApplicationCommands(storage.mongo),
                 mailer=_mailer_of(settings),
                 email_required=settings.email.required,
             )

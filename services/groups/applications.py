@@ -6,10 +6,12 @@ read before the decision: two calls at once may pass it by one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.groups.accounts import Accounts
 from services.groups.core.applications import MAX_APPLICATIONS, require_application_room
+from services.groups.core.decisions import MAX_GROUPS
 from services.groups.core.profiles import ProfileChange
 from services.groups.leaving import Leaving
 from services.groups.profiles import Profiles
@@ -19,10 +21,12 @@ from shared.core.model import User
 
 
 class Application(NamedTuple):
-    """An application's bot, and whose it is."""
+    """An application's bot, whose it is, and where."""
 
     bot: Profile
     owner: User
+    groups: int
+    """How many groups the bot is in."""
 
 
 class Applications:
@@ -46,12 +50,12 @@ class Applications:
             profile = await self._profiles.change(bot.id, ProfileChange(bio=description))
         else:
             profile = Profile(bot, owner=user_id)
-        return Application(profile, owner), token
+        return Application(profile, owner, 0), token
 
     async def list_own(self, user_id: int) -> list[Application]:
         """Return the caller's applications by id. Raises `NotForBots`."""
         owner = await self._require_person(user_id)
-        return [Application(bot, owner) for bot in await self._groups.list_bots(user_id, MAX_APPLICATIONS * 2)]
+        return await self._all_of(await self._groups.list_bots(user_id, MAX_APPLICATIONS * 2), owner)
 
     async def find_own(self, user_id: int, application_id: int) -> Application:
         """Return one of the caller's applications. Raises `UnknownApplication` for all others, `NotForBots`."""
@@ -59,14 +63,14 @@ class Applications:
         bot = await self._groups.read_profile(application_id)
         if bot is None or bot.gone or bot.owner != user_id:
             raise UnknownApplication
-        return Application(bot, owner)
+        return (await self._all_of((bot,), owner))[0]
 
     async def read_of_bot(self, bot_id: int) -> Application:
         """Return the application of the bot that asks. Raises `OnlyForBots`."""
         bot = await self._profiles.read_own(bot_id)
         if not bot.owner:
             raise OnlyForBots
-        return Application(bot, (await self._profiles.read(bot.owner)).user)
+        return (await self._all_of((bot,), (await self._profiles.read(bot.owner)).user))[0]
 
     async def reset_token(self, user_id: int, application_id: int) -> str:
         """Revoke the bot's tokens, end its sessions, return its new token.
@@ -80,6 +84,10 @@ class Applications:
         """Delete an application and its bot's account. Raises `UnknownApplication`, `NotForBots`."""
         application = await self.find_own(user_id, application_id)
         await self._leaving.delete(application.bot.user.id)
+
+    async def _all_of(self, bots: Sequence[Profile], owner: User) -> list[Application]:
+        joined = await self._groups.list_memberships([bot.user.id for bot in bots], MAX_GROUPS) if bots else {}
+        return [Application(bot, owner, len(joined.get(bot.user.id, ()))) for bot in bots]
 
     async def _require_person(self, user_id: int) -> User:
         profile = await self._profiles.read_own(user_id)

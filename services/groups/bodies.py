@@ -138,6 +138,8 @@ class ApplicationBody(BaseModel):
     icon: str | None
     description: str
     summary: str
+    approximate_guild_count: int
+    approximate_user_install_count: int
     bot_public: bool
     bot_require_code_grant: bool
     verify_key: str

@@ -2,7 +2,7 @@
 
 Ring 4 (shell). The account's state comes first: no token is issued from then on. A job that was stored before does the
 rest, whoever dies meanwhile: all tokens void, so that live sessions end everywhere; of a deleted one also names
-given up, groups left, bots deleted. Messages keep their author as it was when they were written.
+given up, groups left, bots and what they offered deleted. Messages keep their author as it was when they were written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from services.groups.accounts import Accounts
+from services.groups.application_command_store import ApplicationCommandStore
 from services.groups.changes import Changes
 from services.groups.claims import Claims
 from services.groups.core.applications import MAX_APPLICATIONS
@@ -46,6 +47,7 @@ class Leaving:
         memberships: Memberships,
         changes: Changes,
         usernames: Claims,
+        application_commands: ApplicationCommandStore,
         jobs: Jobs,
         now: Callable[[], int],
     ) -> None:
@@ -54,6 +56,7 @@ class Leaving:
         self._memberships = memberships
         self._changes = changes
         self._usernames = usernames
+        self._application_commands = application_commands
         self._jobs = jobs
         self._now = now
 
@@ -85,6 +88,7 @@ class Leaving:
         await self._accounts.revoke_before(user_id, _EVER)
         for bot in await self._groups.list_bots(user_id, MAX_APPLICATIONS * 2):
             await self.delete(bot.user.id)
+        await self._application_commands.forget(user_id)  # a bot's are under its id; a person has none
         profile = await self._groups.read_profile(user_id)
         if profile is not None and not profile.gone:
             await self._usernames.reserve(username_key(profile.user.username), user_id, self._now() + RESERVED_MS)

@@ -75,4 +75,4 @@ async def reset_bot_token(groups: Service, caller: Caller, application_id: Snowf
 
 
 def _application_of(application: Application) -> dict[str, Any]:
-    return application_of(application.bot.user, application.bot.bio, application.owner)
+    return application_of(application.bot.user, application.bot.bio, application.owner, application.groups)

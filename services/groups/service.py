@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 
 from services.groups.accounts import Accounts
+from services.groups.application_commands import ApplicationCommands
 from services.groups.applications import Applications
 from services.groups.attempts import Attempts
 from services.groups.blocks import Blocks
@@ -40,6 +41,7 @@ class Groups:
     accounts: Accounts
     profiles: Profiles
     applications: Applications
+    application_commands: ApplicationCommands
     leaving: Leaving
     blocks: Blocks
     jobs: Jobs

@@ -22,6 +22,30 @@ class UnknownApplication(StarlingError):
     message = "Unknown Application"
 
 
+class UnknownApplicationCommand(StarlingError):
+    """The application has no such command there."""
+
+    code = 10063
+    status = 404
+    message = "Unknown application command"
+
+
+class UnknownCommandPermissions(StarlingError):
+    """Nobody said who may use the command: what may be said is not kept."""
+
+    code = 10066
+    status = 404
+    message = "Unknown application command permissions"
+
+
+class TooManyApplicationCommands(StarlingError):
+    """The application has as many commands of that type there as one may have."""
+
+    code = 30032
+    status = 400
+    message = "Maximum number of application commands reached"
+
+
 class TooManyApplications(StarlingError):
     """The user owns as many applications as one may."""
 

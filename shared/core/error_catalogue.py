@@ -10,9 +10,12 @@ from shared.core.account_errors import (
     NotVerified,
     OnlyForBots,
     OwnsGroups,
+    TooManyApplicationCommands,
     TooManyApplications,
     TooManyBlocked,
     UnknownApplication,
+    UnknownApplicationCommand,
+    UnknownCommandPermissions,
     UnknownUser,
 )
 from shared.core.errors import (
@@ -79,6 +82,9 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         UnknownUser,
         UnknownApplication,
         TooManyApplications,
+        UnknownApplicationCommand,
+        UnknownCommandPermissions,
+        TooManyApplicationCommands,
         NotForBots,
         OnlyForBots,
         AccountBlocked,

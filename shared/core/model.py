@@ -5,6 +5,7 @@ in `wire`. Ids are ints here and decimal strings on the wire; times are Unix ms.
 """
 
 from enum import IntEnum
+from typing import Any
 
 import msgspec
 
@@ -126,6 +127,19 @@ class Invite(msgspec.Struct, frozen=True, omit_defaults=True):
     def is_good(self, now: int) -> bool:
         """Whether somebody may still come in by it."""
         return not (self.max_age_s and self.expires_at <= now) and not (self.max_uses and self.uses >= self.max_uses)
+
+
+class ApplicationCommand(msgspec.Struct, frozen=True):
+    """What a bot offers people to call. `kind`: 1 by name, 2 of a user, 3 of a message; `version`: new at each change.
+
+    `fields`: all else that its application said of it, as it came, under Discord's names.
+    """
+
+    id: int
+    version: int
+    kind: int
+    name: str
+    fields: dict[str, Any]
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):

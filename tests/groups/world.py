@@ -17,6 +17,7 @@ import msgspec
 from argon2 import PasswordHasher
 
 from services.groups.app import assemble, router
+from services.groups.application_command_store import MemoryApplicationCommands
 from services.groups.attempts import Attempts
 from services.groups.code_store import MemoryCodes
 from services.groups.mail import Mailer
@@ -161,6 +162,7 @@ class World:
     workers: int = 0
     cache: MemoryCache = field(default_factory=MemoryCache)
     codes: MemoryCodes = field(default_factory=MemoryCodes)
+    offered: MemoryApplicationCommands = field(default_factory=MemoryApplicationCommands)
 
     def clock(self) -> int:
         """Return the world's time."""
@@ -199,6 +201,7 @@ class World:
                     now=self.clock,
                     attempts=attempts,
                     codes=guard(self.codes),
+                    application_commands=guard(self.offered),
                     mailer=mailer,
                     email_required=verified,
                 )

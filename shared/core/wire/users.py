@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.core.model import User
+from shared.core.model import ApplicationCommand, User
 from shared.core.wire.values import Json
 
 APPLICATION_FLAGS: Final = 1 << 13 | 1 << 15 | 1 << 19
@@ -43,7 +43,7 @@ def blocked_of(user: User) -> Json:
     return {"id": str(user.id), "type": BLOCKED, "nickname": None, "user": user_of(user)}
 
 
-def application_of(bot: User, description: str, owner: User) -> Json:
+def application_of(bot: User, description: str, owner: User, group_count: int) -> Json:
     """Return an application as its owner and its bot see it: what libraries ask for when a bot logs in.
 
     It has the bot's id. There are no interactions by HTTP yet, so no key verifies them.
@@ -54,6 +54,8 @@ def application_of(bot: User, description: str, owner: User) -> Json:
         "icon": None,
         "description": description,
         "summary": "",
+        "approximate_guild_count": group_count,
+        "approximate_user_install_count": 0,
         "bot_public": True,
         "bot_require_code_grant": False,
         "verify_key": "",
@@ -62,3 +64,26 @@ def application_of(bot: User, description: str, owner: User) -> Json:
         "team": None,
         "bot": user_of(bot),
     }
+
+
+def application_command_of(command: ApplicationCommand, application_id: int, group_id: int) -> Json:
+    """Return a command that a bot offers; `group_id` 0: everywhere."""
+    told: Json = {
+        "id": str(command.id),
+        "application_id": str(application_id),
+        "version": str(command.version),
+        "type": command.kind,
+        "name": command.name,
+        "name_localizations": None,
+        "description_localizations": None,
+        "default_member_permissions": None,
+        "default_permission": True,
+        "nsfw": False,
+        "integration_types": [0],
+        "contexts": None,
+        **command.fields,
+    }
+    if group_id:
+        told["guild_id"] = str(group_id)
+        told.pop("dm_permission", None)  # there is none in a group
+    return told
