@@ -46,7 +46,7 @@ from shared.rpc import Rpc
 from shared.topology import Topology
 
 SESSIONS_PER_CALL: Final = 100
-_NEWCOMERS: Final = 256
+_NEWCOMERS: Final = 64
 """Most users of a round: so many binds go in one write, and so many sessions are opened or resumed at once."""
 GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64

@@ -1,8 +1,8 @@
 """Rounds: what is asked for one by one is done for many at a time, one round after the other, with no timer.
 
 Ring 4 (shell). Whatever comes while a round is under way goes with the next: alone when quiet, in bulk when many
-identify at once. Two at once would be half as large, and cost a quarter more each. A round that is slow, since an
-answer was lost, say, does not hold up the next.
+identify at once. A full round waits for no other, so that servers and node work at the same time; smaller ones
+would cost more each. A round that is slow, since an answer was lost, say, does not hold up the next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.lifecycle import Supervisor
 
 SLOW_S: Final = 1.0
 _AT_ONCE: Final = 4
-"""Rounds under way when all are slow."""
+"""Most rounds under way."""
 
 
 class Rounds:
@@ -40,12 +40,16 @@ class Rounds:
 
     def _begin(self) -> None:
         self._is_due = False
-        if self._waiting and self._under_way == self._slow < _AT_ONCE:
+        if self._waiting and self._under_way < _AT_ONCE and (self._is_idle or len(self._waiting) >= self._most):
             some = tuple(islice(self._waiting, self._most))
             for one in some:
                 del self._waiting[one]
             self._under_way += 1
             self._supervisor.start("round", self._run(some))
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._under_way == self._slow
 
     async def _run(self, some: Sequence[int]) -> None:
         is_slow = False

@@ -38,7 +38,7 @@ from shared.core.stream import Event, Record
 from shared.core.wire.channels import channel_of
 from shared.core.wire.dispatches import dispatch_of, ready_of
 from shared.core.wire.groups import guild_create_of, guild_of, guild_summary_of
-from shared.core.wire.members import encode_members, with_member
+from shared.core.wire.members import encode_members
 from shared.core.wire.messages import message_of
 from shared.core.wire.values import Json, encode, id_of, iso_of
 
@@ -76,12 +76,6 @@ def guild_create() -> Json:
     view = GroupView(GROUP, 7, (ChannelView(TEXT, 3, 77),), (MEMBER,), 1, (everyone_of(GROUP.id),))
     created: Json = json.loads(encode(guild_create_of(view, AT, encode_members(view.members))))
     return created
-
-
-def test_members_are_encoded_one_by_one_or_together() -> None:
-    """One more behind encoded members is as if all were encoded at once."""
-    for before in ((), (MEMBER,), (MEMBER, MEMBER)):
-        assert with_member(encode_members(before), MEMBER) == encode_members((*before, MEMBER))
 
 
 def test_a_group_has_every_key_that_the_strictest_library_needs() -> None:

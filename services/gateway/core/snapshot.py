@@ -16,17 +16,20 @@ from shared.core.model import Member
 from shared.core.roles import known_only
 from shared.core.wire.dispatches import ready_of
 from shared.core.wire.groups import guild_create_of
-from shared.core.wire.members import with_member
+from shared.core.wire.members import encode_members
 from shared.core.wire.values import Json
 
 
 def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], own: Member) -> Json:
-    """Return the GUILD_CREATE of a group for one of its members: what it sees, and itself among the members."""
+    """Return the GUILD_CREATE of a group for one of its members: what it sees, and all members, itself among them.
+
+    Of a large group, whose members the node does not know all, it has the one member alone: who needs others asks.
+    """
     views = [channels[channel_id] for channel_id in group.sights.of(own.user.id)]
     views.sort(key=lambda one: (one.channel.position, one.channel.id))
-    members, encoded = tuple(group.members.values()), group.encoded_members()
-    if own.user.id not in group.members:
-        members, encoded = (*members, own), with_member(encoded, known_only(own, group.roles))
+    members, encoded = (own,), encode_members((known_only(own, group.roles),))
+    if own.user.id in group.members and group.member_count <= len(group.members):
+        members, encoded = tuple(group.members.values()), group.encoded_members()
     heads = tuple(ChannelView(known(one.channel, group), one.seq, one.last_message_id) for one in views)
     view = GroupView(group.group, group.seq, heads, members, group.member_count, tuple(group.roles.values()))
     return guild_create_of(view, own.joined_at, encoded)

@@ -64,12 +64,6 @@ def encode_members(members: Iterable[Member]) -> bytes:
     return encode([member_of(member) for member in members])
 
 
-def with_member(encoded: bytes, member: Member) -> bytes:
-    """Return encoded members and one more."""
-    comma = b"," if len(encoded) > len(b"[]") else b""
-    return encoded[:-1] + comma + encode(member_of(member)) + b"]"
-
-
 def role_dispatch_of(role: Role, seq: int) -> Json:
     """Return the payload of GUILD_ROLE_CREATE and GUILD_ROLE_UPDATE."""
     return {"guild_id": str(role.group_id), "role": role_of(role), "seq": seq}
