@@ -6,6 +6,7 @@ import os
 import signal
 from types import FrameType
 
+import hypothesis
 import pytest
 
 from deploy.local.cluster import programs_of
@@ -23,6 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
     nowhere = open(os.devnull, "w")  # noqa: SIM115 (closed with the run)
     config.add_cleanup(nowhere.close)
     configure_logs("json", "debug", nowhere)
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
     if hasattr(config, "workerinput"):
         return
     servers = Servers()

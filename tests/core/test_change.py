@@ -23,7 +23,7 @@ JOINED = MemberAdded(Member(9, User(1, "ann"), NOW))
 
 # Seq dense, nothing twice, decided on complete facts, published in order and before the answer, all swept in the end.
 TestReplicas = Replicas.TestCase
-TestReplicas.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestReplicas.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def begin(command_id: int = 5) -> Any:

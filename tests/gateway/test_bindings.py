@@ -121,7 +121,7 @@ class Broken:
 
 
 @given(STEPS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_used_is_bound_and_nothing_else(steps: list[tuple[str, str]]) -> None:
     """Whoever was told that a key is in force has it bound for as long as it is used, whatever others do to it.
 

@@ -177,7 +177,7 @@ async def test_a_write_that_was_cut_off_does_no_harm() -> None:
 
 
 @given(st.lists(st.sampled_from(["send", "write", "", "away", "answers lost", "rewrite", "wait", "long"]), max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_was_written_is_stored(steps: list[str]) -> None:
     """Whenever a write is said to have succeeded, a node that dies now is placed exactly where it was."""
 

@@ -211,7 +211,7 @@ def parsed(request: bytes) -> Upgrade:
     return Upgrade(method, target, [(name.lower(), value.strip()) for name, _, value in fields])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(upgrades, steps, st.integers(0, 10_000), st.booleans(), st.integers(0, 1 << 32))
 def test_no_bytes_break_a_connection(
     upgrade: bytes, steps: list[bytes | str], window: int, has_socket: bool, seed: int

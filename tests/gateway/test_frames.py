@@ -216,5 +216,5 @@ class Conversation(RuleBasedStateMachine):
         assert (self.session.phase is Phase.CLOSED) is self.is_closed
 
 
-Conversation.TestCase.settings = settings(max_examples=1_000, stateful_step_count=25, deadline=None)
+Conversation.TestCase.settings = settings(max_examples=1_000, stateful_step_count=25)
 TestConversation = Conversation.TestCase

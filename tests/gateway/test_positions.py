@@ -151,7 +151,7 @@ class Life:
 
 
 @given(st.lists(step, max_size=60), st.integers(2, 8), st.sampled_from([0, 1, 100]))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_whatever_a_node_did_every_stream_is_placed(steps: list[tuple[str, ...]], keep: int, most_rested: int) -> None:
     """Nothing is left out for any `s` that a client may tell; only what came since the checkpoint is told again.
 

@@ -39,7 +39,7 @@ def lives(draw: st.DrawFn) -> list[Sent]:
     return life
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(lives(), st.integers(0, 200), st.data())
 def test_a_session_gets_exactly_what_it_was_sent_or_is_told_no(
     life: list[Sent], size: int, data: st.DataObject

@@ -10,7 +10,7 @@ from shared.lifecycle import Supervisor
 
 
 async def test_a_full_round_waits_for_no_other() -> None:
-    """Fewer than fill a round wait for the one under way; rounds are bounded, and whoever is left goes with the last."""
+    """Fewer than fill a round wait for the one under way; rounds are bounded, who is left goes with the last."""
     gate = asyncio.Event()
     begun: list[tuple[int, ...]] = []
 

@@ -117,9 +117,7 @@ def test_rivals(mongo_url: str) -> None:
             def close_store(self) -> None:
                 """Leave the database open for the next program."""
 
-        bounded = settings(
-            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        )
+        bounded = settings(max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
         try:
             run_state_machine_as_test(ReplicasOnMongo, settings=bounded)
         finally:

@@ -70,7 +70,7 @@ async def chain_of(store: MemoryStreams) -> list[Bucket]:
     return chain
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     pauses=st.lists(st.sampled_from((0, 0, 0, 1, 50, 30_000, 70_000, -500, -100_000)), min_size=1, max_size=40),
     length=st.sampled_from((1, 300, 1000)),

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.history.core.pulse import SILENCE_MS, Pulse
@@ -34,7 +34,6 @@ async def world() -> AsyncIterator[World]:
         yield opened
 
 
-@settings(deadline=None)
 @given(
     processes=st.integers(1, 40),
     deaths=st.lists(st.integers(0, 60_000), max_size=30),

@@ -100,7 +100,7 @@ async def test_keys_do_not_wait_for_each_other() -> None:
     assert await tasks[0] == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(st.just("ask"), st.just("write"), st.just("answer"), st.integers(0, 9)), max_size=40))
 def test_nobody_misses_what_was_stored_before(program: list[str | int]) -> None:
     """Readers, writes, answers of a slow store and readers who go away, in any order.

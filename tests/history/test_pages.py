@@ -48,7 +48,7 @@ async def read_all(pages: Pages) -> list[Record]:
             return found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     pauses=st.lists(st.sampled_from((0, 1, 300, 900, 5_000)), max_size=40),
     place=st.integers(-1, 41),

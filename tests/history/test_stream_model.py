@@ -19,7 +19,7 @@ from tests.history.stream_model import Rivals
 
 TestRivalsInMemory = Rivals.TestCase
 TestRivalsInMemory.settings = settings(
-    max_examples=400, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=400, stateful_step_count=60, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -47,9 +47,7 @@ def test_rivals_on_mongodb(mongo_url: str) -> None:
             def close_store(self) -> None:
                 """Leave the database open for the next program."""
 
-        bounded = settings(
-            max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        )
+        bounded = settings(max_examples=20, stateful_step_count=40, suppress_health_check=list(HealthCheck))
         try:
             run_state_machine_as_test(RivalsOnMongo, settings=bounded)
         finally:

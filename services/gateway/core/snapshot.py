@@ -27,9 +27,10 @@ def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], o
     """
     views = [channels[channel_id] for channel_id in group.sights.of(own.user.id)]
     views.sort(key=lambda one: (one.channel.position, one.channel.id))
-    members, encoded = (own,), encode_members((known_only(own, group.roles),))
     if own.user.id in group.members and group.member_count <= len(group.members):
         members, encoded = tuple(group.members.values()), group.encoded_members()
+    else:
+        members, encoded = (own,), encode_members((known_only(own, group.roles),))
     heads = tuple(ChannelView(known(one.channel, group), one.seq, one.last_message_id) for one in views)
     view = GroupView(group.group, group.seq, heads, members, group.member_count, tuple(group.roles.values()))
     return guild_create_of(view, own.joined_at, encoded)
