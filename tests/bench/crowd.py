@@ -104,7 +104,8 @@ class Crowd:
 
     def leave(self, count: int, deadline_s: float) -> None:
         """Let the last `count` clients say good-bye and wait until the server has closed."""
-        going, self.clients = self.clients[-count:], self.clients[:-count]
+        stays = len(self.clients) - count
+        going, self.clients = self.clients[stays:], self.clients[:stays]
         self._may_leave = True
         end = time.perf_counter() + deadline_s
         before = len(self._by_fd)
