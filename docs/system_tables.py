@@ -58,7 +58,7 @@ _QUEUES: Final = {
 }
 
 _COLLECTIONS: Final = {
-    "buckets": "up to 100 messages or 500 changes of one stream, `_id` = stream:first_seq",
+    "buckets": "up to 100 messages, 500 changes of a channel or 100 of a group or user, `_id` = stream:first_seq",
     "heads": "where a stream ends, and how far it is projected and published",
     "reactions": "one user's reaction to one message with one emoji, or a tombstone",
     "pins": "a pinned message, or a tombstone",

@@ -24,6 +24,9 @@ ATTEMPTS: Final = 32
 A process takes turns on a stream, so rivals are other replicas: with four of them, one in 10,000 gives up.
 """
 
+_NONE: Final = 1 << 62
+"""A seq that no event has: no command need be recognised."""
+
 
 class Project(msgspec.Struct, frozen=True):
     """[None]: apply these events, in order, to the projections of their stream (idempotent by seq)."""
@@ -77,9 +80,12 @@ def _finish(known: Knowledge, records: list[Record]) -> Generator[Any, Any, None
         yield Clean(stream, known.tail.first_seq, known.tail.next_seq)
 
 
-def settle(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
-    """Finish whatever was committed to the stream and not yet projected, published and followed."""
-    known = yield from load(stream, now)
+def settle(stream: str, now: int, since: int = _NONE) -> Generator[Any, Any, Knowledge]:
+    """Finish whatever was committed to the stream and not yet projected, published and followed.
+
+    What is known then recognises commands from seq `since` on.
+    """
+    known = yield from load(stream, now, since)
     if known.pending:
         yield from _finish(known, known.pending)
     return known
@@ -90,11 +96,13 @@ def change(
 ) -> Generator[Any, Any, int]:
     """Decide on complete facts, commit, and return the head's seq when all of it is published.
 
-    With a `command_id` a repeat of a change that was stored is recognised and not decided again.
-    Raises what `Decide` raises, and `Unavailable` after `ATTEMPTS` lost commits.
+    With a `command_id`, new for each change, a commit of unknown outcome that was stored is recognised and not decided
+    again. Raises what `Decide` raises, and `Unavailable` after `ATTEMPTS` lost commits.
     """
+    since = _NONE
     for _ in range(ATTEMPTS):
-        known = yield from settle(stream, now)
+        known = yield from settle(stream, now, since)
+        since = min(since, known.tail.next_seq)  # what is ours can stand from there on only
         if command_id and known.stored_at(command_id, now) is not None:
             return known.tail.next_seq - 1
         body: AnyBody | None = yield Decide(known.tail.next_seq - 1)

@@ -62,7 +62,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 CHANNEL_LIMITS: Final = Limits(window_ms=10 * 24 * 3600 * 1000)
-CHANGE_LIMITS: Final = Limits()
+CHANGE_LIMITS: Final = Limits(changes=100)
+"""Of group and user streams. Every change reads and rewrites the tail: it costs half of what it would with 500."""
 
 
 class Draft(msgspec.Struct, frozen=True):

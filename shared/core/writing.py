@@ -157,9 +157,10 @@ class Knowledge:
         self.remember(write.records, write.after.first_seq)
 
 
-def load(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
+def load(stream: str, now: int, since: int | None = None) -> Generator[Any, Any, Knowledge]:
     """Read what a writer must know: the tail, the last ten minutes' commands, and what is unpublished.
 
+    With `since` of the commands those from this seq on, and whichever else stand in what is read anyway.
     The head may lag behind, so the chain is followed forward from it by name, then backward as far as
     needed. All bucket reads are majority reads (rule 1). Raises `StreamBroken`, `StreamClosed`.
     """
@@ -182,7 +183,10 @@ def load(stream: str, now: int) -> Generator[Any, Any, Knowledge]:
     known = Knowledge(newest[-1].tail(), head.projected, head.published, head.changed)
     older = [newest[0]]
     finished = min(head.projected, head.published)
-    while (first := older[-1]).prev and (first.first_seq > finished + 1 or first.records()[0].at + DEDUPE_MS > now):
+    needed = finished + 1 if since is None else min(finished + 1, since)
+    while (first := older[-1]).prev and (
+        first.first_seq > needed or (since is None and first.records()[0].at + DEDUPE_MS > now)
+    ):
         bucket = yield ReadBucket(stream, first.prev)
         if bucket is None:
             raise StreamBroken(f"{bucket_name(stream, first.prev)} is missing")

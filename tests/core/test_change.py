@@ -82,6 +82,26 @@ def test_a_repeat_waits_for_what_it_was_decided_on() -> None:
     assert end.value.value == 1
 
 
+def test_a_change_costs_the_same_however_much_happened_lately() -> None:
+    """Only the tail is read, though the buckets before it are of the last minutes; after a lost commit, back to it."""
+    running = begin(command_id=4)
+    next(running)
+    head = Head("g:9", seq=2, tail=2, projected=2, published=2)
+    tail = Bucket("g:9", 2, 3, prev=1, changes=(Record(2, NOW, JOINED, command_id=3),))
+    assert running.send(head) == ReadBucket("g:9", 2)
+    assert running.send(tail) == Decide(2)
+    assert isinstance(running.send(JOINED), Commit)
+    # It was stored all the same, sealed the bucket, and another came behind it.
+    ours = Record(3, NOW, JOINED, command_id=4)
+    assert running.send([False]) == ReadHead("g:9")
+    last = Record(4, NOW, JOINED, command_id=5)
+    running.send(Head("g:9", seq=4, tail=4, projected=4, published=4))
+    assert running.send(Bucket("g:9", 4, 5, prev=3, changes=(last,))) == ReadBucket("g:9", 3)
+    with pytest.raises(StopIteration) as end:
+        running.send(Bucket("g:9", 3, 4, prev=2, changes=(ours,), sealed=True))
+    assert end.value.value == 4
+
+
 def test_an_unanswered_commit_is_recognised() -> None:
     """After a commit whose outcome is unknown the change finds its own event and does not decide again."""
     running = begin(command_id=4)
