@@ -27,6 +27,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 BENCH_ARGS ?=
 CLIENTS_ARGS ?=
+LOAD_ARGS ?=
 CHANNEL ?=
 BEGIN ?=
 
@@ -34,7 +35,7 @@ RUN := .venv
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart import dead-letters account clients replay replay-chaos bench-gateway bench-failover bench-bindings bench-history bench-groups test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart import dead-letters account clients replay replay-chaos load bench-gateway bench-failover bench-bindings bench-history bench-groups test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -65,6 +66,9 @@ replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what com
 
 replay-chaos: $(RUN)/.installed ## The same while processes of the cluster on DATA die: FAULTS=gateways,restart,cuts,history,pause,mongo,rabbit EVERY=10
 	@exec $(replay) --data "$(DATA)" --faults "$(FAULTS)" --every "$(EVERY)" --seed "$(SEED)" $(LOG)
+
+load: $(RUN)/.installed ## Put thousands of sessions on what runs at PORT, count what they hear: LOAD_ARGS="--users 1000 --profile chat --rate 100"
+	@exec $(RUN)/bin/python -m deploy.load --url "$(URL)" $(LOAD_ARGS)
 
 clients: $(RUN)/.installed cluster-servers ## Try released Discord libraries against one process and a cluster: CLIENTS_ARGS="--only hikari"
 	@exec $(RUN)/bin/python -m tests.clients $(CLIENTS_ARGS)

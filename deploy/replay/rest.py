@@ -121,6 +121,13 @@ class Rest:
         """Join a public group."""
         return _group_of(await self._request("POST", self._at.groups, "/guilds/join", user, json={"name": name}))
 
+    async def open_direct(self, user: User, other: User) -> int:
+        """Open the direct channel of two users; return its id."""
+        body = await self._request(
+            "POST", self._at.groups, "/users/@me/channels", user, json={"recipient_id": str(other.id)}
+        )
+        return int(body["id"])
+
     async def leave(self, user: User, group_id: int) -> None:
         """Leave a group."""
         await self._request("DELETE", self._at.groups, f"/users/@me/guilds/{group_id}", user)

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from deploy.load.frames import GOOD_BYE, frame_at, take_frame, take_head
 from tests.bench.dialects import Conversation, Dialect, Refused
-from tests.bench.frames import GOOD_BYE, frame_at, take_frame, take_head
 
 _BUFFER_BYTES: Final = 1 << 18
 _NAP_S: Final = 0.001

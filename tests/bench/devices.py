@@ -18,8 +18,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from deploy.load.frames import CLOSE, TEXT, take_frame, take_head, text_of, upgrade_of
 from tests.bench.crowd import CrowdFailed
-from tests.bench.frames import CLOSE, TEXT, take_frame, take_head, text_of, upgrade_of
 
 _NAP_S: Final = 0.001
 _CONNECTING: Final = 1024

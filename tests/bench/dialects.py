@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bench.frames import text_of, upgrade_of
+from deploy.load.frames import text_of, upgrade_of
 
 Conversation = Generator[bytes, bytes, None]
 

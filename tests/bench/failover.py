@@ -24,13 +24,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.load.usage import cpu_s
 from deploy.local.process import NotInstalled, StartFailed
 from shared.auth import Tokens
 from shared.clock import now_ms
 from tests.bench.crowd import CrowdFailed
 from tests.bench.devices import Device, Devices, Phase
 from tests.bench.gateway import raise_file_limit, say
-from tests.bench.process import cpu_s
 from tests.bench.seeding import Seeded, seed
 from tests.bench.starling import Cluster, open_cluster
 

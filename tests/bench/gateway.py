@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from deploy.load.usage import cpu_s, resident_bytes
 from deploy.local.process import NotInstalled, StartFailed
 from services.gateway.core.frames import encode_dispatch
 from shared.auth import Tokens
@@ -33,7 +34,7 @@ from shared.core.wire.dispatches import dispatch_of
 from shared.core.wire.values import encode
 from tests.bench.crowd import Crowd, CrowdFailed
 from tests.bench.dialects import Dialect, join_starling, say_starling
-from tests.bench.process import cpu_s, resident_bytes, wait_quiet
+from tests.bench.process import wait_quiet
 from tests.bench.seeding import Seeded, seed
 from tests.bench.servers import Server, open_fastapi, open_limit, open_socket_io, open_ws
 from tests.bench.starling import open_cluster

@@ -28,6 +28,7 @@ import httpx
 import msgspec
 from websockets.sync.client import connect
 
+from deploy.load.usage import cpu_s
 from deploy.local.process import NotInstalled, StartFailed
 from shared.auth import Tokens
 from shared.clock import now_ms
@@ -37,7 +38,7 @@ from shared.settings import MongoSettings
 from tests.bench.crowd import CrowdFailed
 from tests.bench.devices import Device, Devices, Phase
 from tests.bench.gateway import raise_file_limit, say
-from tests.bench.process import cpu_s, wait_quiet
+from tests.bench.process import wait_quiet
 from tests.bench.seeding import Seeded, make_group, make_users, new_ids, store
 from tests.bench.starling import Cluster, open_cluster
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.load.usage import cpu_s
 from deploy.local.mongo import start_mongo
 from deploy.local.process import free_port
 from services.history.core.importing import OldMessage, buckets_of, head_of, survey
@@ -40,7 +41,7 @@ from shared.mongo import open_database
 from shared.mongo_streams import MongoStreams
 from shared.settings import MongoSettings
 from shared.streams import StreamStore, drive
-from tests.bench.process import cpu_s, wait_quiet
+from tests.bench.process import wait_quiet
 from tests.bench.single_documents import SingleDocuments
 
 FIRST_MS: Final = 1_600_000_000_000

@@ -18,13 +18,13 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
+from deploy.load.usage import cpu_s
 from services.gateway.bindings import Bindings
 from shared.amqp import open_amqp_bus
 from shared.bus import Bus, Subscription, Unroutable
 from shared.core.ids import first_id_at
 from shared.topology import Binding, Topology
 from tests.bench.bystander import Felt, between, open_bystander
-from tests.bench.process import cpu_s
 from tests.waiting import running
 
 NODES: Final = 3

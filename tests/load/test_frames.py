@@ -8,8 +8,8 @@ from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
+from deploy.load.frames import GOOD_BYE, take_frame, take_head, text_of, upgrade_of
 from services.gateway.core.websocket import text_frame
-from tests.bench.frames import GOOD_BYE, take_frame, take_head, text_of, upgrade_of
 
 SIZES = st.sampled_from((0, 1, 125, 126, 640, 65535, 65536))
 
