@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from services.groups.core.names import key_of_name
 from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
 from shared.core.ids import MAX_ID
 from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User
 from shared.core.revocation import Revocations
+from shared.core.titles import key_of_name
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
-from services.groups.core.names import key_of_name
 from services.groups.mongo_documents import VERSION, Documents, one_of, value_of
 from services.groups.store import Membership, Profile
 from shared.core.model import User
 from shared.core.revocation import Revocations
+from shared.core.titles import key_of_name
 from shared.mongo import Document
 
 _LAST_LETTER: Final = "\U0010ffff"

@@ -16,7 +16,7 @@ import msgspec
 from services.groups.changes import Changes
 from services.groups.claims import Claims
 from services.groups.core.decisions import MAX_GROUPS
-from services.groups.core.names import key_of_name, require_username, username_key, username_taken
+from services.groups.core.names import require_username, username_key, username_taken
 from services.groups.core.profiles import (
     ProfileChange,
     decide_profile,
@@ -31,6 +31,7 @@ from shared.core.errors import InvalidForm, Unauthorized
 from shared.core.events import AnyBody
 from shared.core.model import User
 from shared.core.stream import group_stream, user_stream
+from shared.core.titles import key_of_name
 
 _GROUPS_AT_ONCE: Final = 8
 _LONGEST_QUERY: Final = 64

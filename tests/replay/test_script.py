@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.replay.script import Join, Leave, Say, Script, script_of, username_of
-from services.groups.core.names import key_of_name, require_username
+from services.groups.core.names import require_username
+from shared.core.titles import key_of_name
 
 
 def read(*lines: str) -> Script:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from services.groups.core.names import (
     group_name_key,
-    key_of_name,
     pair_key,
     require_channel_name,
     require_group_name,
@@ -17,6 +16,7 @@ from services.groups.core.names import (
     username_key,
 )
 from shared.core.errors import InvalidForm
+from shared.core.titles import key_of_name
 
 ANYTHING = st.text(st.characters(exclude_categories=()), max_size=60)
 
