@@ -29,7 +29,7 @@ _LOGGED: Final = {
     "time": "$time_iso8601",
     "address": "$remote_addr",
     "method": "$request_method",
-    "path": "$uri",
+    "path": "$told_path",
     "status": "$status",
     "seconds": "$request_time",
     "bytes": "$bytes_sent",
@@ -49,6 +49,8 @@ _REFUSALS: Final = {
     504: (503, Unavailable()),
 }
 """nginx's number → what the client gets."""
+_WEBHOOK_PATH: Final = "^(?<told>.*?/webhooks/[^/]*)/."
+"""Whoever knows what comes behind a webhook's id may write by it. Also where the path is none that there is."""
 _PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 
 
@@ -120,7 +122,8 @@ def render(door: FrontDoor) -> str:
         "alive": ALIVE,
         "alive_body": json.dumps({"alive": True}),
         "readiness": _readiness(),
-        "routes": _lines(_route(route) for route in ROUTES),
+        "secret_paths": _block("map $uri $told_path", ["default $uri;", f'"~{_WEBHOOK_PATH}" "$told/-";']),
+        "routes": _lines(_route(route, door.error_log) for route in ROUTES),
         "refusals": _refusals(),
     }
     return _filled(_TEMPLATE.read_text(), parts)
@@ -164,7 +167,7 @@ def _resolver(address: str) -> Iterator[str]:
 
 def _upstreams(door: FrontDoor) -> Iterator[str]:
     resolve = " resolve" if door.resolver else ""
-    steered = dict.fromkeys((route.service, route.by) for route in ROUTES if route.by)
+    steered = dict.fromkeys((route.posts or route.service, route.by) for route in ROUTES if route.by)
     lasting = {route.service for route in ROUTES if route.quiet_s}
     for service in SERVICES:
         addresses = door.upstreams[service]
@@ -208,8 +211,15 @@ def _readiness() -> Iterator[str]:
     yield f"location @ready_{len(SERVICES)} {{ return 200 '{json.dumps({'ready': True})}'; }}"
 
 
-def _route(route: Route) -> Iterator[str]:
-    lines = [f"proxy_pass http://{_upstream_of(route.service, route.by)};"]
+def _route(route: Route, error_log: str) -> Iterator[str]:
+    if route.posts:
+        poster = _upstream_of(route.posts, route.by)
+        lines = [f"set $owner {route.service};", f"if ($request_method = POST) {{ set $owner {poster}; }}"]
+        lines.append("proxy_pass http://$owner;")
+    else:
+        lines = [f"proxy_pass http://{_upstream_of(route.service, route.by)};"]
+    if route.is_secret:
+        lines.append(f"error_log {error_log} emerg;")  # below that nginx tells the request's path
     if route.quiet_s:
         lines += [
             "proxy_set_header Upgrade $http_upgrade;",

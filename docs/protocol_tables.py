@@ -37,6 +37,7 @@ from services.groups.core.names import (
 from services.groups.core.profiles import BIO_LENGTH, GLOBAL_NAME_LENGTH
 from services.groups.core.revoking import MAX_NAMED
 from services.groups.core.roles import MAX_ROLES
+from services.groups.core.webhooks import MAX_GROUP_WEBHOOKS, MAX_WEBHOOKS
 from services.history.app import router as history_router
 from services.history.core.pinning import MAX_PINS
 from services.history.core.reacting import MAX_REACTIONS
@@ -49,6 +50,7 @@ from shared.core.drafts import NONCE_CHARACTERS
 from shared.core.embeds import MAX_BYTES, MAX_EMBEDS, MAX_TEXT
 from shared.core.error_catalogue import CATALOGUE
 from shared.core.mentions import MAX_MENTIONS
+from shared.core.webhooks import WEBHOOK_NAME_LENGTH
 from shared.core.writing import DEDUPE_MS
 from shared.http import create_app
 from shared.metrics import Metrics
@@ -75,6 +77,8 @@ _THEN: Final = {"resume": "connect again", "identify": "connect again, identify"
 
 _MODERATED: Final = (group_errors.UnknownGroup, errors.MissingPermissions)
 _IN_CHANNEL: Final = (group_errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions)
+_OF_WEBHOOK: Final = (group_errors.UnknownWebhook, errors.MissingAccess, errors.MissingPermissions)
+_BY_TOKEN: Final = (group_errors.InvalidWebhookToken, group_errors.UnknownWebhook)
 _OF_MESSAGES: Final = (
     errors.RateLimited,
     group_errors.UnknownChannel,
@@ -190,6 +194,20 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
         errors.RateLimited,
     ),
     "delete_invite": (group_errors.UnknownInvite, errors.MissingAccess, errors.MissingPermissions, errors.RateLimited),
+    "create_webhook": (*_IN_CHANNEL, message_errors.NotText, group_errors.TooManyWebhooks),
+    "list_channel_webhooks": _IN_CHANNEL,
+    "list_guild_webhooks": _MODERATED,
+    "get_webhook": _OF_WEBHOOK,
+    "change_webhook": (
+        *_OF_WEBHOOK,
+        group_errors.UnknownChannel,
+        message_errors.NotText,
+        group_errors.TooManyWebhooks,
+    ),
+    "delete_webhook": _OF_WEBHOOK,
+    "get_webhook_by_token": _BY_TOKEN,
+    "change_webhook_by_token": _BY_TOKEN,
+    "delete_webhook_by_token": _BY_TOKEN,
     "list_members": (group_errors.UnknownGroup,),
     "get_member": (group_errors.UnknownGroup, group_errors.UnknownMember),
     "get_channel": (group_errors.UnknownChannel, errors.MissingAccess),
@@ -414,6 +432,9 @@ def limits() -> str:
         ("channels of a group", MAX_CHANNELS, "", "30013"),
         ("roles of a group", MAX_ROLES, "", "30005"),
         ("roles and members that a channel says something of", MAX_OVERWRITES, "", "50035"),
+        ("webhooks of a channel", MAX_WEBHOOKS, "", "30007"),
+        ("webhooks of a group", f"{MAX_GROUP_WEBHOOKS:,}", "", "30007"),
+        ("name of a webhook", _length(WEBHOOK_NAME_LENGTH), "", "50035"),
         ("slow mode", f"{MAX_SLOW_S:,} s", "", "50035"),
         ("a timeout", f"{MAX_TIMEOUT_MS // 86_400_000} days", "", "50035"),
         ("members in a GUILD_CREATE", f"{MEMBER_SAMPLE} and the user's own", "", ""),

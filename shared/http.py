@@ -21,7 +21,7 @@ from starlette.responses import Response
 from shared.bus import BusUnavailable
 from shared.core.errors import InvalidJson, StarlingError, Unavailable
 from shared.http_docs import documents
-from shared.http_edge import Edge
+from shared.http_edge import Edge, route_of
 from shared.http_errors import JsonResponse, answer_of, answer_of_status, form_error_of
 from shared.metrics import Metrics
 from shared.settings import HttpSettings
@@ -110,7 +110,7 @@ async def _on_status(_: Request, error: Exception) -> Response:
 
 
 async def _on_outage(request: Request, error: Exception) -> Response:
-    log.warning("part_was_away", path=request.url.path, reason=str(error)[:200])
+    log.warning("part_was_away", route=route_of(request.scope), reason=str(error)[:200])
     return answer_of(Unavailable())
 
 

@@ -37,6 +37,12 @@ def leave_turn(scope: Scope) -> None:
     turn.leave()
 
 
+def route_of(scope: Scope) -> str:
+    """Return the template of a request's path, for logs and metrics: the path itself may hold a secret."""
+    template: str = getattr(scope.get("route"), "path", "unmatched")
+    return template
+
+
 class Edge:
     """Wraps the router of one app."""
 
@@ -101,7 +107,7 @@ class Edge:
             raise
         except Exception:
             late = deadline.expired()
-            log.exception("request_overran" if late else "request_failed", path=scope["path"])
+            log.exception("request_overran" if late else "request_failed", route=route_of(scope))
             response = answer_of(Unavailable() if late else InternalError())
             if answer.status:  # half an answer is out: only a broken connection tells the client so
                 raise
@@ -138,7 +144,7 @@ class Edge:
         return _Replayed(bytes(body), receive).receive
 
     def _tell(self, scope: Scope, answer: _Answer, seconds: float, at_work: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = route_of(scope)
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._seconds.labels(method, route, str(answer.status)).observe(at_work)
         tell = log.debug if scope["path"] in _QUIET_PATHS else log.info

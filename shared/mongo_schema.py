@@ -61,4 +61,7 @@ STEPS: Final[tuple[Step, ...]] = (
     {
         "invites": (_ascending("group_id", sparse=True),),
     },
+    {
+        "webhooks": (_ascending("group_id", "channel_id", sparse=True),),
+    },
 )

@@ -1,5 +1,6 @@
 """Tokens: minted once, verified by anyone who has the secret, forged by no one."""
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from shared.auth import Tokens
 from shared.core.errors import Unauthorized
+from shared.core.group_errors import InvalidWebhookToken
 from shared.core.ids import MAX_ID
 
 NOW = 1_760_000_000_000
@@ -88,3 +90,29 @@ def test_malformed_tokens_are_refused(token: str) -> None:
     """Empty, lone surrogates, NUL and the like: refused."""
     with pytest.raises(Unauthorized):
         TOKENS.verify(token)
+
+
+WEBHOOK = st.integers(1, MAX_ID)
+
+
+@given(WEBHOOK, WEBHOOK)
+def test_a_webhooks_token_is_its_own(webhook_id: int, other: int) -> None:
+    """It is always the same, 68 letters that an address may hold; another webhook's is refused, as is another text."""
+    token = TOKENS.webhook_token(webhook_id)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{68}", token)
+    TOKENS.require_webhook(webhook_id, token)
+    for wrong in (TOKENS.webhook_token(other), token[:-1], f"{token}A", "", "é", "\ud800"):
+        if wrong != token:
+            with pytest.raises(InvalidWebhookToken):
+                TOKENS.require_webhook(webhook_id, wrong)
+
+
+def test_a_webhooks_token_outlives_a_change_of_the_secret() -> None:
+    """Old addresses are good while the older secret is told; new ones are made under the new one."""
+    old, new = "a secret of the tests, long enough", "the next secret, which is long enough"
+    token = TOKENS.webhook_token(USER)
+    both = Tokens(new, old)
+    both.require_webhook(USER, token)
+    assert both.webhook_token(USER) == Tokens(new).webhook_token(USER) != token
+    with pytest.raises(InvalidWebhookToken):
+        Tokens(new).require_webhook(USER, token)

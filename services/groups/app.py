@@ -47,12 +47,14 @@ from services.groups.rest_invites import router as invites_router
 from services.groups.rest_members import router as members_router
 from services.groups.rest_roles import router as roles_router
 from services.groups.rest_users import router as users_router
+from services.groups.rest_webhooks import router as webhooks_router
 from services.groups.roles import Roles
 from services.groups.service import Groups
 from services.groups.smtp_mailer import SmtpMailer
 from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
 from services.groups.views import Views
+from services.groups.webhooks import Webhooks
 from shared.auth import Tokens
 from shared.bus import Bus
 from shared.cache import Cache
@@ -78,6 +80,7 @@ router = APIRouter(
         *channels_router.routes,
         *members_router.routes,
         *invites_router.routes,
+        *webhooks_router.routes,
     ]
 )
 
@@ -100,8 +103,12 @@ def assemble(
     application_commands: ApplicationCommandStore | None = None,
     mailer: Mailer | None = None,
     email_required: bool = False,
+    public_url: str = "",
 ) -> Groups:
-    """Return the service on these seams, with nothing running yet. Many may stand on the same stores."""
+    """Return the service on these seams, with nothing running yet. Many may stand on the same stores.
+
+    `public_url`: the front door as clients see it, http(s)://host[:port].
+    """
     jobs = Jobs(store, ids, now)
     changes = Changes(streams, store, bus, topology, jobs, ids, now)
     usernames = Claims(store, now, user_bears_out(streams, store, changes))
@@ -131,6 +138,7 @@ def assemble(
         channels=Channels(facts, changes, ids, now),
         members=Members(facts, store, changes),
         invites=Invites(facts, store, memberships, changes, now),
+        webhooks=Webhooks(facts, store, changes, tokens, ids, now, public_url),
         directs=Directs(store, views, blocks, commands, ids, now),
         views=views,
         snapshots=Snapshots(store, streams, changes, cache),
@@ -195,6 +203,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 application_commands=MongoApplicationCommands(storage.mongo),
                 mailer=_mailer_of(settings),
                 email_required=settings.email.required,
+                public_url=settings.http.front_door,
             )
             parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)
             parts.supervisor.start(

@@ -26,6 +26,8 @@ from shared.core.calls import (
     ReadMentionable,
     ReadRevocations,
     ReadSessions,
+    ReadWebhook,
+    WebhookView,
 )
 from shared.core.errors import Unavailable
 from shared.core.mentions import MAX_MENTIONS
@@ -85,6 +87,10 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
         async with outages_told():
             return await views.read_access(call.channel_id, call.user_id)
 
+    async def read_webhook(call: ReadWebhook) -> WebhookView:
+        async with outages_told():
+            return await views.read_webhook(call.webhook_id)
+
     async def read_mentionable(call: ReadMentionable) -> Mentionable:
         async with outages_told():
             return await views.read_mentionable(
@@ -103,6 +109,7 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
         ReadSessions: read_sessions,
         ReadGroups: read_groups,
         ReadAccess: read_access,
+        ReadWebhook: read_webhook,
         ReadMentionable: read_mentionable,
         ReadRevocations: read_revocations,
         ReadChanges: read_changes,

@@ -13,7 +13,7 @@ import msgspec
 
 from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
 from shared.core.ids import MAX_ID
-from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User
+from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User, Webhook
 from shared.core.revocation import Revocations
 from shared.core.titles import key_of_name
 
@@ -67,6 +67,7 @@ class MemoryGroups:
         self._channels: _Projection[int, Channel | None] = _Projection()
         self._roles: _Projection[int, Role | None] = _Projection()
         self._invites: _Projection[str, Invite | None] = _Projection()
+        self._webhooks: _Projection[int, Webhook | None] = _Projection()
         self._bans: dict[int, _Projection[int, Ban | None]] = {}
         self._members: dict[int, _Projection[int, Member | None]] = {}
         self._memberships: dict[int, _Projection[int, Membership]] = {}
@@ -277,6 +278,24 @@ class MemoryGroups:
         """Return a group's invites, whether or not they are still good, by code, at most `limit`."""
         there = (one for one in self._invites.values() if one is not None and one.group_id == group_id)
         return sorted(there, key=lambda invite: invite.code)[:limit]
+
+    async def put_webhook(self, webhook: Webhook, seq: int) -> None:
+        """Project a webhook."""
+        self._webhooks.put(webhook.id, webhook, seq)
+
+    async def remove_webhook(self, webhook_id: int, seq: int) -> None:
+        """Project that a webhook is gone: a tombstone."""
+        self._webhooks.put(webhook_id, None, seq)
+
+    async def read_webhook(self, webhook_id: int) -> Webhook | None:
+        """Return a webhook that is there."""
+        return self._webhooks.get(webhook_id)
+
+    async def list_webhooks(self, group_id: int, limit: int, *, channel_id: int | None = None) -> list[Webhook]:
+        """Return a group's webhooks, or those of one of its channels, by id, at most `limit`."""
+        there = (one for one in self._webhooks.values() if one is not None and one.group_id == group_id)
+        found = (one for one in there if channel_id is None or one.channel_id == channel_id)
+        return sorted(found, key=lambda webhook: webhook.id)[:limit]
 
     async def put_ban(self, ban: Ban, seq: int) -> None:
         """Project that a user may not be in a group."""

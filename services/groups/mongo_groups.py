@@ -1,4 +1,4 @@
-"""Groups on MongoDB, without their channels and members: themselves, their roles, their invites; one document each.
+"""Groups on MongoDB, without their channels and members: themselves, roles, invites, webhooks; one document each.
 
 Ring 3 (adapter).
 """
@@ -11,13 +11,13 @@ from typing import Final
 import msgspec
 
 from services.groups.mongo_documents import VERSION, Documents, one_of, value_of
-from shared.core.model import Group, Invite, Role
+from shared.core.model import Group, Invite, Role, Webhook
 
 _MOST_ROLES: Final = 250
 
 
 class MongoRooms(Documents):
-    """The groups of a `GroupStore`, their roles and invites. All raise `StoreUnavailable`."""
+    """The groups of a `GroupStore`, their roles, invites and webhooks. All raise `StoreUnavailable`."""
 
     async def put_group(self, group: Group, seq: int) -> None:
         """Project a group."""
@@ -63,3 +63,23 @@ class MongoRooms(Documents):
         async with self._mongo.asking():
             documents = await self._mongo["invites"].find({"group_id": group_id}).limit(limit).to_list(limit)
         return sorted((msgspec.convert(document, Invite) for document in documents), key=lambda invite: invite.code)
+
+    async def put_webhook(self, webhook: Webhook, seq: int) -> None:
+        """Project a webhook."""
+        await self._put("webhooks", webhook.id, seq, webhook)
+
+    async def remove_webhook(self, webhook_id: int, seq: int) -> None:
+        """Project that a webhook is gone: a tombstone, in no group's list."""
+        await self._mongo.put_newer("webhooks", webhook_id, seq, {"v": VERSION, "gone": True})
+
+    async def read_webhook(self, webhook_id: int) -> Webhook | None:
+        """Return a webhook that is there."""
+        document = await self._read("webhooks", webhook_id)
+        return value_of(document, Webhook) if document is not None and not document.get("gone") else None
+
+    async def list_webhooks(self, group_id: int, limit: int, *, channel_id: int | None = None) -> list[Webhook]:
+        """Return a group's webhooks, or those of one of its channels, by id, at most `limit`."""
+        query = {"group_id": group_id} | ({"channel_id": channel_id} if channel_id is not None else {})
+        async with self._mongo.asking():
+            documents = await self._mongo["webhooks"].find(query).limit(limit).to_list(limit)
+        return sorted((msgspec.convert(document, Webhook) for document in documents), key=lambda webhook: webhook.id)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from services.groups.core.webhooks import MAX_WEBHOOKS
 from services.groups.store import GroupStore, Membership
 from shared.core.events import (
     BanLifted,
@@ -36,6 +37,9 @@ from shared.core.events import (
     UserBlocked,
     UserChanged,
     UserRegistered,
+    WebhookChanged,
+    WebhookCreated,
+    WebhookDeleted,
 )
 from shared.core.model import Ban, ChannelMove
 from shared.core.revocation import NOTHING_REVOKED
@@ -62,6 +66,8 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await _move_channels(groups, moves, seq)
         case ChannelDeleted(channel, children):
             await groups.remove_channel(channel.id, seq)
+            for webhook in await groups.list_webhooks(owner, MAX_WEBHOOKS, channel_id=channel.id):
+                await groups.remove_webhook(webhook.id, seq)
             await _orphan(groups, children, seq)
         case RoleCreated(role) | RoleChanged(role):
             await groups.put_role(role, seq)
@@ -82,6 +88,10 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
                 await groups.remove_invite(code, seq)
         case InviteDeleted(code):
             await groups.remove_invite(code, seq)
+        case WebhookCreated(webhook) | WebhookChanged(webhook):
+            await groups.put_webhook(webhook, seq)
+        case WebhookDeleted(webhook):
+            await groups.remove_webhook(webhook.id, seq)
         case MemberAdded(member, code, uses):
             await groups.put_member(member, seq)
             if (used := await groups.read_invite(code) if code else None) is not None:

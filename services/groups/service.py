@@ -30,6 +30,7 @@ from services.groups.profiles import Profiles
 from services.groups.roles import Roles
 from services.groups.snapshots import Snapshots
 from services.groups.views import Views
+from services.groups.webhooks import Webhooks
 from shared.door import Door
 from shared.http import ErrorBody, Probe
 
@@ -50,6 +51,7 @@ class Groups:
     channels: Channels
     members: Members
     invites: Invites
+    webhooks: Webhooks
     directs: Directs
     views: Views
     snapshots: Snapshots

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User
+from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User, Webhook
 from shared.core.revocation import Revocations
 
 State = Literal["active", "blocked", "deleted"]
@@ -210,6 +210,18 @@ class GroupStore(Protocol):
 
     async def list_invites(self, group_id: int, limit: int) -> list[Invite]:
         """Return a group's invites, whether or not they are still good, by code, at most `limit`."""
+
+    async def put_webhook(self, webhook: Webhook, seq: int) -> None:
+        """Project a webhook."""
+
+    async def remove_webhook(self, webhook_id: int, seq: int) -> None:
+        """Project that a webhook is gone: a tombstone."""
+
+    async def read_webhook(self, webhook_id: int) -> Webhook | None:
+        """Return a webhook that is there."""
+
+    async def list_webhooks(self, group_id: int, limit: int, *, channel_id: int | None = None) -> list[Webhook]:
+        """Return a group's webhooks, or those of one of its channels, by id, at most `limit`."""
 
     async def put_ban(self, ban: Ban, seq: int) -> None:
         """Project that a user may not be in a group."""

@@ -14,7 +14,7 @@ import msgspec
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
 from shared.cache import Cache
-from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable
+from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable, WebhookView
 from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, MissingPermissions
 from shared.core.events import ChannelOpened
@@ -24,6 +24,7 @@ from shared.core.permissions import DIRECT, Permission, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.roles import all_roles, known_only, known_overwrites
 from shared.core.stream import Event, Head, channel_stream, group_stream
+from shared.core.webhooks import PERMISSIONS, author_of
 from shared.streams import StreamStore
 
 MEMBERS_SHOWN: Final = 100
@@ -31,6 +32,8 @@ MEMBERS_SHOWN: Final = 100
 MAX_EVENTS_READ: Final = 100
 _ACCESS_S: Final = 300.0
 """How long access is cached; of use only while nothing changes in the group."""
+_MOVES: Final = 2
+"""How often a webhook is looked for in its channel, since it may be given another one meanwhile."""
 _access_decoder = msgspec.msgpack.Decoder(Access)
 
 
@@ -74,8 +77,10 @@ class Views:
     async def _read_access(self, channel_id: int, user_id: int) -> tuple[Access, int]:
         """Return what a user may do, and until when (Unix ms): 0 for until something changes in the group."""
         channel, user = await asyncio.gather(self._find_channel(channel_id), self.read_user(user_id))
-        if channel is None or user is None:
+        if channel is None:
             return Access(None, user, 0, 0), 0
+        if user is None:
+            return await self._read_access_of_webhook(channel, user_id), 0
         if not channel.group_id:
             is_recipient = any(recipient.id == user_id for recipient in channel.recipients)
             return (Access(channel, user, 0, DIRECT) if is_recipient else Access(None, user, 0, 0)), 0
@@ -99,6 +104,29 @@ class Views:
         permissions = permissions_of(group, by_id, member, now, channel)
         access = Access(channel, user, head.projected, permissions, member)
         return access, member.muted_until if member.muted_until > now else 0
+
+    async def _read_access_of_webhook(self, channel: Channel, webhook_id: int) -> Access:
+        """Return what a webhook may do in a channel: what all may, if it is the channel's, else nothing."""
+        head = await self._streams.read_head(group_stream(channel.group_id))
+        webhook, here, groups = await asyncio.gather(
+            self._groups.read_webhook(webhook_id),
+            self._groups.read_channel(channel.id),
+            self._groups.read_groups((channel.group_id,)),
+        )
+        if webhook is None or here is None or webhook.channel_id != here.id or here.group_id not in groups:
+            return Access(None, None, 0, 0)
+        return Access(here, author_of(webhook), head.projected, PERMISSIONS)
+
+    async def read_webhook(self, webhook_id: int) -> WebhookView:
+        """Return a webhook with its channel; nothing if there is none, or its channel is gone."""
+        for _ in range(_MOVES):
+            webhook = await self._groups.read_webhook(webhook_id)
+            if webhook is None:
+                break
+            access = await self.read_access(webhook.channel_id, webhook_id)
+            if access.channel is not None:
+                return WebhookView(webhook, access)
+        return WebhookView()
 
     async def read_mentionable(self, group_id: int, user_ids: Sequence[int], role_ids: Sequence[int]) -> Mentionable:
         """Return those of these users who are members of a group, and those of these roles that it has; as asked."""

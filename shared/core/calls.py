@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from shared.core.model import Channel, Group, Member, Role, User
+from shared.core.model import Channel, Group, Member, Role, User, Webhook
 from shared.core.permissions import Permission
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event
@@ -92,6 +92,13 @@ class Access(msgspec.Struct, frozen=True):
         return bool(self.permissions & Permission.SEND_MESSAGES)
 
 
+class WebhookView(msgspec.Struct, frozen=True):
+    """A webhook, and what it may do in its channel, the webhook standing for the user. None: there is none."""
+
+    webhook: Webhook | None = None
+    access: Access | None = None
+
+
 class Sessions(msgspec.Struct, frozen=True):
     """Sessions of users that there are. `left`: too much for one answer, to be asked for again."""
 
@@ -123,12 +130,20 @@ class ReadGroups(Call, frozen=True, tag="read_groups"):
 
 
 class ReadAccess(Call, frozen=True, tag="read_access"):
-    """What this user may do in this channel."""
+    """What this user, or the webhook with this id, may do in this channel."""
 
     service = "groups"
     Reply = Access
     channel_id: int
     user_id: int
+
+
+class ReadWebhook(Call, frozen=True, tag="read_webhook"):
+    """A webhook and its channel, for who has shown its token."""
+
+    service = "groups"
+    Reply = WebhookView
+    webhook_id: int
 
 
 class Mentionable(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -208,6 +223,7 @@ AnyCall = (
     ReadSessions
     | ReadGroups
     | ReadAccess
+    | ReadWebhook
     | ReadMentionable
     | ReadRevocations
     | ReadChannelEvents

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from shared.core.model import Channel, ChannelMove, Group, Invite, Member, Role, User
+from shared.core.model import Channel, ChannelMove, Group, Invite, Member, Role, User, Webhook
 
 
 class Body(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
@@ -206,6 +206,25 @@ class InviteDeleted(Body, frozen=True, tag="invite_deleted"):
     channel_id: int
 
 
+class WebhookCreated(Body, frozen=True, tag="webhook_created"):
+    """Programs may write into a channel of the group by one more webhook."""
+
+    webhook: Webhook
+
+
+class WebhookChanged(Body, frozen=True, tag="webhook_changed"):
+    """A webhook has another name, or writes into another channel."""
+
+    webhook: Webhook
+    before: Webhook
+
+
+class WebhookDeleted(Body, frozen=True, tag="webhook_deleted"):
+    """A webhook is gone: nothing is written by it any more. Those of a deleted channel go with that, untold."""
+
+    webhook: Webhook
+
+
 class MemberAdded(Body, frozen=True, tag="member_added"):
     """A user became a member of the group. `invite`: the code of the one that was used, now `uses` times; else ""."""
 
@@ -365,6 +384,9 @@ AnyBody = (
     | BanLifted
     | InviteCreated
     | InviteDeleted
+    | WebhookCreated
+    | WebhookChanged
+    | WebhookDeleted
     | MemberAdded
     | MemberRemoved
     | MemberChanged

@@ -110,6 +110,30 @@ class UnknownInvite(StarlingError):
     message = "Unknown Invite"
 
 
+class UnknownWebhook(StarlingError):
+    """No such webhook, or none that the caller may know of."""
+
+    code = 10015
+    status = 404
+    message = "Unknown Webhook"
+
+
+class InvalidWebhookToken(StarlingError):
+    """It is not the webhook's token."""
+
+    code = 50027
+    status = 401
+    message = "Invalid Webhook Token"
+
+
+class TooManyWebhooks(StarlingError):
+    """The channel or the group has as many webhooks as one may have."""
+
+    code = 30007
+    status = 400
+    message = "Maximum number of webhooks reached (15)"
+
+
 class TooManyInvites(StarlingError):
     """The group has as many invites as it may have."""
 

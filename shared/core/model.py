@@ -142,6 +142,19 @@ class ApplicationCommand(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
 
 
+class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A way for programs to write into a channel, in this name. `creator`: the user who made it, as it looked then.
+
+    Whoever has its token may write; the token is derived from `id` (`shared.auth`) and kept nowhere.
+    """
+
+    id: int
+    group_id: int
+    channel_id: int
+    name: str
+    creator: User
+
+
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     """What Discord's wire calls a guild."""
 

@@ -25,6 +25,7 @@ from shared.core.model import (
     OverwriteType,
     Role,
     User,
+    Webhook,
 )
 from shared.core.revocation import Named, Revocations
 from shared.mongo import open_database
@@ -407,6 +408,32 @@ async def test_invites(store: GroupStore) -> None:
     assert await store.read_invite("b") is None
     assert await store.read_invite("c") == other
     assert await store.list_invites(GARDEN.id, 10) == [two]
+
+
+async def test_webhooks(store: GroupStore) -> None:
+    """A webhook is found by its id and in its group's and channel's lists until it is gone, whatever comes late."""
+    one, two, elsewhere, other = (
+        Webhook(webhook_id, group_id, channel_id, "hook", ALICE)
+        for webhook_id, group_id, channel_id in (
+            (MAX_ID, GARDEN.id, 7),
+            (5, GARDEN.id, 7),
+            (6, GARDEN.id, 8),
+            (9, 5, 7),
+        )
+    )
+    for seq, webhook in enumerate((one, two, elsewhere, other), 1):
+        await store.put_webhook(webhook, seq)
+    moved = msgspec.structs.replace(one, channel_id=8, name="builds")
+    await store.put_webhook(moved, 6)
+    await store.put_webhook(one, 5)
+    assert await store.list_webhooks(GARDEN.id, 10) == [two, elsewhere, moved]
+    assert await store.list_webhooks(GARDEN.id, 10, channel_id=8) == [elsewhere, moved]
+    assert len(await store.list_webhooks(GARDEN.id, 2)) == 2
+    await store.remove_webhook(MAX_ID, 7)
+    await store.put_webhook(moved, 6)
+    assert await store.read_webhook(MAX_ID) is None
+    assert await store.read_webhook(9) == other
+    assert await store.list_webhooks(GARDEN.id, 10, channel_id=8) == [elsewhere]
 
 
 async def test_roles_of_groups(store: GroupStore) -> None:

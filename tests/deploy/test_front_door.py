@@ -38,6 +38,9 @@ PLANNED = [
     ("history", f"/api/v10/channels/{ID}/pins"),
     ("history", f"/api/v10/channels/{ID}/pins/{ID}"),
     ("groups", f"/api/v10/channels/{ID}"),
+    ("groups", f"/api/v10/webhooks/{ID}"),
+    ("groups", f"/api/v10/webhooks/{ID}/token"),
+    ("history", f"/api/v10/webhooks/{ID}/token/messages/{ID}"),
     ("groups", f"/api/v10/channels/{ID}/invites"),
     ("groups", f"/api/v10/channels/{ID}/permissions/{ID}"),
     ("groups", f"/api/v10/guilds/{ID}/members/{ID}/roles/{ID}"),
@@ -74,7 +77,7 @@ async def test_each_route_of_each_service_reaches_its_owner(world: World) -> Non
     for owner, method, path in asked:
         answer = await world.ask(path, method=method)
         assert (answer.json["service"], answer.json["target"]) == (owner, path)
-        assert service_of(path) == owner
+        assert service_of(path, method) == owner
 
 
 async def test_paths_of_the_design_reach_their_owner_as_they_were_sent(world: World) -> None:
@@ -186,6 +189,31 @@ async def test_a_gateway_that_came_back_takes_connections_at_once(tmp_path: Path
             for _ in range(8):
                 await stay()
         assert len(dying.seen) == 8
+
+
+async def test_a_webhook_is_one_history_process_s_and_its_token_no_log_s(tmp_path: Path) -> None:
+    """All that is posted to a webhook meets one process; no token is logged, whatever path it is in, whoever fails."""
+    async with open_world(tmp_path, replicas=3) as world:
+        owners = set()
+        for number in range(12):
+            path = f"/api/v10/webhooks/{int(ID) + number}/sesame"
+            asked = [("POST", path), ("POST", f"{path}/slack"), ("PATCH", f"{path}/messages/{ID}"), ("POST", path)]
+            answers = [(await world.ask(target, method=method)).json for method, target in asked]
+            assert {answer["service"] for answer in answers} == {"history"}
+            (owner,) = {answer["port"] for answer in answers}
+            owners.add(owner)
+        assert owners == {one.port for one in world.services["history"]}
+        for service in (one for several in world.services.values() for one in several):
+            service.breaks = True
+        hidden = f"/api/v10/webhooks/{ID}/sesame"
+        for target in (hidden, f"{hidden}/messages/{ID}", f"{hidden}?a=b", f"/api/v9{hidden[8:]}/", f"/{hidden}/slack"):
+            for method in ("GET", "POST"):
+                assert (await world.ask(target, method=method)).status == 503
+        big = {"Content-Length": str(2 << 20)}
+        assert (await world.ask(hidden, method="POST", headers=big)).status == 413
+    for log in ("access.log", "error.log", "nginx.log"):
+        assert "sesame" not in (tmp_path / log).read_text()
+    assert f"/api/v10/webhooks/{ID}/-" in (tmp_path / "access.log").read_text()
 
 
 async def test_metrics_stay_inside(world: World) -> None:

@@ -20,12 +20,14 @@ MODERATOR = (
     | Permission.MODERATE_MEMBERS
     | Permission.KICK_MEMBERS
     | Permission.BAN_MEMBERS
+    | Permission.MANAGE_WEBHOOKS
 )
 KINDS = ("nobody", "stranger", "banned", "member", "timed out", "moderator", "admin", "owner")
 """`timed out` is a moderator in a timeout."""
 
 OK = 0
 UNAUTHORIZED, NO_GROUP, NO_ACCESS, NO_PERMISSION, NO_CHANNEL = 401, 10004, 50001, 50013, 10003
+NO_WEBHOOK = 10015
 IN_GROUP = (UNAUTHORIZED, NO_GROUP, NO_GROUP, OK, OK, OK, OK, OK)
 MODERATED = (UNAUTHORIZED, NO_GROUP, NO_GROUP, NO_PERMISSION, NO_PERMISSION, OK, OK, OK)
 SEEN = (UNAUTHORIZED, NO_ACCESS, NO_ACCESS, OK, OK, OK, OK, OK)
@@ -33,6 +35,8 @@ SEEN_UNMUTED = (UNAUTHORIZED, NO_ACCESS, NO_ACCESS, OK, NO_PERMISSION, OK, OK, O
 MANAGED = (UNAUTHORIZED, NO_ACCESS, NO_ACCESS, NO_PERMISSION, NO_PERMISSION, OK, OK, OK)
 HIDDEN = (UNAUTHORIZED, NO_ACCESS, NO_ACCESS, NO_ACCESS, NO_ACCESS, NO_ACCESS, OK, OK)
 OWNED = (UNAUTHORIZED, NO_GROUP, NO_GROUP, NO_PERMISSION, NO_PERMISSION, NO_PERMISSION, NO_PERMISSION, OK)
+OF_WEBHOOK = (UNAUTHORIZED, NO_WEBHOOK, NO_WEBHOOK, NO_PERMISSION, NO_PERMISSION, OK, OK, OK)
+HIDDEN_WEBHOOK = (UNAUTHORIZED, NO_WEBHOOK, NO_WEBHOOK, NO_ACCESS, NO_ACCESS, NO_ACCESS, OK, OK)
 ABOVE = (UNAUTHORIZED, NO_GROUP, NO_GROUP, NO_PERMISSION, NO_PERMISSION, NO_PERMISSION, OK, OK)
 """What is above the moderator and below the admin."""
 
@@ -78,6 +82,11 @@ class Scene:
         denied = {"id": str(self.group), "type": 0, "deny": str(int(Permission.VIEW_CHANNEL))}
         body = {"name": "x", "permission_overwrites": [denied] if hidden else []}
         return int((await self.as_owner("POST", f"{self.path}/channels", body))["id"])
+
+    async def new_webhook(self, channel: int) -> str:
+        """Make a webhook; return its path."""
+        made = await self.as_owner("POST", f"/channels/{channel}/webhooks", {"name": "hook"})
+        return f"/webhooks/{made['id']}"
 
 
 async def open_scene(replica: Replica) -> Scene:
@@ -409,6 +418,61 @@ async def delete_invite(scene: Scene) -> tuple[str, str, Json]:
     """Close an invite."""
     made = await scene.as_owner("POST", f"/channels/{await scene.new_channel()}/invites", {"unique": True})
     return "DELETE", f"/invites/{made['code']}", None
+
+
+@case(MANAGED)
+async def create_webhook(scene: Scene) -> tuple[str, str, Json]:
+    """Make a webhook."""
+    return "POST", f"/channels/{await scene.new_channel()}/webhooks", {"name": "deploys"}
+
+
+@case(HIDDEN)
+async def create_hidden_webhook(scene: Scene) -> tuple[str, str, Json]:
+    """Make a webhook of a channel that few see."""
+    return "POST", f"/channels/{await scene.new_channel(hidden=True)}/webhooks", {"name": "deploys"}
+
+
+@case(MANAGED)
+async def list_channel_webhooks(scene: Scene) -> tuple[str, str, Json]:
+    """Read a channel's webhooks."""
+    return "GET", f"/channels/{await scene.new_channel()}/webhooks", None
+
+
+@case(MODERATED)
+async def list_guild_webhooks(scene: Scene) -> tuple[str, str, Json]:
+    """Read a group's webhooks."""
+    return "GET", f"{scene.path}/webhooks", None
+
+
+@case(OF_WEBHOOK)
+async def get_webhook(scene: Scene) -> tuple[str, str, Json]:
+    """Read a webhook."""
+    return "GET", await scene.new_webhook(await scene.new_channel()), None
+
+
+@case(HIDDEN_WEBHOOK)
+async def get_hidden_webhook(scene: Scene) -> tuple[str, str, Json]:
+    """Read a webhook of a channel that few see."""
+    return "GET", await scene.new_webhook(await scene.new_channel(hidden=True)), None
+
+
+@case(OF_WEBHOOK)
+async def change_webhook(scene: Scene) -> tuple[str, str, Json]:
+    """Rename a webhook."""
+    return "PATCH", await scene.new_webhook(await scene.new_channel()), {"name": "builds"}
+
+
+@case((UNAUTHORIZED, NO_WEBHOOK, NO_WEBHOOK, *[NO_PERMISSION] * 2, NO_ACCESS, OK, OK))
+async def move_webhook(scene: Scene) -> tuple[str, str, Json]:
+    """Let a webhook write into a channel that few see."""
+    path = await scene.new_webhook(await scene.new_channel())
+    return "PATCH", path, {"channel_id": str(await scene.new_channel(hidden=True))}
+
+
+@case(OF_WEBHOOK)
+async def delete_webhook(scene: Scene) -> tuple[str, str, Json]:
+    """Delete a webhook."""
+    return "DELETE", await scene.new_webhook(await scene.new_channel()), None
 
 
 @pytest.mark.parametrize("name", CASES)

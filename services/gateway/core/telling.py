@@ -22,6 +22,9 @@ from shared.core.events import (
     MemberBanned,
     MemberChanged,
     RolesMoved,
+    WebhookChanged,
+    WebhookCreated,
+    WebhookDeleted,
 )
 from shared.core.model import Channel
 from shared.core.permissions import Permission
@@ -31,6 +34,7 @@ from shared.core.wire.channels import channel_of
 from shared.core.wire.dispatches import dispatch_of
 from shared.core.wire.members import ban_dispatch_of, member_of, member_removed_of, role_dispatch_of
 from shared.core.wire.values import Json
+from shared.core.wire.webhooks import webhooks_update_of
 
 
 class Telling(NamedTuple):
@@ -58,6 +62,11 @@ def tellings(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalC
             t, d = dispatch_of(event)
             if t is not None and d is not None:
                 yield Telling(t, d, needs=Permission.MANAGE_CHANNELS)
+        case WebhookCreated(webhook) | WebhookDeleted(webhook):
+            yield Telling("WEBHOOKS_UPDATE", webhooks_update_of(webhook.channel_id, group_id, seq), webhook.channel_id)
+        case WebhookChanged(webhook, before):
+            for channel_id in dict.fromkeys((before.channel_id, webhook.channel_id)):
+                yield Telling("WEBHOOKS_UPDATE", webhooks_update_of(channel_id, group_id, seq), channel_id)
         case RolesMoved(roles):
             for role in roles:
                 yield Telling("GUILD_ROLE_UPDATE", role_dispatch_of(role, seq))

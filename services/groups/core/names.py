@@ -1,6 +1,6 @@
 """Names and passwords: what is accepted, and under which key a name is unique.
 
-Ring 1 (core). What is true of all names: `shared.core.titles`. Refusals are Discord's "Invalid Form Body" and its codes.
+Ring 1 (core). What is true of all names: `shared.core.titles`. Refusals are "Invalid Form Body" with Discord's codes.
 """
 
 from __future__ import annotations

@@ -33,6 +33,9 @@ from shared.core.events import (
     Target,
     UserBlocked,
     UserChanged,
+    WebhookChanged,
+    WebhookCreated,
+    WebhookDeleted,
 )
 from shared.core.model import User
 from shared.core.stream import Event, owner_of
@@ -42,6 +45,7 @@ from shared.core.wire.members import ban_dispatch_of, member_of, member_removed_
 from shared.core.wire.messages import emoji_of, message_of, message_update_of
 from shared.core.wire.users import APPLICATION_FLAGS, BLOCKED, blocked_of, own_user_of
 from shared.core.wire.values import Json, iso_of
+from shared.core.wire.webhooks import webhooks_update_of
 
 API_VERSION: Final = 10
 
@@ -118,6 +122,8 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
         case InviteDeleted(code, channel_id):
             place = {"guild_id": str(event.group_id), "channel_id": str(channel_id)}
             return "INVITE_DELETE", {"code": code} | place | {"seq": record.seq}
+        case WebhookCreated(webhook) | WebhookChanged(webhook) | WebhookDeleted(webhook):
+            return "WEBHOOKS_UPDATE", webhooks_update_of(webhook.channel_id, event.group_id, record.seq)
         case MemberChanged(member):
             group_id = str(event.group_id)
             return "GUILD_MEMBER_UPDATE", member_of(member) | {"guild_id": group_id, "seq": record.seq}
