@@ -221,7 +221,7 @@ async def measure_layout(url: str, pid: int, layout: Layout, plan: Plan) -> Meas
         gone_at - dies,
         cpu,
         statistics.median(between(felt.publishes, calm, dies)),
-        _percentile(publishes, 0.99),
+        percentile(publishes, 0.99),
         publishes[-1],
         max(between(felt.binds, dies, over), default=0.0),
     )
@@ -297,11 +297,12 @@ async def measure_leaving(url: str, pid: int, plan: Plan, *, unbinds: bool) -> L
         "an unbind for each" if unbinds else "with the queue",
         ended - began,
         cpu,
-        _percentile(publishes, 0.99),
+        percentile(publishes, 0.99),
         publishes[-1],
         max(between(felt.binds, began, ended), default=0.0),
     )
 
 
-def _percentile(ordered: Sequence[float], share: float) -> float:
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return what this share (0 to 1) of the ordered values is not above."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
