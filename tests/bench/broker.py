@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from deploy.load.usage import cpu_s
 from deploy.local.process import NotInstalled, StartFailed
 from shared.amqp import open_amqp_bus
 from shared.bus import Bus, Subscription
@@ -29,7 +30,7 @@ from shared.topology import Binding, Exchange, Queue, Topology
 from tests.bench.bindings import table_of
 from tests.bench.bystander import Felt, between, open_bystander
 from tests.bench.layouts import open_bound, percentile
-from tests.bench.process import cpu_s, wait_quiet
+from tests.bench.process import wait_quiet
 from tests.servers import start_rabbitmq
 from tests.waiting import running
 
