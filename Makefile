@@ -32,6 +32,7 @@ CHANNEL ?=
 BEGIN ?=
 
 RUN := .venv
+BENCH := .venv-bench
 DEV := .venv-dev
 TOOLS := .venv-tools
 
@@ -91,6 +92,10 @@ bench-history: $(RUN)/.installed ## Compare pages and writes of buckets with one
 bench-groups: $(RUN)/.installed cluster-servers ## Measure snapshots, a storm of identifies, joins, pages of members: BENCH_ARGS="--large 10000"
 	@exec $(RUN)/bin/python -m tests.bench.groups $(BENCH_ARGS)
 
+.PHONY: bench-10k
+bench-10k: $(BENCH)/.installed cluster-servers ## Bring 10,000 users online here, 300 messages/s for 5 minutes: BENCH_ARGS="--minutes 5 --knee"
+	@exec $(BENCH)/bin/python -m tests.bench.ten_thousand $(BENCH_ARGS)
+
 test: check servers ## Run the checks and all tests, on real RabbitMQ, Redis and MongoDB wire
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)
 
@@ -107,10 +112,11 @@ format: $(DEV)/.installed ## Format the code and fix what can be fixed
 lock: $(TOOLS)/.installed ## Make the lock files anew from pyproject.toml, with what is newest
 	$(call lock,requirements.lock,)
 	$(call lock,requirements-embedded.lock,--extra embedded)
-	$(call lock,requirements-dev.lock,--extra embedded --extra dev)
+	$(call lock,requirements-bench.lock,--extra embedded --extra bench)
+	$(call lock,requirements-dev.lock,--extra embedded --extra bench --extra dev)
 
 clean: ## Remove environments and caches; data stays
-	rm -rf $(RUN) $(DEV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(RUN) $(BENCH) $(DEV) $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 servers:
@@ -121,6 +127,9 @@ cluster-servers:
 
 $(RUN)/.installed: requirements-embedded.lock
 	$(call install,$(RUN),--require-hashes --only-binary :all: -r requirements-embedded.lock)
+
+$(BENCH)/.installed: requirements-bench.lock
+	$(call install,$(BENCH),--require-hashes --only-binary :all: -r requirements-bench.lock)
 
 $(DEV)/.installed: requirements-dev.lock
 	$(call install,$(DEV),--require-hashes --only-binary :all: -r requirements-dev.lock)

@@ -36,6 +36,8 @@ _LOGGED: Final = {
     "upstream": "$upstream_addr",
     "upstream_seconds": "$upstream_response_time",
 }
+OTHER_FILES: Final = 512
+"""Files that a worker opens beside one for each connection: logs, what it listens on."""
 _REFUSALS: Final = {
     400: (400, StarlingError("400: Bad Request")),
     404: (404, NotFound()),
@@ -106,7 +108,7 @@ def render(door: FrontDoor) -> str:
     parts: dict[str, str | Iterable[str]] = {
         "origin": _ORIGIN,
         "user": [f"user {door.user};"] if door.user else [],
-        "files": str(2 * door.connections),
+        "files": str(door.connections + OTHER_FILES),
         "connections": str(door.connections),
         "scratch": door.scratch,
         "access_log": door.access_log,

@@ -5,7 +5,7 @@
 It registers users over REST and lets them meet, or takes those of `--people`, a file that an earlier run left
 (`--keep`). Each opens a WebSocket; then the profile is played for its time. Every message tells when it was due, every
 session counts what it hears by `seq`: nothing may be lost, twice or out of order. At the end there is a table, and in
-`--out` result.json.
+`--out` result.json and, where matplotlib is installed, plots.
 
 The server's limits must allow it: 30 registrations a minute, 100 connections of an address and 5 messages in 5 s of a
 user are its defaults (`STARLING_LIMITS__ENABLED=false` has none).
@@ -129,11 +129,18 @@ def pids_of(data: Path | None) -> Callable[[], Mapping[str, int]]:
 
 
 def keep_result(folder: Path, record: Record, parts: list[Part], about: Mapping[str, Any]) -> None:
-    """Write result.json. Raises `OSError`."""
+    """Write result.json and, if matplotlib is there, plots. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     machine = {"cores": os.cpu_count(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     (folder / "result.json").write_bytes(result_of(record, parts, {**about, **machine}))
     say(f"all of it is in {folder}/result.json")
+    try:
+        from deploy.load.plots import plot_run
+    except ImportError:
+        say("no plots: matplotlib is not installed here")
+        return
+    for path in plot_run(folder, record, parts):
+        say(f"a plot is in {path}")
 
 
 def raise_file_limit(needed: int) -> str | None:

@@ -13,6 +13,8 @@ import msgspec
 from deploy.load.frames import text_of
 from deploy.replay.frames import HEARTBEAT, IDENTIFY, MESSAGE_SEND, RESUME, Frame, Ref, encode_frame
 
+_INTENTS: Final = 1 << 0 | 1 << 9 | 1 << 12
+"""Groups, and messages in groups and direct channels."""
 MESSAGE_CREATE: Final = b'{"t":"MESSAGE_CREATE"'
 """How the frames begin that are most of all."""
 
@@ -70,7 +72,7 @@ decode_any = msgspec.json.Decoder(Frame).decode
 
 def identify_of(token: str) -> bytes:
     """Return what begins a session."""
-    return text_of(encode_frame(IDENTIFY, {"token": token, "properties": {}}))
+    return text_of(encode_frame(IDENTIFY, {"token": token, "properties": {}, "intents": _INTENTS}))
 
 
 def resume_of(token: str, session_id: str, s: int, positions: Mapping[str, int] | None) -> bytes:

@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deploy.front_door import FrontDoor, render
+from deploy.front_door import OTHER_FILES, FrontDoor, render
 from deploy.local.process import NotInstalled, exchange_bytes
 from deploy.local.program import Program
 
-_MOST_CONNECTIONS = 16384
+_MOST_CONNECTIONS = 32768
+"""Of each worker, and one may come to have nearly all clients; each of them has two."""
 
 
 def nginx_program(data: Path, *, port: int, ports: Mapping[str, Sequence[int]], access_log: Path) -> Program:
@@ -35,7 +36,7 @@ def nginx_program(data: Path, *, port: int, ports: Mapping[str, Sequence[int]], 
         error_log="stderr",
         # Else root's workers change to a user to whom the data folder may be closed.
         user="root" if os.geteuid() == 0 else "",
-        connections=min(files // 2, _MOST_CONNECTIONS),
+        connections=min(files - OTHER_FILES, _MOST_CONNECTIONS),
     )
     config = folder / "nginx.conf"
     config.write_text(render(door))

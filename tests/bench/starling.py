@@ -39,6 +39,10 @@ class Cluster:
             return {}
         return {one["name"]: one for one in listed}
 
+    def pids(self) -> dict[str, int]:
+        """Return the running processes by name."""
+        return {name: int(one["pid"]) for name, one in self.processes().items() if one["pid"]}
+
     def pid(self, name: str) -> int:
         """Return the process of this name."""
         return int(self.processes()[name]["pid"])

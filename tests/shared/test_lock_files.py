@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-LOCKS = ["requirements.lock", "requirements-embedded.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-embedded.lock", "requirements-bench.lock", "requirements-dev.lock"]
 
 
 def entries(name: str) -> dict[str, str]:
@@ -39,7 +39,7 @@ def test_the_lock_files_hold_what_the_project_asks_for() -> None:
     """Each requirement of pyproject.toml is in the lock file of its environment, and each environment in the next."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [project["dependencies"], extras["embedded"], extras["dev"]]
+    wanted = [project["dependencies"], extras["embedded"], extras["bench"], extras["dev"]]
     before: set[str] = set()
     for name, requirements in zip(LOCKS, wanted, strict=True):
         locked = set(entries(name))
