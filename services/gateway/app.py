@@ -118,6 +118,11 @@ class Gateway:
 
         return cast(type[asyncio.Protocol], connect)
 
+    @property
+    def starts_at_once(self) -> int:
+        """How many sessions a bot may begin within five seconds."""
+        return self.node.admission.starts_at_once
+
     def readiness(self) -> Mapping[str, Probe]:
         """Return what `/readyz` asks of this service."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from services.gateway.core.frames import LAST_S, encode_dispatch
+from services.gateway.core.intents import split
 from services.gateway.core.replay import Entry, ReplayLog
 from services.gateway.core.websocket import text_frame
 from services.gateway.flushing import Flusher
@@ -43,21 +44,23 @@ class Fanout:
         self._sent = sent
 
     def dispatch(self, t: str, d: Any, sessions: Collection[LiveSession], stream: str = "", seq: int = 0) -> None:
-        """Send an event to these sessions, and keep it for those that have no connection now."""
-        self.s += 1
-        payload = encode(d)
-        self.log.append(Entry(self.s, t, payload, sessions, stream, seq, self._clock()))
-        frame = text_frame(encode_dispatch(t, payload, self.s))
-        self.dispatches += 1
+        """Send an event to those of these sessions that asked for it, and keep it for those without a connection."""
         if stream:
-            self._sent(stream, seq, self.s)
-        self._push(frame, sessions)
+            # Where it is told in two versions, the first one's: nothing is asked between the two.
+            self._sent(stream, seq, self.s + 1)
+        for told, hearers in split(t, d, sessions):
+            self.s += 1
+            payload = encode(told)
+            self.log.append(Entry(self.s, t, payload, hearers, stream, seq, self._clock()))
+            self.dispatches += 1
+            self._push(text_frame(encode_dispatch(t, payload, self.s)), hearers)
 
     def pass_on(self, t: str, d: Any, sessions: Collection[LiveSession]) -> None:
-        """Send what is of the moment to those of these sessions that have a connection; it is not kept."""
-        self.s += 1
-        self.dispatches += 1
-        self._push(text_frame(encode_dispatch(t, encode(d), self.s)), sessions)
+        """Send what is of the moment to those of these that asked for it and have a connection; it is not kept."""
+        for told, hearers in split(t, d, sessions):
+            self.s += 1
+            self.dispatches += 1
+            self._push(text_frame(encode_dispatch(t, encode(told), self.s)), hearers)
 
     def _push(self, frame: bytes, sessions: Collection[LiveSession]) -> None:
         # For each recipient of each message: so without a call beside the appends.

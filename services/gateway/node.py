@@ -19,6 +19,7 @@ from services.gateway.core import frames
 from services.gateway.core.admission import Admission, Proxies
 from services.gateway.core.frames import CloseCode
 from services.gateway.core.hub import Hub
+from services.gateway.core.intents import scope_of
 from services.gateway.core.members import known_members, members_chunk
 from services.gateway.core.session import Action, Close, Confirm, Continue, FindMembers, Open, Post, SessionRules
 from services.gateway.core.snapshot import first_dispatches
@@ -238,7 +239,8 @@ class Node:
         if self.fanout.is_worn_out:
             self._begin_clock_anew()
         session_id = f"{self.incarnation}.{secrets.token_hex(8)}"
-        session = LiveSession(session_id, bearer, self.fanout.s)
+        scope = scope_of(identify.intents, identify.shard)
+        session = LiveSession(session_id, bearer, self.fanout.s, scope)
         if not connection.begin(session):
             return False
         session.link = connection
@@ -252,6 +254,7 @@ class Node:
             session_id=session_id,
             resume_url=self._url_of(user_id),
             shard=identify.shard,
+            scope=scope,
         ):
             self.fanout.tell(connection, t, d)
         session.begins_s = session.last_s = session.told_s = self.fanout.s

@@ -35,6 +35,10 @@ class Where(Protocol):
     def signalling(self) -> Signalling:
         """Who tells the nodes what is of the moment."""
 
+    @property
+    def starts_at_once(self) -> int:
+        """How many sessions a bot may begin within five seconds."""
+
     def url_of(self, user_id: int, /) -> str:
         """Return the WebSocket's URL for a user, 0 for anyone."""
 
@@ -54,18 +58,18 @@ class GatewayUrl(BaseModel):
 
 
 class SessionStartLimit(BaseModel):
-    """How often a bot may identify. Starling does not count; the numbers are there for clients that do."""
+    """How often a bot may identify. Starling counts no days: `total` and `remaining` are there for clients that do."""
 
     total: int
     remaining: int
     reset_after: int = Field(description="ms")
-    max_concurrency: int
+    max_concurrency: int = Field(description="sessions begun within five seconds; who keeps to it is not refused")
 
 
 class BotGateway(GatewayUrl):
     """Where a bot connects, and how."""
 
-    shards: int = Field(description="always 1: one connection gets everything")
+    shards: int = Field(description="1: one connection can have everything; a bot may take more")
     session_start_limit: SessionStartLimit
 
 
@@ -96,7 +100,7 @@ async def get_gateway_bot(where: Found, user_id: Caller) -> BotGateway:
         url=where.url_of(user_id),
         shards=1,
         session_start_limit=SessionStartLimit(
-            total=_STARTS, remaining=_STARTS, reset_after=_DAY_MS, max_concurrency=_STARTS
+            total=_STARTS, remaining=_STARTS, reset_after=_DAY_MS, max_concurrency=where.starts_at_once
         ),
     )
 
@@ -131,7 +135,7 @@ async def get_gateway_events(
     positions: Annotated[
         str | None, Query(max_length=4096, pattern=_POSITIONS, description="`{channel_id}:{seq},…` that are there")
     ] = None,
-    intents: Annotated[int | None, Query(ge=0, description="accepted, without effect")] = None,
+    intents: Annotated[int | None, Query(ge=0, description="which events, as in IDENTIFY; all without it")] = None,
     last_event_id: Annotated[str | None, Header(max_length=256, description="a stream's way to go on")] = None,
     origin: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:

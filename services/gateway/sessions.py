@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from services.gateway.core.frames import CloseCode
 from services.gateway.core.hub import Hub
+from services.gateway.core.intents import WHOLE, Scope
 from services.gateway.core.replay import Entry
 from services.gateway.flushing import Flushable
 from services.gateway.registrar import Registrar
@@ -50,6 +51,7 @@ class LiveSession:
     `bearer`: the token that it began with, or was last resumed with; if that is revoked the session ends.
     `backfill`: what it lacked when it came here from another node, for a client that has seen `told_s` there.
     `lifted`: a client that tells the first has all up to the second: it was sent nothing between.
+    `scope`: which dispatches it asked for.
     """
 
     __slots__ = (
@@ -60,15 +62,17 @@ class LiveSession:
         "last_s",
         "lifted",
         "link",
+        "scope",
         "session_id",
         "told_s",
         "user_id",
     )
 
-    def __init__(self, session_id: str, bearer: Bearer, begins_s: int) -> None:
+    def __init__(self, session_id: str, bearer: Bearer, begins_s: int, scope: Scope = WHOLE) -> None:
         self.session_id = session_id
         self.bearer = bearer
         self.user_id = bearer.user_id
+        self.scope = scope
         self.begins_s = begins_s
         self.link: Link | None = None
         self.detached_at = 0.0
@@ -156,7 +160,7 @@ class Sessions:
     def begin(self, session: LiveSession) -> None:
         """Take in a session that begins here; it takes part in the hub already."""
         self._sessions[session.session_id] = session
-        self._registrar.add(session.session_id, session.user_id, session.begins_s)
+        self._registrar.add(session.session_id, session.user_id, session.begins_s, session.scope.encoded())
 
     def adopt(self, session: LiveSession, entry: SessionEntry) -> None:
         """Take in a session that was claimed with this entry, and waits for its client."""

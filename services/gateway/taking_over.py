@@ -17,6 +17,7 @@ import structlog
 from services.gateway.backlog import MOST_MISSED, Backlog
 from services.gateway.core.handover import Gone, Missed
 from services.gateway.core.hub import Hub
+from services.gateway.core.intents import Scope, decode_scope
 from services.gateway.core.positions import Placed, Trail
 from services.gateway.core.replay import Entry
 from services.gateway.core.takeover import (
@@ -25,6 +26,7 @@ from services.gateway.core.takeover import (
     Plan,
     created_in,
     group_told,
+    heard_of,
     kept_groups,
     lagging,
     missed_in,
@@ -167,6 +169,9 @@ class TakingOver:
         entry = await _patiently(lambda: self._entries.ask(session_id))
         if entry is None or entry.user_id != user_id:
             raise _NotPlaced("nobody has it")
+        scope = decode_scope(entry.extra)
+        if scope is None:
+            raise _NotPlaced("nobody knows what it asked for")
         source = await self._find(entry, told_s)
         await self._follow(user_id)
         await self._catch_up(user_id, source.origin, told)
@@ -175,7 +180,7 @@ class TakingOver:
         plan = plan_of(self._hub.roster, user_id, source.origin, changes, group_changes, told)
         if plan is None:
             raise _NotPlaced("it stood at a place that is not known")
-        session = self._attach(entry, bearer, source.floor)
+        session = self._attach(entry, bearer, source.floor, scope)
         try:
             claimed = entry.moved_to(self._incarnation, session.begins_s)
             await self._claim(claimed)
@@ -185,9 +190,10 @@ class TakingOver:
             raise
         session.told_s = told_s
         read = (missed for event in events for missed in missed_in(self._hub.roster, plan, event, user_id))
+        lacking = (*plan.first, *map(group_told, plan.groups), *read)
         session.backfill = [
             Entry(told_s, one.t, one.d, (session,), one.stream, one.seq, 0.0)
-            for one in (*source.missed, *plan.first, *map(group_told, plan.groups), *read)
+            for one in (*source.missed, *heard_of(scope, user_id, lacking))
         ]
         return session, claimed
 
@@ -279,9 +285,9 @@ class TakingOver:
                 found[group_id] = events
             await self._follow(user_id)
 
-    def _attach(self, entry: SessionEntry, bearer: Bearer, floor: int) -> LiveSession:
+    def _attach(self, entry: SessionEntry, bearer: Bearer, floor: int, scope: Scope) -> LiveSession:
         self._fanout.raise_to(floor + 1)
-        session = LiveSession(entry.session_id, bearer, self._fanout.s)
+        session = LiveSession(entry.session_id, bearer, self._fanout.s, scope)
         self._hub.roster.attach(session, entry.user_id)
         return session
 

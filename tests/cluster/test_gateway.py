@@ -261,7 +261,7 @@ async def test_too_many_frames_end_the_connection(world: World) -> None:
         (b'{"op":77}', 4001),
         (b'{"op":100,"d":{}}', 4003),
         (b'{"op":8,"d":{"guild_id":"1"}}', 4003),
-        (b'{"op":2,"d":{"token":"t","shard":[1,2]}}', 4010),
+        (b'{"op":2,"d":{"token":"t","shard":[2,2]}}', 4010),
     ],
 )
 async def test_what_no_client_sends_gets_its_code(world: World, node: ServedNode, data: bytes, code: int) -> None:
@@ -409,6 +409,7 @@ async def test_the_way_to_the_gateway(world: World, node: ServedNode) -> None:
         assert (await http.get("/readyz")).status_code == 200
         metrics = (await http.get("/metrics")).text
     assert url == bot.json()["url"] == f"ws://127.0.0.1:{node.port}/gateway"
+    assert bot.json()["session_start_limit"]["max_concurrency"] == 16, "no budgets here"
     assert bot.json()["session_start_limit"].keys() == {"total", "remaining", "reset_after", "max_concurrency"}
     assert bot.headers["content-type"] == "application/json"
     assert "starling_gateway_node_connections" in metrics

@@ -164,3 +164,13 @@ async def test_openings_wait_in_order(at_once: int) -> None:
             gate.set()
             await node.wait_sessions(len(users))
             done.set()
+
+
+@given(per_minute=st.integers(1, 600))
+def test_who_keeps_to_the_concurrency_is_not_refused(per_minute: int) -> None:
+    """So many IDENTIFYs each five seconds fit the budget for ever; a budget of less than one each time tells one."""
+    admission = Admission(identifies_per_minute=per_minute)
+    assert admission.starts_at_once >= 1
+    for turn in range(30 if per_minute >= 12 else 1):
+        for _ in range(admission.starts_at_once):
+            admission.require_turn(1, turn * 5.0)

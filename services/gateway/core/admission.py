@@ -14,6 +14,9 @@ from shared.core.errors import RateLimited
 from shared.core.limits import Budgets
 
 UNLIMITED: Final = 0
+_STARTS_S: Final = 5
+"""Clients identify so many times at once, and then again after these seconds, as Discord tells them."""
+_MOST_STARTS: Final = 16
 _IPV6_SITE_BITS: Final = 64
 """Whoever has one IPv6 address has so many bits of them."""
 
@@ -68,6 +71,8 @@ class Admission:
         self._identifies = Budgets(identifies_per_minute / 60, identifies_per_minute) if identifies_per_minute else None
         self._polls = Budgets(polls_per_minute / 60, polls_per_minute) if polls_per_minute else None
         self._connections: dict[str, int] = {}
+        self.starts_at_once = max(identifies_per_minute * _STARTS_S // 60, 1) if identifies_per_minute else _MOST_STARTS
+        """Discord's `max_concurrency`: who keeps to it is not refused for its IDENTIFYs."""
 
     def enter(self, address: str) -> str | None:
         """Count a connection; return what to give to `leave`, or None if the address has too many."""

@@ -72,7 +72,7 @@ class CloseCode(IntEnum):
     INVALID_SEQ = 4007, "identify", "The sequence of the RESUME is not valid."
     RATE_LIMITED = 4008, "resume", "Too many frames, or too many sessions of one user."
     SESSION_TIMED_OUT = 4009, "identify", "No IDENTIFY came in time."
-    INVALID_SHARD = 4010, "never", "There is one shard: [0, 1]."
+    INVALID_SHARD = 4010, "never", "There is no such shard: [i, n], i from 0 to n - 1."
     SHARDING_REQUIRED = 4011, "never", "Too many groups for one connection (not used)."
     INVALID_API_VERSION = 4012, "never", "No such version of the gateway."
     INVALID_INTENTS = 4013, "never", "The intents are not valid (not used: unknown bits are ignored)."
@@ -86,7 +86,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
 
 
 class Identify(msgspec.Struct, frozen=True):
-    """Op 2: begin a session. No `intents`: all."""
+    """Op 2: begin a session. No `intents`: all; no `shard`: the only one. See `intents`."""
 
     token: str
     intents: int | None = None

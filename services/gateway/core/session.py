@@ -15,6 +15,7 @@ import msgspec
 
 from services.gateway.core import frames
 from services.gateway.core.frames import CloseCode
+from services.gateway.core.intents import is_shard
 from services.gateway.core.limits import Window
 
 CONTROLS_PER_MINUTE: Final = 600
@@ -121,7 +122,7 @@ class Session:
                 return Confirm(s)
             case frames.Identify() | frames.Resume() if self.phase is not Phase.NEW:
                 return self.close(CloseCode.ALREADY_AUTHENTICATED)
-            case frames.Identify(shard=shard) if shard is not None and shard != (0, 1):
+            case frames.Identify(shard=shard) if shard is not None and not is_shard(*shard):
                 return self.close(CloseCode.INVALID_SHARD)
             case frames.Identify():
                 self.phase = Phase.OPENING

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Generic
 
+from services.gateway.core.intents import Audience
 from services.gateway.core.state import LocalChannel, LocalUser, S
 from shared.core.model import Member, OverwriteType
 from shared.core.permissions import Permission, permissions_of
@@ -43,7 +44,7 @@ class Sights(Generic[S]):
         self._shared: dict[frozenset[int], frozenset[int]] = {}
         self._tally: Counter[frozenset[int]] = Counter()
         """How many users see each set of channels."""
-        self._audiences: dict[int, tuple[S, ...]] = {}
+        self._audiences: dict[int, Audience[S]] = {}
 
     # Who is here.
 
@@ -71,7 +72,7 @@ class Sights(Generic[S]):
         """Return the channels that a local member sees: the same set for all who see the same."""
         return self._sights.get(user_id, frozenset())
 
-    def audience(self, channel_id: int) -> tuple[S, ...]:
+    def audience(self, channel_id: int) -> Audience[S]:
         """Return the sessions that see a channel; the same tuple until something changes.
 
         It is the group's audience itself where all see the channel.
@@ -82,7 +83,7 @@ class Sights(Generic[S]):
                 audience = self._group.audience
             else:
                 there = (user_id for user_id, sight in self._sights.items() if channel_id in sight)
-                audience = tuple(session for user_id in there for session in self._users[user_id].sessions)
+                audience = Audience(session for user_id in there for session in self._users[user_id].sessions)
             self._audiences[channel_id] = audience
         return audience
 

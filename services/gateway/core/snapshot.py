@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from services.gateway.core.intents import WHOLE, Intent, Scope
 from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
 from services.gateway.core.telling import known
 from shared.core.calls import ChannelView, DirectView, GroupView
@@ -45,18 +46,20 @@ def first_dispatches(
     session_id: str,
     resume_url: str,
     shard: tuple[int, int] | None,
+    scope: Scope = WHOLE,
 ) -> Iterator[tuple[str, Json]]:
-    """Yield (t, d) of READY and of each GUILD_CREATE of a followed user's session."""
-    directs = [channels[channel_id] for channel_id in direct_ids]
+    """Yield (t, d) of READY and of each GUILD_CREATE of a followed user's session, as far as it asked for them."""
+    own = [group_id for group_id in user.groups if scope.takes_group(group_id)]
+    directs = [channels[channel_id] for channel_id in direct_ids] if scope.takes_directs() else []
     directs.sort(key=lambda one: one.last_message_id or one.channel.id, reverse=True)
     ready = ready_of(
         user.user,
         session_id=session_id,
         resume_url=resume_url,
-        group_ids=user.groups,
+        group_ids=own,
         directs=[DirectView(one.channel, one.seq, one.last_message_id) for one in directs],
         shard=shard,
     )
     yield "READY", ready
-    for group_id, joined in user.groups.items():
-        yield "GUILD_CREATE", guild_create(channels, groups[group_id], joined.member)
+    for group_id in own if scope.intents & Intent.GUILDS else ():
+        yield "GUILD_CREATE", guild_create(channels, groups[group_id], user.groups[group_id].member)

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
+from services.gateway.core.intents import Audience
 from shared.core.model import Channel, Group, Member, Role, User
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.roles import all_roles, known_only
@@ -81,7 +82,7 @@ class LocalGroup(Generic[S]):
     members: dict[int, Member] = field(default_factory=dict)
     users: set[int] = field(default_factory=set)
     _sessions: set[S] = field(default_factory=set)
-    _audience: tuple[S, ...] | None = None
+    _audience: Audience[S] | None = None
     _encoded: tuple[int, bytes] = (-1, b"")
 
     def encoded_members(self) -> bytes:
@@ -91,10 +92,10 @@ class LocalGroup(Generic[S]):
         return self._encoded[1]
 
     @property
-    def audience(self) -> tuple[S, ...]:
+    def audience(self) -> Audience[S]:
         """All sessions in the group; the same tuple until one comes or goes, so that many entries can share it."""
         if self._audience is None:
-            self._audience = tuple(self._sessions)
+            self._audience = Audience(self._sessions)
         return self._audience
 
     def let_in(self, sessions: Iterable[S]) -> None:

@@ -7,11 +7,12 @@ Rules 5 and 6 of docs/rules.md; who performs the plan is `services.gateway.takin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from services.gateway.core.handover import Missed
+from services.gateway.core.intents import Scope, heard_encoded
 from services.gateway.core.retracing import Retraced, retrace
 from services.gateway.core.roster import WHOLE_DIRECT, Roster
 from services.gateway.core.snapshot import guild_create
@@ -297,6 +298,13 @@ def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> It
 def group_told(created: Json) -> Missed:
     """Return the GUILD_CREATE of a group that is told anew."""
     return Missed("GUILD_CREATE", encode(created))
+
+
+def heard_of(scope: Scope, user_id: int, missed: Iterable[Missed]) -> Iterator[Missed]:
+    """Yield what was missed as far as the session asked for it."""
+    for one in missed:
+        if (d := heard_encoded(scope, user_id, one.t, one.d)) is not None:
+            yield Missed(one.t, d, one.stream, one.seq)
 
 
 def created_in(events: Sequence[Event]) -> set[int]:
