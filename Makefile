@@ -36,7 +36,7 @@ BENCH := .venv-bench
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart import dead-letters account clients replay replay-chaos load bench-gateway bench-failover bench-bindings bench-broker bench-history bench-groups test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart import dead-letters account clients replay replay-chaos load bench-gateway bench-failover bench-peers bench-bindings bench-broker bench-history bench-groups test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -82,6 +82,9 @@ bench-failover: $(RUN)/.installed cluster-servers ## Kill a gateway with 5000 se
 
 bench-bindings: $(RUN)/.installed cluster-servers ## Compare user slots and exchange partitions on a RabbitMQ: BENCH_ARGS="--users 5000"
 	@exec $(RUN)/bin/python -m tests.bench.bindings $(BENCH_ARGS)
+
+bench-peers: $(RUN)/.installed cluster-servers ## Measure two nodes beside two of Socket.IO, python-socketio, Channels, FastAPI: BENCH_ARGS="--sessions 3000"
+	@exec $(RUN)/bin/python -m tests.bench.beside $(BENCH_ARGS)
 
 bench-broker: $(RUN)/.installed cluster-servers ## Measure confirms, copies and bindings of a RabbitMQ: BENCH_ARGS="--bindings 10000"
 	@exec $(RUN)/bin/python -m tests.bench.broker $(BENCH_ARGS)

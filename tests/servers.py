@@ -115,7 +115,8 @@ def _start_mongo(folder: Path, stack: ExitStack) -> str:
     return mongo.url
 
 
-def _start_redis(folder: Path, stack: ExitStack) -> str:
+def start_redis(folder: Path, stack: ExitStack) -> tuple[str, int]:
+    """Start a Redis that ends with the stack; return its URL and process id. Raises `NotInstalled`, `StartFailed`."""
     binary = shutil.which("redis-server")
     if binary is None:
         raise NotInstalled("redis-server is not on the PATH (Debian package redis-server)")
@@ -124,7 +125,7 @@ def _start_redis(folder: Path, stack: ExitStack) -> str:
     child = start_child("redis", command, log=folder / "redis.log")
     stack.callback(child.terminate, 5)
     child.wait_ready(lambda: exchange_bytes(port, b"PING\r\n", b"+PONG"), 20)
-    return f"redis://127.0.0.1:{port}/0"
+    return f"redis://127.0.0.1:{port}/0", child.process.pid
 
 
 def start_rabbitmq(folder: Path, stack: ExitStack) -> tuple[str, int]:
@@ -147,7 +148,7 @@ def start_rabbitmq(folder: Path, stack: ExitStack) -> tuple[str, int]:
 
 _STARTERS: dict[str, Callable[[Path, ExitStack], str]] = {
     "mongo": _start_mongo,
-    "redis": _start_redis,
+    "redis": lambda folder, stack: start_redis(folder, stack)[0],
     "rabbitmq": lambda folder, stack: start_rabbitmq(folder, stack)[0],
 }
 

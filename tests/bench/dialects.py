@@ -7,8 +7,8 @@ it ends the client is in.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from deploy.load.frames import text_of, upgrade_of
@@ -27,6 +27,13 @@ class Dialect:
     join: Callable[[str], Conversation]
     say: Callable[[int], bytes]
     has_head: bool = True
+
+
+@dataclass(frozen=True)
+class PairDialect(Dialect):
+    """The same of two nodes. `direct(name, text)`: the bytes by which a client has one user told a text."""
+
+    direct: Callable[[str, str], bytes] = field(kw_only=True)
 
 
 class Refused(Exception):
@@ -54,6 +61,25 @@ def _join_socket_io(_: str) -> Conversation:
     _require((yield b""), b'42["joined"')
 
 
+def _join_plain_as(name: str) -> Conversation:
+    _require((yield upgrade_of(f"/?user={name}")), b"HTTP/1.1 101")
+    _require((yield b""), b"joined")
+
+
+def _join_socket_io_as(name: str) -> Conversation:
+    _require((yield upgrade_of(f"/socket.io/?EIO=4&transport=websocket&user={name}")), b"HTTP/1.1 101")
+    _require((yield b""), b"0{")
+    _require((yield text_of(b"40")), b"40{")
+    _require((yield b""), b'42["joined"')
+
+
+def _join_python_socketio_as(name: str) -> Conversation:
+    _require((yield upgrade_of(f"/socket.io/?EIO=4&transport=websocket&user={name}")), b"HTTP/1.1 101")
+    _require((yield b""), b"0{")
+    _require((yield text_of(b"40")), b"40{")
+    _require((yield text_of(b'42["ready"]')), b'42["joined"')
+
+
 def join_starling(token: str) -> Conversation:
     """Identify, up to READY."""
     _require((yield upgrade_of("/gateway?v=10&encoding=json")), b"HTTP/1.1 101")
@@ -72,6 +98,23 @@ def say_starling(channel_id: int, overhead: int) -> Callable[[int], bytes]:
     return say
 
 
+def direct_starling(channels: Mapping[str, int]) -> Callable[[str, str], bytes]:
+    """Return `direct` for users whose direct channels with the one who speaks are known."""
+
+    def direct(name: str, text: str) -> bytes:
+        return text_of(json.dumps({"op": 100, "d": {"channel_id": str(channels[name]), "content": text}}).encode())
+
+    return direct
+
+
+def _direct_plain(name: str, text: str) -> bytes:
+    return text_of(f"@{name} {text}".encode())
+
+
+def _direct_socket_io(name: str, text: str) -> bytes:
+    return text_of(f'42["direct","{name}","{text}"]'.encode())
+
+
 def _say_socket_io(payload_bytes: int) -> bytes:
     empty = len(b'42["message",""]')
     return text_of(b'42["message","%s"]' % (b"x" * (payload_bytes - empty)))
@@ -80,3 +123,6 @@ def _say_socket_io(payload_bytes: int) -> bytes:
 RAW: Final = Dialect(_join_raw, lambda _: b"x", has_head=False)
 PLAIN: Final = Dialect(_join_plain, lambda payload_bytes: text_of(b"x" * payload_bytes))
 SOCKET_IO: Final = Dialect(_join_socket_io, _say_socket_io)
+PLAIN_PAIR: Final = PairDialect(_join_plain_as, PLAIN.say, direct=_direct_plain)
+SOCKET_IO_PAIR: Final = PairDialect(_join_socket_io_as, _say_socket_io, direct=_direct_socket_io)
+PYTHON_SOCKETIO_PAIR: Final = PairDialect(_join_python_socketio_as, _say_socket_io, direct=_direct_socket_io)

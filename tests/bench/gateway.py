@@ -25,19 +25,14 @@ from typing import Final
 
 from deploy.load.usage import cpu_s, resident_bytes
 from deploy.local.process import NotInstalled, StartFailed
-from services.gateway.core.frames import encode_dispatch
 from shared.auth import Tokens
 from shared.clock import now_ms
-from shared.core.events import MessageCreated
-from shared.core.stream import Event, Record, channel_stream
-from shared.core.wire.dispatches import dispatch_of
-from shared.core.wire.values import encode
 from tests.bench.crowd import Crowd, CrowdFailed
 from tests.bench.dialects import Dialect, join_starling, say_starling
 from tests.bench.process import wait_quiet
-from tests.bench.seeding import Seeded, seed
+from tests.bench.seeding import seed
 from tests.bench.servers import Server, open_fastapi, open_limit, open_socket_io, open_ws
-from tests.bench.starling import open_cluster
+from tests.bench.starling import open_cluster, overhead_of
 from tests.bench.table import LIMIT, OURS, PEER, Promise, Row, table_of, verdicts_of
 
 PAYLOAD_BYTES: Final = 640
@@ -207,18 +202,14 @@ def open_starling(folder: Path, plan: Plan) -> Iterator[Subject]:
         seeded = asyncio.run(seed(cluster.address("mongo"), sizes, prefix="room"))
         tokens = Tokens(cluster.secret)
         minted = [tokens.mint(user.id, now_ms()) for one in seeded for user in one.members]
-        server = Server(cluster.pid("gateway-1"), cluster.port("gateway-1"), _dialect_of(seeded[0]), "Starling")
+        server = Server(
+            cluster.pid("gateway-1"),
+            cluster.port("gateway-1"),
+            Dialect(join_starling, say_starling(seeded[0].channel.id, overhead_of(seeded[0]))),
+            "Starling",
+        )
         behind = {name: int(one["pid"]) for name, one in cluster.processes().items() if int(one["pid"]) != server.pid}
         yield Subject(server, minted, LINGER_S, behind)
-
-
-def _dialect_of(room: Seeded) -> Dialect:
-    """Return how to speak to the cluster, knowing how long a dispatch is beside the content in it."""
-    author = room.members[0]
-    record = Record(99, now_ms(), MessageCreated(author, ""), id=room.channel.id)
-    t, d = dispatch_of(Event(channel_stream(room.channel.id), record, room.group.id))
-    overhead = len(encode_dispatch(t or "", encode(d), 9999))
-    return Dialect(join_starling, say_starling(room.channel.id, overhead))
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def open_limit(folder: Path, payload_bytes: int) -> Iterator[Server]:
         subprocess.run([gcc, "-O2", "-o", program, str(_PEERS / "raw_send.c")], check=True, timeout=_INSTALL_S)
         command, tells = [program], "send() in C"
     port = free_port()
-    with _serving("raw_send", [*command, str(port), str(payload_bytes)], port, folder) as pid:
+    with serving("raw_send", [*command, str(port), str(payload_bytes)], port, folder) as pid:
         yield Server(pid, port, RAW, tells)
 
 
@@ -69,8 +69,8 @@ def open_ws(folder: Path) -> Iterator[Server]:
     node, modules = installed(folder)
     port = free_port()
     command = [node, "--expose-gc", str(modules / "ws_room.mjs"), str(port)]
-    with _serving("ws_room", command, port, folder) as pid:
-        yield Server(pid, port, PLAIN, f"Node ws {_version_of(modules, 'ws')}", collects=True)
+    with serving("ws_room", command, port, folder) as pid:
+        yield Server(pid, port, PLAIN, f"Node ws {version_of(modules, 'ws')}", collects=True)
 
 
 @contextmanager
@@ -79,8 +79,8 @@ def open_socket_io(folder: Path) -> Iterator[Server]:
     node, modules = installed(folder)
     port = free_port()
     command = [node, "--expose-gc", str(modules / "socket_io_room.mjs"), str(port)]
-    with _serving("socket_io_room", command, port, folder) as pid:
-        yield Server(pid, port, SOCKET_IO, f"Socket.IO {_version_of(modules, 'socket.io')}", collects=True)
+    with serving("socket_io_room", command, port, folder) as pid:
+        yield Server(pid, port, SOCKET_IO, f"Socket.IO {version_of(modules, 'socket.io')}", collects=True)
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def open_fastapi(folder: Path) -> Iterator[Server]:
     """Run a room on FastAPI's own WebSockets, of the environment that this runs in."""
     port = free_port()
     command = [sys.executable, "-m", "tests.bench.peers.fastapi_room", str(port)]
-    with _serving("fastapi_room", command, port, folder) as pid:
+    with serving("fastapi_room", command, port, folder) as pid:
         yield Server(pid, port, PLAIN, "FastAPI")
 
 
@@ -113,12 +113,31 @@ def installed(folder: Path) -> tuple[str, Path]:
     return node, modules
 
 
-def _version_of(modules: Path, package: str) -> str:
+def installed_python(folder: Path) -> Path:
+    """Return the Python of an environment with the peers that are written in it, made once. Raises `NotInstalled`."""
+    requirements = _PEERS / "pairs" / "requirements.txt"
+    environment = folder / "python"
+    python, mark = environment / "bin" / "python", environment / "installed"
+    if not mark.exists() or mark.read_text() != requirements.read_text():
+        quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", "--without-pip", str(environment)],
+            [sys.executable, "-m", "pip", "--python", str(python), "install", *quiet, "-r", str(requirements)],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+            if done.returncode:
+                raise NotInstalled(f"the peers' packages could not be installed:\n{done.stderr[-2000:]}")
+        mark.write_text(requirements.read_text())
+    return python
+
+
+def version_of(modules: Path, package: str) -> str:
+    """Return the version of a package of Node's that is installed there."""
     return str(json.loads((modules / "node_modules" / package / "package.json").read_text())["version"])
 
 
 @contextmanager
-def _serving(name: str, command: Sequence[str], port: int, folder: Path) -> Iterator[int]:
+def serving(name: str, command: Sequence[str], port: int, folder: Path) -> Iterator[int]:
     """Run a server that listens on the port; yield its process. Raises `StartFailed`."""
     child = start_child(name, command, log=folder / f"{name}.log")
     try:

@@ -16,7 +16,14 @@ from typing import Any, Final
 import httpx
 
 from deploy.local.process import StartFailed, free_port
+from services.gateway.core.frames import encode_dispatch
+from shared.clock import now_ms
+from shared.core.events import MessageCreated
+from shared.core.stream import Event, Record, channel_stream
+from shared.core.wire.dispatches import dispatch_of
+from shared.core.wire.values import encode
 from tests.bench.crowd import wait_until
+from tests.bench.seeding import Seeded
 
 _ROOT: Final = Path(__file__).parent.parent.parent
 _START_S: Final = 150.0
@@ -109,3 +116,10 @@ def open_cluster(
         with suppress(FileNotFoundError):
             shutil.move(data / "logs", folder / "logs")
         shutil.rmtree(data, ignore_errors=True)
+
+
+def overhead_of(room: Seeded) -> int:
+    """Return how long a dispatch of a message in a room is beside the content in it, in bytes."""
+    record = Record(99, now_ms(), MessageCreated(room.members[0], ""), id=room.channel.id)
+    t, d = dispatch_of(Event(channel_stream(room.channel.id), record, room.group.id))
+    return len(encode_dispatch(t or "", encode(d), 9999))
