@@ -76,6 +76,7 @@ _COLLECTIONS: Final = {
     "roles": "a role of a group that was made or changed, or a tombstone",
     "invites": "a way into a group, `_id` = code, or a tombstone",
     "webhooks": "a way for programs to write into a channel, or a tombstone",
+    "audit": "one entry of a group's audit log, `_id` = stream:seq of the change that it is derived from",
     "bans": "a user who may not be in a group, or a tombstone",
     "memberships": "the same from the user's side",
     "workers": "the lease of a worker id for snowflakes",

@@ -64,4 +64,7 @@ STEPS: Final[tuple[Step, ...]] = (
     {
         "webhooks": (_ascending("group_id", "channel_id", sparse=True),),
     },
+    {
+        "audit": (Index((("keys", 1), ("id", -1))), _ascending("at")),  # page, forget
+    },
 )

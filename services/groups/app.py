@@ -17,6 +17,7 @@ from services.groups.application_command_store import ApplicationCommandStore, M
 from services.groups.application_commands import ApplicationCommands
 from services.groups.applications import Applications
 from services.groups.attempts import Attempts
+from services.groups.auditing import AuditLogs
 from services.groups.blocks import Blocks
 from services.groups.changes import Changes
 from services.groups.channels import Channels
@@ -41,6 +42,7 @@ from services.groups.profiles import Profiles
 from services.groups.rest import router as groups_router
 from services.groups.rest_application_commands import router as application_commands_router
 from services.groups.rest_applications import router as applications_router
+from services.groups.rest_audit import router as audit_router
 from services.groups.rest_channels import router as channels_router
 from services.groups.rest_emails import router as emails_router
 from services.groups.rest_invites import router as invites_router
@@ -55,12 +57,14 @@ from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
 from services.groups.views import Views
 from services.groups.webhooks import Webhooks
+from shared.audit import AuditStore
 from shared.auth import Tokens
 from shared.bus import Bus
 from shared.cache import Cache
 from shared.command_log import CommandLog, open_command_log
 from shared.core.ids import IdSource
 from shared.door import Door
+from shared.mongo_audit import MongoAudit
 from shared.parts import Parts
 from shared.rpc import serve_calls
 from shared.settings import LimitSettings, Settings
@@ -81,6 +85,7 @@ router = APIRouter(
         *members_router.routes,
         *invites_router.routes,
         *webhooks_router.routes,
+        *audit_router.routes,
     ]
 )
 
@@ -88,6 +93,7 @@ router = APIRouter(
 def assemble(
     *,
     store: GroupStore,
+    audit: AuditStore,
     streams: StreamStore,
     bus: Bus,
     topology: Topology,
@@ -110,7 +116,8 @@ def assemble(
     `public_url`: the front door as clients see it, http(s)://host[:port].
     """
     jobs = Jobs(store, ids, now)
-    changes = Changes(streams, store, bus, topology, jobs, ids, now)
+    audit_logs = AuditLogs(audit, store, now)
+    changes = Changes(streams, store, bus, topology, jobs, audit_logs, ids, now)
     usernames = Claims(store, now, user_bears_out(streams, store, changes))
     names = Claims(store, now, group_bears_out(streams))
     views = Views(store, streams, cache, now)
@@ -133,6 +140,7 @@ def assemble(
         blocks=blocks,
         profiles=profiles,
         jobs=jobs,
+        audit_logs=audit_logs,
         memberships=memberships,
         roles=Roles(facts, changes, ids, now),
         channels=Channels(facts, changes, ids, now),
@@ -189,6 +197,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
         async with open_command_log(bus, topology, f"{parts.node}.groups") as commands:
             groups = assemble(
                 store=MongoGroups(storage.mongo),
+                audit=MongoAudit(storage.mongo),
                 streams=storage.streams,
                 bus=bus,
                 topology=topology,
@@ -211,6 +220,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
             )
             parts.supervisor.start("groups.sweeper", groups.changes.run_sweeper())
             parts.supervisor.start("groups.jobs", groups.jobs.run_sweeper())
+            parts.supervisor.start("groups.audit", groups.audit_logs.run_forgetter())
             if groups.outbox is not None:
                 parts.supervisor.start("groups.outbox", groups.outbox.run())
             yield groups

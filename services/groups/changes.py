@@ -15,12 +15,13 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from services.groups.auditing import AuditLogs
 from services.groups.core.decisions import decide_follow
 from services.groups.jobs import RENAME, Jobs
 from services.groups.projections import project
 from services.groups.store import GroupStore
 from shared.bus import Bus, BusUnavailable
-from shared.core.change import Clean, Decide, Follow, Project, change, settle
+from shared.core.change import NOBODY, Actor, Clean, Decide, Follow, Project, change, settle
 from shared.core.errors import Unavailable
 from shared.core.events import AnyBody, GroupCreated, MemberAdded, MemberBanned, MemberChanged, MemberRemoved
 from shared.core.ids import IdSource
@@ -57,6 +58,7 @@ class Changes:
         bus: Bus,
         topology: Topology,
         jobs: Jobs,
+        audit_logs: AuditLogs,
         ids: IdSource,
         now: Callable[[], int],
         *,
@@ -67,22 +69,25 @@ class Changes:
         self._bus = bus
         self._topology = topology
         self._jobs = jobs
+        self._audit_logs = audit_logs
         self._ids = ids
         self._now = now
         self._timeout_s = timeout_s
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting = 0
 
-    async def change(self, stream: str, decide: Decision, *, answer_stored: bool = False) -> int:
+    async def change(self, stream: str, decide: Decision, *, actor: Actor = NOBODY, answer_stored: bool = False) -> int:
         """Decide, commit, publish; return the head's seq that is published then. A repeat is decided anew.
 
-        With `answer_stored` (creations, whose repeat would create again) it is enough that the event was
-        stored; a sweeper publishes it. Raises what `decide` raises, and `Unavailable`: then it may have happened.
+        `actor` is named in the group's audit log. With `answer_stored` (creations, whose repeat would create again) it
+        is enough that the event was stored; a sweeper publishes it.
+        Raises what `decide` raises, and `Unavailable`: then it may have happened.
         """
         command_id = self._ids.next_id(self._now())
         try:
             async with self._turn(stream):
-                seq: int = await self._run(change(stream, self._now(), self._ids, command_id=command_id), decide)
+                writer = change(stream, self._now(), self._ids, command_id=command_id, actor=actor)
+                seq: int = await self._run(writer, decide)
         except Unavailable:
             if not answer_stored:
                 raise
@@ -162,6 +167,7 @@ class Changes:
             match effect:
                 case Project(stream, records):
                     await project(self._groups, stream, records)
+                    await self._audit_logs.keep(stream, records)
                 case Decide(seq) if decide is not None:
                     return await decide(seq)
                 case Publish(events):

@@ -20,6 +20,7 @@ from services.groups.core.channels import (
 )
 from services.groups.core.names import require_channel_name, require_topic
 from services.groups.facts import FactReader
+from shared.core.change import Actor
 from shared.core.events import AnyBody, ChannelChanged
 from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType, Member, Overwrite, OverwriteType
@@ -35,31 +36,31 @@ class Channels:
         self._ids = ids
         self._now = now
 
-    async def create(self, user_id: int, group_id: int, kind: ChannelType, fields: Mapping[str, Any]) -> Channel:
+    async def create(self, actor: Actor, group_id: int, kind: ChannelType, fields: Mapping[str, Any]) -> Channel:
         """Add a channel to a group."""
         fields = _checked(fields)
         channel_id = self._ids.next_id(self._now())
         created: list[Channel] = []
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             channels = await self._facts.channels(group_id)
             members = await self._targets(group_id, fields.get("overwrites", ()))
             event = decide_create_channel(facts, channels, members, channel_id, kind, fields)
             created[:] = [event.channel]
             return event
 
-        await self._changes.change(group_stream(group_id), decide, answer_stored=True)
+        await self._changes.change(group_stream(group_id), decide, actor=actor, answer_stored=True)
         return created[0]
 
-    async def change(self, user_id: int, channel_id: int, fields: Mapping[str, Any]) -> Channel:
+    async def change(self, actor: Actor, channel_id: int, fields: Mapping[str, Any]) -> Channel:
         """Change a channel of a group; return it as it is then."""
         fields = _checked(fields)
         group_id = await self._facts.group_of(channel_id)
         changed: list[Channel] = []
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             channels = await self._facts.channels(group_id)
             before = channels[channel_id].overwrites if channel_id in channels else ()
             members = await self._targets(group_id, (*before, *fields["overwrites"]) if "overwrites" in fields else ())
@@ -67,55 +68,55 @@ class Channels:
             changed[:] = [event.channel if event is not None else channels[channel_id]]
             return event
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
         return changed[0]
 
-    async def delete(self, user_id: int, channel_id: int) -> Channel:
+    async def delete(self, actor: Actor, channel_id: int) -> Channel:
         """Delete a channel of a group; return it as it was."""
         group_id = await self._facts.group_of(channel_id)
         deleted: list[Channel] = []
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             event = decide_delete_channel(facts, await self._facts.channels(group_id), channel_id)
             deleted[:] = [event.channel]
             return event
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
         return deleted[0]
 
-    async def move(self, user_id: int, group_id: int, moves: Sequence[Mapping[str, int]]) -> None:
+    async def move(self, actor: Actor, group_id: int, moves: Sequence[Mapping[str, int]]) -> None:
         """Place channels of a group elsewhere."""
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             return decide_move_channels(facts, await self._facts.channels(group_id), moves)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
-    async def put_overwrite(self, user_id: int, channel_id: int, overwrite: Overwrite) -> None:
+    async def put_overwrite(self, actor: Actor, channel_id: int, overwrite: Overwrite) -> None:
         """Say what a role or member may do in a channel."""
         group_id = await self._facts.group_of(channel_id)
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             channels = await self._facts.channels(group_id)
             members = await self._targets(group_id, (overwrite,))
             return decide_put_overwrite(facts, channels, members, channel_id, overwrite)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
-    async def drop_overwrite(self, user_id: int, channel_id: int, target_id: int) -> None:
+    async def drop_overwrite(self, actor: Actor, channel_id: int, target_id: int) -> None:
         """Say nothing more of a role or member in a channel."""
         group_id = await self._facts.group_of(channel_id)
 
         async def decide(_: int) -> ChannelChanged:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             channels = await self._facts.channels(group_id)
             members = await self._facts.members(group_id, (target_id,))
             return decide_drop_overwrite(facts, channels, members, channel_id, target_id)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
     async def _targets(self, group_id: int, overwrites: Iterable[Overwrite]) -> dict[int, Member]:
         named = dict.fromkeys(one.id for one in overwrites if one.type is OverwriteType.MEMBER)

@@ -201,6 +201,19 @@ class NewInvite(BaseModel):
     unique: bool = Field(False, description="never answer one that is there already")
 
 
+class AuditLogBody(BaseModel):
+    """A page of a guild's audit log; lists of what there is not here are empty."""
+
+    audit_log_entries: list[dict[str, Any]]
+    users: list[UserBody]
+    application_commands: list[dict[str, Any]]
+    auto_moderation_rules: list[dict[str, Any]]
+    guild_scheduled_events: list[dict[str, Any]]
+    integrations: list[dict[str, Any]]
+    threads: list[dict[str, Any]]
+    webhooks: list[dict[str, Any]]
+
+
 class InviteBody(BaseModel):
     """An invite as everybody may see it who has its code."""
 

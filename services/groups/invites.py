@@ -23,6 +23,7 @@ from services.groups.core.invites import (
 from services.groups.facts import FactReader
 from services.groups.memberships import Memberships
 from services.groups.store import GroupStore
+from shared.core.change import Actor
 from shared.core.events import AnyBody
 from shared.core.group_errors import UnknownChannel, UnknownInvite
 from shared.core.model import Channel, Group, Invite
@@ -48,17 +49,17 @@ class Invites:
         self._now = now
 
     async def create(
-        self, user_id: int, channel_id: int, *, max_age_s: int, max_uses: int, temporary: bool, unique: bool
+        self, actor: Actor, channel_id: int, *, max_age_s: int, max_uses: int, temporary: bool, unique: bool
     ) -> Invite:
         """Make an invite into a channel; without `unique` one that is as good is returned instead."""
         group_id = await self._facts.group_of(channel_id)
-        user = await self._facts.require_user(user_id)
+        user = await self._facts.require_user(actor.user_id)
         code = "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_LENGTH))
         invite = Invite(code, group_id, channel_id, user, self._now(), max_age_s, max_uses, temporary=temporary)
         made: list[Invite] = []
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             channel = (await self._facts.channels(group_id)).get(channel_id)
             existing = await self._groups.list_invites(group_id, MAX_KEPT)
             event = decide_create_invite(facts, channel, invite, existing)
@@ -66,10 +67,10 @@ class Invites:
             made[:] = [known or invite]
             return event if known is None else None
 
-        await self._changes.change(group_stream(group_id), decide, answer_stored=True)
+        await self._changes.change(group_stream(group_id), decide, actor=actor, answer_stored=True)
         return made[0]
 
-    async def delete(self, user_id: int, code: str) -> tuple[Invite, Group, Channel]:
+    async def delete(self, actor: Actor, code: str) -> tuple[Invite, Group, Channel]:
         """Close an invite; return it as it was."""
         found = await self.find(code)
         group_id = found[0].group_id
@@ -77,9 +78,9 @@ class Invites:
         async def decide(_: int) -> AnyBody | None:
             invite = await self._groups.read_invite(code)
             channel = (await self._facts.channels(group_id)).get(found[0].channel_id)
-            return decide_delete_invite(await self._facts.facts(group_id, user_id), channel, invite)
+            return decide_delete_invite(await self._facts.facts(group_id, actor.user_id), channel, invite)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
         return found
 
     async def accept(self, user_id: int, code: str) -> tuple[Invite, Group, Channel]:

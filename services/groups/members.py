@@ -24,6 +24,7 @@ from services.groups.core.members import (
 from services.groups.core.names import require_nick
 from services.groups.facts import FactReader
 from services.groups.store import GroupStore
+from shared.core.change import Actor
 from shared.core.events import AnyBody
 from shared.core.model import Member
 from shared.core.roles import known_only
@@ -38,33 +39,33 @@ class Members:
         self._groups = groups
         self._changes = changes
 
-    async def change(self, user_id: int, group_id: int, target_id: int, patch: MemberPatch) -> Member:
+    async def change(self, actor: Actor, group_id: int, target_id: int, patch: MemberPatch) -> Member:
         """Change a member; return it as it is then."""
         if isinstance(patch.nick, str):
             patch = msgspec.structs.replace(patch, nick=require_nick(patch.nick))
         changed: list[Member] = []
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             target = await self._facts.member(group_id, target_id)
             event = decide_change_member(facts, target, patch)
             changed[:] = [event.member] if event is not None else [known_only(target, facts.roles)] if target else []
             return event
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
         return changed[0]
 
-    async def give_role(self, user_id: int, group_id: int, target_id: int, role_id: int, *, given: bool) -> None:
+    async def give_role(self, actor: Actor, group_id: int, target_id: int, role_id: int, *, given: bool) -> None:
         """Give a member a role, or take it."""
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             return decide_give_role(facts, await self._facts.member(group_id, target_id), role_id, given=given)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
     async def add(
-        self, user_id: int, group_id: int, target_id: int, nick: str | None, roles: Collection[int]
+        self, actor: Actor, group_id: int, target_id: int, nick: str | None, roles: Collection[int]
     ) -> Member | None:
         """Put a user into a group; return the new member, None if it is one already. Raises `UnknownUser`."""
         nick = require_nick(nick)
@@ -74,7 +75,7 @@ class Members:
             require_room(len(joined))
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             user = await self._facts.require_user(target_id)
             target = await self._facts.member(group_id, target_id)
             is_banned = await self._groups.read_ban(group_id, target_id) is not None
@@ -82,35 +83,35 @@ class Members:
             added[:] = [event.member] if event is not None else []
             return event
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
         return added[0] if added else None
 
-    async def kick(self, user_id: int, group_id: int, target_id: int) -> None:
+    async def kick(self, actor: Actor, group_id: int, target_id: int) -> None:
         """Remove a member: nothing that is sequenced after the answer reaches the removed."""
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             return decide_kick(facts, await self._facts.member(group_id, target_id))
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
-    async def ban(self, user_id: int, group_id: int, target_id: int, reason: str) -> None:
+    async def ban(self, actor: Actor, group_id: int, target_id: int) -> None:
         """Keep a user out of a group, and remove a member. Raises `UnknownUser`."""
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             target = await self._facts.member(group_id, target_id)
             ban = await self._groups.read_ban(group_id, target_id)
             user = target.user if target is not None else await self._facts.require_user(target_id)
-            return decide_ban(facts, user, target, ban, reason)
+            return decide_ban(facts, user, target, ban, actor.reason)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
-    async def lift_ban(self, user_id: int, group_id: int, target_id: int) -> None:
+    async def lift_ban(self, actor: Actor, group_id: int, target_id: int) -> None:
         """Let a banned user in again."""
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             return decide_lift_ban(facts, await self._groups.read_ban(group_id, target_id))
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)

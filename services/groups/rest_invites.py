@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from services.groups.guild_bodies import InviteBody, InviteFactsBody, NewInvite
-from services.groups.service import OUTAGES, Service
+from services.groups.service import OUTAGES, Acting, Service
 from shared.core.model import Channel, Group, Invite
 from shared.core.permissions import Permission
 from shared.core.wire.channels import invite_facts_of, invite_of
@@ -33,12 +33,12 @@ async def _count_attempt(request: Request, groups: Service, caller: Caller) -> N
 
 @router.post("/channels/{channel_id}/invites", response_model=InviteFactsBody)
 async def create_invite(
-    groups: Service, caller: Caller, channel_id: Snowflake, body: NewInvite | None = None
+    groups: Service, actor: Acting, channel_id: Snowflake, body: NewInvite | None = None
 ) -> Response:
     """Make an invite into a channel; without `unique` an unused one that never ends is answered again."""
     body = body or NewInvite()
     invite = await groups.invites.create(
-        caller,
+        actor,
         channel_id,
         max_age_s=body.max_age,
         max_uses=body.max_uses,
@@ -75,9 +75,9 @@ async def accept_invite(groups: Service, caller: Caller, code: Code) -> Response
 
 
 @router.delete("/invites/{code}", response_model=InviteBody, dependencies=[Depends(_count_attempt)])
-async def delete_invite(groups: Service, caller: Caller, code: Code) -> Response:
+async def delete_invite(groups: Service, actor: Acting, code: Code) -> Response:
     """Close an invite: who made it, and who manages the channel or the guild."""
-    return JsonResponse(invite_of(*await groups.invites.delete(caller, code)))
+    return JsonResponse(invite_of(*await groups.invites.delete(actor, code)))
 
 
 def _with_facts(found: tuple[Invite, Group, Channel]) -> Json:

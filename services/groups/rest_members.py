@@ -7,14 +7,12 @@ Who may do what is decided in `services.groups.core.members`.
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import unquote
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from services.groups.bodies import BanBody, MemberBody
 from services.groups.guild_bodies import AddedMember, ChangedMember, ChangedOwnMember, NewBan
-from services.groups.service import OUTAGES, Service
-from shared.core.errors import InvalidForm
+from services.groups.service import OUTAGES, Acting, Service
 from shared.core.ids import MAX_ID
 from shared.core.permissions import Permission
 from shared.core.wire.members import ban_of, member_of
@@ -22,9 +20,7 @@ from shared.door import Caller
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Cursor, Snowflake
 
-_REASON_CHARACTERS = 512
 router = APIRouter(prefix="/api/v10", tags=["groups"], responses=OUTAGES)
-Reason = Annotated[str, Header(alias="X-Audit-Log-Reason", description="why, percent-encoded, at most 512 characters")]
 
 
 @router.get("/guilds/{guild_id}/members", response_model=list[MemberBody])
@@ -42,9 +38,9 @@ async def list_members(
 
 
 @router.patch("/guilds/{guild_id}/members/@me", response_model=MemberBody)
-async def change_own_member(groups: Service, caller: Caller, guild_id: Snowflake, body: ChangedOwnMember) -> Response:
+async def change_own_member(groups: Service, actor: Acting, guild_id: Snowflake, body: ChangedOwnMember) -> Response:
     """Change what the caller is called in a guild."""
-    return JsonResponse(member_of(await groups.members.change(caller, guild_id, caller, body.patch())))
+    return JsonResponse(member_of(await groups.members.change(actor, guild_id, actor.user_id, body.patch())))
 
 
 @router.get("/guilds/{guild_id}/members/{user_id}", response_model=MemberBody)
@@ -61,26 +57,26 @@ async def get_member(groups: Service, caller: Caller, guild_id: Snowflake, user_
     responses={204: {"description": "Is a member already"}},
 )
 async def add_member(
-    groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake, body: AddedMember | None = None
+    groups: Service, actor: Acting, guild_id: Snowflake, user_id: Snowflake, body: AddedMember | None = None
 ) -> Response:
     """Put a user or bot into a guild; 204 without a body if it is a member already."""
     body = body or AddedMember()
-    member = await groups.members.add(caller, guild_id, user_id, body.nick, body.roles or ())
+    member = await groups.members.add(actor, guild_id, user_id, body.nick, body.roles or ())
     return Response(status_code=204) if member is None else JsonResponse(member_of(member), 201)
 
 
 @router.patch("/guilds/{guild_id}/members/{user_id}", response_model=MemberBody)
 async def change_member(
-    groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake, body: ChangedMember
+    groups: Service, actor: Acting, guild_id: Snowflake, user_id: Snowflake, body: ChangedMember
 ) -> Response:
     """Change a member: nick, roles, timeout."""
-    return JsonResponse(member_of(await groups.members.change(caller, guild_id, user_id, body.patch())))
+    return JsonResponse(member_of(await groups.members.change(actor, guild_id, user_id, body.patch())))
 
 
 @router.delete("/guilds/{guild_id}/members/{user_id}", status_code=204)
-async def kick_member(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
+async def kick_member(groups: Service, actor: Acting, guild_id: Snowflake, user_id: Snowflake) -> Response:
     """Remove a member. When this is answered, nothing said there later reaches the removed."""
-    await groups.members.kick(caller, guild_id, user_id)
+    await groups.members.kick(actor, guild_id, user_id)
     return Response(status_code=204)
 
 
@@ -109,28 +105,18 @@ async def get_ban(groups: Service, caller: Caller, guild_id: Snowflake, user_id:
 @router.put("/guilds/{guild_id}/bans/{user_id}", status_code=204)
 async def ban_user(
     groups: Service,
-    caller: Caller,
+    actor: Acting,
     guild_id: Snowflake,
     user_id: Snowflake,
     body: NewBan | None = None,
-    reason: Reason = "",
 ) -> Response:
     """Keep a user out, member or not. When this is answered, nothing said there later reaches the banned."""
-    await groups.members.ban(caller, guild_id, user_id, _reason_of(reason))
+    await groups.members.ban(actor, guild_id, user_id)
     return Response(status_code=204)
 
 
 @router.delete("/guilds/{guild_id}/bans/{user_id}", status_code=204)
-async def lift_ban(groups: Service, caller: Caller, guild_id: Snowflake, user_id: Snowflake) -> Response:
+async def lift_ban(groups: Service, actor: Acting, guild_id: Snowflake, user_id: Snowflake) -> Response:
     """Let a banned user in again."""
-    await groups.members.lift_ban(caller, guild_id, user_id)
+    await groups.members.lift_ban(actor, guild_id, user_id)
     return Response(status_code=204)
-
-
-def _reason_of(header: str) -> str:
-    """Return what the header says. Raises `InvalidForm`."""
-    reason = unquote(header)
-    if len(reason) > _REASON_CHARACTERS or not reason.replace("\n", "").replace("\t", "").isprintable():
-        text = f"Must be {_REASON_CHARACTERS} or fewer in length, and printable."
-        raise InvalidForm({"X-Audit-Log-Reason": [("BASE_TYPE_BAD_LENGTH", text)]})
-    return reason

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from services.groups.service import OUTAGES, Service
+from services.groups.service import OUTAGES, Acting, Service
 from services.groups.webhook_bodies import ChangedWebhook, NewWebhook, RenamedWebhook, WebhookBody
+from shared.core.change import NOBODY
 from shared.door import Caller
 from shared.http_bodies import WebhookToken
 from shared.http_errors import JsonResponse
@@ -29,9 +30,9 @@ TokensWebhook = Annotated[int, Depends(_require_token)]
 
 
 @router.post("/channels/{channel_id}/webhooks", response_model=WebhookBody)
-async def create_webhook(groups: Service, caller: Caller, channel_id: Snowflake, body: NewWebhook) -> Response:
+async def create_webhook(groups: Service, actor: Acting, channel_id: Snowflake, body: NewWebhook) -> Response:
     """Make a webhook of a channel; whoever has its token may write there by it."""
-    webhook = await groups.webhooks.create(caller, channel_id, body.fields()["name"])
+    webhook = await groups.webhooks.create(actor, channel_id, body.fields()["name"])
     return JsonResponse(groups.webhooks.told(webhook))
 
 
@@ -56,15 +57,15 @@ async def get_webhook(groups: Service, caller: Caller, webhook_id: Snowflake) ->
 
 
 @router.patch("/webhooks/{webhook_id}", response_model=WebhookBody)
-async def change_webhook(groups: Service, caller: Caller, webhook_id: Snowflake, body: ChangedWebhook) -> Response:
+async def change_webhook(groups: Service, actor: Acting, webhook_id: Snowflake, body: ChangedWebhook) -> Response:
     """Rename a webhook, or let it write into another channel of its guild."""
-    return JsonResponse(groups.webhooks.told(await groups.webhooks.change(caller, webhook_id, body.fields())))
+    return JsonResponse(groups.webhooks.told(await groups.webhooks.change(actor, webhook_id, body.fields())))
 
 
 @router.delete("/webhooks/{webhook_id}", status_code=204)
-async def delete_webhook(groups: Service, caller: Caller, webhook_id: Snowflake) -> Response:
+async def delete_webhook(groups: Service, actor: Acting, webhook_id: Snowflake) -> Response:
     """Delete a webhook: once this has answered nothing is written by it any more."""
-    await groups.webhooks.delete(caller, webhook_id)
+    await groups.webhooks.delete(actor, webhook_id)
     return Response(status_code=204)
 
 
@@ -78,12 +79,12 @@ async def get_webhook_by_token(groups: Service, webhook_id: TokensWebhook) -> Re
 @router.patch("/webhooks/{webhook_id}/{token}", response_model=WebhookBody)
 async def change_webhook_by_token(groups: Service, webhook_id: TokensWebhook, body: RenamedWebhook) -> Response:
     """Rename a webhook by its token."""
-    webhook = await groups.webhooks.change(0, webhook_id, body.fields())
+    webhook = await groups.webhooks.change(NOBODY, webhook_id, body.fields())
     return JsonResponse(groups.webhooks.told(webhook, with_creator=False))
 
 
 @router.delete("/webhooks/{webhook_id}/{token}", status_code=204)
 async def delete_webhook_by_token(groups: Service, webhook_id: TokensWebhook) -> Response:
     """Delete a webhook by its token."""
-    await groups.webhooks.delete(0, webhook_id)
+    await groups.webhooks.delete(NOBODY, webhook_id)
     return Response(status_code=204)

@@ -18,6 +18,7 @@ from services.groups.core.roles import (
     decide_move_roles,
 )
 from services.groups.facts import FactReader
+from shared.core.change import Actor
 from shared.core.events import AnyBody
 from shared.core.ids import IdSource
 from shared.core.model import Role
@@ -33,49 +34,49 @@ class Roles:
         self._ids = ids
         self._now = now
 
-    async def create(self, user_id: int, group_id: int, fields: Mapping[str, Any]) -> Role:
+    async def create(self, actor: Actor, group_id: int, fields: Mapping[str, Any]) -> Role:
         """Add a role to a group."""
         fields = _checked(fields)
         role_id = self._ids.next_id(self._now())
         created: list[Role] = []
 
         async def decide(_: int) -> AnyBody | None:
-            event = decide_create_role(await self._facts.facts(group_id, user_id), role_id, fields)
+            event = decide_create_role(await self._facts.facts(group_id, actor.user_id), role_id, fields)
             created[:] = [event.role]
             return event
 
-        await self._changes.change(group_stream(group_id), decide, answer_stored=True)
+        await self._changes.change(group_stream(group_id), decide, actor=actor, answer_stored=True)
         return created[0]
 
-    async def change(self, user_id: int, group_id: int, role_id: int, fields: Mapping[str, Any]) -> Role:
+    async def change(self, actor: Actor, group_id: int, role_id: int, fields: Mapping[str, Any]) -> Role:
         """Change a role; return it as it is then."""
         fields = _checked(fields)
         changed: list[Role] = []
 
         async def decide(_: int) -> AnyBody | None:
-            facts = await self._facts.facts(group_id, user_id)
+            facts = await self._facts.facts(group_id, actor.user_id)
             event = decide_change_role(facts, role_id, fields)
             changed[:] = [event.role if event is not None else facts.roles[role_id]]
             return event
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
         return changed[0]
 
-    async def move(self, user_id: int, group_id: int, positions: Sequence[tuple[int, int]]) -> None:
+    async def move(self, actor: Actor, group_id: int, positions: Sequence[tuple[int, int]]) -> None:
         """Order roles."""
 
         async def decide(_: int) -> AnyBody | None:
-            return decide_move_roles(await self._facts.facts(group_id, user_id), positions)
+            return decide_move_roles(await self._facts.facts(group_id, actor.user_id), positions)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
-    async def delete(self, user_id: int, group_id: int, role_id: int) -> None:
+    async def delete(self, actor: Actor, group_id: int, role_id: int) -> None:
         """Delete a role."""
 
         async def decide(_: int) -> AnyBody | None:
-            return decide_delete_role(await self._facts.facts(group_id, user_id), role_id)
+            return decide_delete_role(await self._facts.facts(group_id, actor.user_id), role_id)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
 
 def _checked(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from services.groups.accounts import Accounts
 from services.groups.application_commands import ApplicationCommands
 from services.groups.applications import Applications
 from services.groups.attempts import Attempts
+from services.groups.auditing import AuditLogs
 from services.groups.blocks import Blocks
 from services.groups.changes import Changes
 from services.groups.channels import Channels
@@ -31,8 +32,10 @@ from services.groups.roles import Roles
 from services.groups.snapshots import Snapshots
 from services.groups.views import Views
 from services.groups.webhooks import Webhooks
-from shared.door import Door
+from shared.core.change import Actor
+from shared.door import Caller, Door
 from shared.http import ErrorBody, Probe
+from shared.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Groups:
     leaving: Leaving
     blocks: Blocks
     jobs: Jobs
+    audit_logs: AuditLogs
     memberships: Memberships
     roles: Roles
     channels: Channels
@@ -81,6 +85,14 @@ def _groups_of(request: Request) -> Groups:
 
 
 Service = Annotated[Groups, Depends(_groups_of)]
+
+
+async def _actor_of(caller: Caller, reason: Reason) -> Actor:
+    return Actor(caller, reason)
+
+
+Acting = Annotated[Actor, Depends(_actor_of)]
+"""A route's parameter: the user who calls, and why; for the audit log."""
 
 OUTAGES: Final[dict[int | str, dict[str, Any]]] = {
     "5XX": {"model": ErrorBody, "description": "Try again: a part that is needed did not answer"}

@@ -23,6 +23,7 @@ from services.groups.core.webhooks import (
 from services.groups.facts import FactReader
 from services.groups.store import GroupStore
 from shared.auth import Tokens
+from shared.core.change import Actor
 from shared.core.events import AnyBody
 from shared.core.group_errors import UnknownChannel, UnknownWebhook
 from shared.core.ids import IdSource
@@ -37,8 +38,8 @@ from shared.core.wire.webhooks import webhook_of
 class Webhooks:
     """Webhooks of groups. All raise `StoreUnavailable` and `Unavailable` beside what the decisions tell.
 
-    `user_id` 0 stands for who has the webhook's token, which `require_token` has looked at. `public_url`: the front
-    door as clients see it.
+    `user_id` 0, or `NOBODY`, stands for who has the webhook's token, which `require_token` has looked at; that is no
+    entry of the audit log. `public_url`: the front door as clients see it.
     """
 
     def __init__(
@@ -69,19 +70,19 @@ class Webhooks:
         """Raise `InvalidWebhookToken` for what is not the webhook's token; whether there is such a webhook or not."""
         self._tokens.require_webhook(webhook_id, token)
 
-    async def create(self, user_id: int, channel_id: int, name: str) -> Webhook:
+    async def create(self, actor: Actor, channel_id: int, name: str) -> Webhook:
         """Let programs write into a channel by one more webhook."""
         name = require_webhook_name(name)
         group_id = await self._facts.group_of(channel_id)
-        creator = await self._facts.require_user(user_id)
+        creator = await self._facts.require_user(actor.user_id)
         webhook = Webhook(self._ids.next_id(self._now()), group_id, channel_id, name, creator)
 
         async def decide(_: int) -> AnyBody | None:
             channel = (await self._facts.channels(group_id)).get(channel_id)
             existing = await self._groups.list_webhooks(group_id, MAX_GROUP_WEBHOOKS)
-            return decide_create_webhook(await self._facts.facts(group_id, user_id), channel, webhook, existing)
+            return decide_create_webhook(await self._facts.facts(group_id, actor.user_id), channel, webhook, existing)
 
-        await self._changes.change(group_stream(group_id), decide, answer_stored=True)
+        await self._changes.change(group_stream(group_id), decide, actor=actor, answer_stored=True)
         return webhook
 
     async def find(self, user_id: int, webhook_id: int) -> Webhook:
@@ -92,7 +93,7 @@ class Webhooks:
         channels = await self._facts.channels(webhook.group_id)
         return require_webhook(await self._asking(webhook.group_id, user_id), channels, webhook)
 
-    async def change(self, user_id: int, webhook_id: int, fields: Mapping[str, Any]) -> Webhook:
+    async def change(self, actor: Actor, webhook_id: int, fields: Mapping[str, Any]) -> Webhook:
         """Give a webhook another `name` or `channel_id`; return it as it is then."""
         if "name" in fields:
             fields = {**fields, "name": require_webhook_name(fields["name"])}
@@ -103,25 +104,27 @@ class Webhooks:
             before = await self._groups.read_webhook(webhook_id)
             existing = await self._groups.list_webhooks(group_id, MAX_GROUP_WEBHOOKS) if "channel_id" in fields else ()
             channels = await self._facts.channels(group_id)
-            event = decide_change_webhook(await self._asking(group_id, user_id), channels, before, fields, existing)
+            event = decide_change_webhook(
+                await self._asking(group_id, actor.user_id), channels, before, fields, existing
+            )
             changed[:] = [event.webhook if event is not None else before]
             return event
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
         if (webhook := changed[0]) is None:
             raise UnknownWebhook
         return webhook
 
-    async def delete(self, user_id: int, webhook_id: int) -> None:
+    async def delete(self, actor: Actor, webhook_id: int) -> None:
         """Delete a webhook: nothing is written by it any more once this has answered."""
         group_id = await self._group_of(webhook_id)
 
         async def decide(_: int) -> AnyBody | None:
             webhook = await self._groups.read_webhook(webhook_id)
             channels = await self._facts.channels(group_id)
-            return decide_delete_webhook(await self._asking(group_id, user_id), channels, webhook)
+            return decide_delete_webhook(await self._asking(group_id, actor.user_id), channels, webhook)
 
-        await self._changes.change(group_stream(group_id), decide)
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
 
     async def list_of_channel(self, user_id: int, channel_id: int) -> list[Webhook]:
         """Return the webhooks of a channel to who manages them."""

@@ -28,6 +28,17 @@ _NONE: Final = 1 << 62
 """A seq that no event has: no command need be recognised."""
 
 
+class Actor(msgspec.Struct, frozen=True):
+    """The user who asks for a change of a group, and why: what its audit log tells."""
+
+    user_id: int
+    reason: str = ""
+
+
+NOBODY: Final = Actor(0)
+"""Nobody is to be named: the change is the doing of whom it is about, or our own."""
+
+
 class Project(msgspec.Struct, frozen=True):
     """[None]: apply these events, in order, to the projections of their stream (idempotent by seq)."""
 
@@ -92,12 +103,19 @@ def settle(stream: str, now: int, since: int = _NONE) -> Generator[Any, Any, Kno
 
 
 def change(
-    stream: str, now: int, ids: IdSource, *, command_id: int = 0, limits: Limits = CHANGE_LIMITS
+    stream: str,
+    now: int,
+    ids: IdSource,
+    *,
+    command_id: int = 0,
+    actor: Actor = NOBODY,
+    limits: Limits = CHANGE_LIMITS,
 ) -> Generator[Any, Any, int]:
     """Decide on complete facts, commit, and return the head's seq when all of it is published.
 
     With a `command_id`, new for each change, a commit of unknown outcome that was stored is recognised and not decided
-    again. Raises what `Decide` raises, and `Unavailable` after `ATTEMPTS` lost commits.
+    again. `actor` is named in the group's audit log. Raises what `Decide` raises, and `Unavailable` after `ATTEMPTS`
+    lost commits.
     """
     since = _NONE
     for _ in range(ATTEMPTS):
@@ -108,7 +126,8 @@ def change(
         body: AnyBody | None = yield Decide(known.tail.next_seq - 1)
         if body is None:
             return known.tail.next_seq - 1
-        write, _ = plan(known.tail, (Draft(body, command_id),), now, ids, limits, dirty=True)
+        draft = Draft(body, command_id, by=actor.user_id, reason=actor.reason)
+        write, _ = plan(known.tail, (draft,), now, ids, limits, dirty=True)
         (stored,) = yield Commit((write,))
         if stored:
             known.advance(write)

@@ -200,10 +200,11 @@ class InviteCreated(Body, frozen=True, tag="invite_created"):
 
 
 class InviteDeleted(Body, frozen=True, tag="invite_deleted"):
-    """A way into the group was closed."""
+    """A way into the group was closed. `invite`: as it was."""
 
     code: str
     channel_id: int
+    invite: Invite | None = None
 
 
 class WebhookCreated(Body, frozen=True, tag="webhook_created"):

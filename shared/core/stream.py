@@ -67,15 +67,21 @@ CHANGE_LIMITS: Final = Limits(changes=100)
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """An event that wants its place in a stream."""
+    """An event that wants its place in a stream. `by`: the user who decided it, if that is to be told, and why."""
 
     body: AnyBody
     command_id: int = 0
     nonce: str = ""
+    by: int = 0
+    reason: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event in its place. `at`: when it was sequenced, Unix ms. `id` and `ordinal`: messages only."""
+    """An event in its place. `at`: when it was sequenced, Unix ms. `id` and `ordinal`: messages only.
+
+    `by`: the user who decided a change of a group, for its audit log; 0 where the event says so itself, or nobody is
+    to be named. `reason`: what that user gave for it.
+    """
 
     seq: int
     at: int
@@ -84,6 +90,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     nonce: str = ""
     id: int = 0
     ordinal: int = 0
+    by: int = 0
+    reason: str = ""
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -280,7 +288,7 @@ def plan(
             record = Record(seq, now, draft.body, draft.command_id, draft.nonce, message_id, ordinal)
             messages.append(record)
         else:
-            record = Record(seq, now, draft.body, draft.command_id, draft.nonce)
+            record = Record(seq, now, draft.body, draft.command_id, draft.nonce, by=draft.by, reason=draft.reason)
             changes.append(record)
         seq += 1
         taken += 1

@@ -12,6 +12,7 @@ import pytest
 
 from services.groups.accounts import Accounts
 from services.groups.service import Groups
+from shared.core.change import Actor
 from shared.core.errors import InvalidForm, StarlingError, Unavailable
 from shared.core.events import GroupJoined, GroupLeft, MemberAdded, MemberRemoved
 from shared.core.model import ChannelType, User
@@ -126,7 +127,9 @@ async def test_create_channel(moment: Moment) -> None:
                 scene,
                 step,
                 moment,
-                lambda groups: groups.channels.create(scene.ann, scene.group, ChannelType.TEXT, {"name": "more"}),
+                lambda groups: groups.channels.create(
+                    Actor(scene.ann), scene.group, ChannelType.TEXT, {"name": "more"}
+                ),
             )
             await sweep_later(scene)
             view = (await scene.healthy.groups.snapshots.read_groups((scene.group,))).get(scene.group)
@@ -289,7 +292,9 @@ async def test_a_creation_is_answered_once_stored() -> None:
     """A repeat would create again, so a creation whose publish failed is still answered, and published later."""
     async with open_scene() as scene:
         scene.world.bus.failing = 1
-        channel = await scene.healthy.groups.channels.create(scene.ann, scene.group, ChannelType.TEXT, {"name": "more"})
+        channel = await scene.healthy.groups.channels.create(
+            Actor(scene.ann), scene.group, ChannelType.TEXT, {"name": "more"}
+        )
         assert channel.name == "more"
         assert len(heard_in_order(scene.world, group_stream(scene.group))) == 1
         await sweep_later(scene)

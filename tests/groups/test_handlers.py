@@ -21,6 +21,7 @@ from shared.core.calls import (
     ReadSessions,
     Sessions,
 )
+from shared.core.change import Actor
 from shared.core.errors import Unavailable
 from shared.core.events import GroupCreated, GroupJoined, MemberAdded, UserRegistered
 from shared.core.revocation import Revocations
@@ -121,8 +122,8 @@ async def test_mentionable(rpc: Rpc, groups: Replica) -> None:
     told: Mentionable = await rpc.call(ReadMentionable(group, (bob_id, eve_id, 4242, ann_id)))
     assert [user.username for user in told.users] == ["bob", "ann"]
     assert await rpc.call(ReadMentionable(group)) == Mentionable()
-    staff = await groups.groups.roles.create(ann_id, group, {"name": "staff"})
-    fans = await groups.groups.roles.create(ann_id, group, {"name": "fans", "mentionable": True})
+    staff = await groups.groups.roles.create(Actor(ann_id), group, {"name": "staff"})
+    fans = await groups.groups.roles.create(Actor(ann_id), group, {"name": "fans", "mentionable": True})
     roles: Mentionable = await rpc.call(ReadMentionable(group, (), (fans.id, group, 4242, staff.id)))
     assert (roles.users, roles.roles, roles.open_roles) == ((), (fans.id, staff.id), (fans.id,))
 

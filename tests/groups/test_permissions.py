@@ -413,6 +413,12 @@ async def list_guild_invites(scene: Scene) -> tuple[str, str, Json]:
     return "GET", f"{scene.path}/invites", None
 
 
+@case(ABOVE)
+async def read_audit_log(scene: Scene) -> tuple[str, str, Json]:
+    """Read who did what: a moderator here may not."""
+    return "GET", f"{scene.path}/audit-logs", None
+
+
 @case(MODERATED)
 async def delete_invite(scene: Scene) -> tuple[str, str, Json]:
     """Close an invite."""

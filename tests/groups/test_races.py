@@ -7,6 +7,7 @@ from collections import Counter
 
 from services.groups.changes import MAX_WAITING
 from shared.core.calls import GroupView
+from shared.core.change import Actor
 from shared.core.errors import InvalidForm, MissingPermissions, Unavailable
 from shared.core.events import ChannelCreated, MemberAdded, MemberRemoved
 from shared.core.model import ChannelType
@@ -89,7 +90,7 @@ async def test_unanswered_commits(world: World, groups: Replica, rival: Replica)
     replicas = (groups, rival)
     await asyncio.gather(
         *(
-            replicas[place % 2].groups.channels.create(ann_id, group, ChannelType.TEXT, {"name": name})
+            replicas[place % 2].groups.channels.create(Actor(ann_id), group, ChannelType.TEXT, {"name": name})
             for place, name in enumerate(names)
         )
     )
@@ -153,7 +154,7 @@ async def test_snapshots_and_events_agree(world: World, groups: Replica, rival: 
         if place % 2:
             await there.groups.memberships.leave(user, group)
         if place % 4 == 0:
-            await here.groups.channels.create(ann_id, group, ChannelType.TEXT, {"name": f"channel {place}"})
+            await here.groups.channels.create(Actor(ann_id), group, ChannelType.TEXT, {"name": f"channel {place}"})
 
     await asyncio.gather(*(change_things(place, user) for place, user in enumerate(users)))
     await look()

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
+from services.groups.auditing import AuditLogs
 from services.groups.changes import Changes
 from services.groups.handlers import ANSWER_BYTES, told_of
 from services.groups.jobs import Jobs
@@ -48,7 +49,8 @@ def snapshots_of(world: World) -> tuple[Snapshots, Watched]:
     ids = IdSource(world.workers)
     groups = cast(GroupStore, store)
     jobs = Jobs(groups, ids, world.clock)
-    changes = Changes(world.streams, groups, world.bus, world.topology, jobs, ids, world.clock)
+    audit_logs = AuditLogs(world.audit, groups, world.clock)
+    changes = Changes(world.streams, groups, world.bus, world.topology, jobs, audit_logs, ids, world.clock)
     return Snapshots(groups, world.streams, changes, world.cache), store
 
 

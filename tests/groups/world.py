@@ -27,6 +27,7 @@ from services.groups.service import Groups
 from services.groups.store import GroupStore
 from services.history.core.sequencer import Settled, sequence
 from services.history.core.shard import Shard
+from shared.audit import AuditStore
 from shared.auth import Tokens
 from shared.bus import BusUnavailable
 from shared.command_log import open_command_log
@@ -37,6 +38,7 @@ from shared.core.stream import Event, Write
 from shared.core.writing import Publish
 from shared.http import create_app
 from shared.limiter import LocalLimiter
+from shared.memory_audit import MemoryAudit
 from shared.memory_bus import MemoryBus
 from shared.memory_cache import MemoryCache
 from shared.memory_streams import MemoryStreams
@@ -163,6 +165,7 @@ class World:
     cache: MemoryCache = field(default_factory=MemoryCache)
     codes: MemoryCodes = field(default_factory=MemoryCodes)
     offered: MemoryApplicationCommands = field(default_factory=MemoryApplicationCommands)
+    audit: AuditStore = field(default_factory=MemoryAudit)
 
     def clock(self) -> int:
         """Return the world's time."""
@@ -190,6 +193,7 @@ class World:
             async with open_command_log(self.bus, self.topology, f"groups{self.workers}") as commands:
                 groups = assemble(
                     store=guard(self.store),
+                    audit=guard(self.audit),
                     streams=guard(self.streams),
                     bus=guard(self.bus),
                     topology=self.topology,

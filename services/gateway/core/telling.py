@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from services.gateway.core.state import LocalChannel, LocalGroup
+from shared.core.audit import Entry, entry_of
 from shared.core.events import (
     BanLifted,
     ChannelChanged,
@@ -30,6 +31,7 @@ from shared.core.model import Channel
 from shared.core.permissions import Permission
 from shared.core.roles import known_only, known_overwrites
 from shared.core.stream import Event
+from shared.core.wire.audit import entry_dispatch_of
 from shared.core.wire.channels import channel_of
 from shared.core.wire.dispatches import dispatch_of
 from shared.core.wire.members import ban_dispatch_of, member_of, member_removed_of, role_dispatch_of
@@ -47,7 +49,20 @@ class Telling(NamedTuple):
 
 
 def tellings(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalChannel]) -> Iterator[Telling]:
-    """Yield what an event of a group's stream is told as."""
+    """Yield what an event of a group's stream is told as; behind that, to whom it concerns, who did it."""
+    yield from _facts(event, group, channels)
+    if (entry := entry_of(event.stream, event.group_id, event.record, group.roles)) is not None:
+        yield told_entry(entry, event.record.seq)
+
+
+def told_entry(entry: Entry, seq: int) -> Telling:
+    """Return what an entry of the audit log is told as."""
+    return Telling(
+        "GUILD_AUDIT_LOG_ENTRY_CREATE", entry_dispatch_of(entry) | {"seq": seq}, needs=Permission.VIEW_AUDIT_LOG
+    )
+
+
+def _facts(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalChannel]) -> Iterator[Telling]:
     seq, group_id = event.record.seq, event.group_id
     match event.record.body:
         case MemberBanned(user, was_in):

@@ -66,7 +66,7 @@ def decide_delete_invite(facts: Facts, channel: Channel | None, invite: Invite |
     may = invite.inviter.id == authority.member.user.id or authority.permissions & Permission.MANAGE_GUILD
     if not may and (channel is None or not authority_in(facts, channel).permissions & Permission.MANAGE_CHANNELS):
         raise MissingPermissions
-    return InviteDeleted(invite.code, invite.channel_id)
+    return InviteDeleted(invite.code, invite.channel_id, invite)
 
 
 def decide_accept(

@@ -1,0 +1,25 @@
+"""The store of audit logs: entries as they were derived, found by whose, what and whom. The seam.
+
+Ring 2. Implementations: `MemoryAudit` (memory_audit.py) and `MongoAudit` (mongo_audit.py), held by
+tests/contracts/test_audit.py. What an entry is: `shared.core.audit`. Groups and history write it, groups reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from shared.core.audit import AuditFilter, Entry
+
+
+class AuditStore(Protocol):
+    """Entries of all groups. All raise `shared.streams.StoreUnavailable`."""
+
+    async def put(self, entries: Sequence[Entry]) -> None:
+        """Keep entries; one of a record that has one already changes nothing."""
+
+    async def page(self, group_id: int, which: AuditFilter, after: int, before: int, limit: int) -> list[Entry]:
+        """Return entries with ids between the two, the newest first: the last ones, however many there are."""
+
+    async def forget(self, before: int, limit: int) -> int:
+        """Drop entries of what was done before then (Unix ms), at most `limit`; return how many."""
