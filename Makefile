@@ -14,9 +14,10 @@ SPEED ?= max
 IN_FLIGHT ?= 1
 GATEWAYS ?=
 POSITIONS ?= yes
-FAULTS ?= gateways,restart,cuts
-EVERY ?= 10
-SEED ?= 0
+FAULTS ?=
+EVERY ?= 8
+SEED ?=
+MINUTES ?=
 REPLAY ?=
 DROP ?=
 SHOW ?=
@@ -36,7 +37,7 @@ BENCH := .venv-bench
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart import dead-letters account clients replay replay-chaos load bench-gateway bench-failover bench-peers bench-bindings bench-broker bench-history bench-groups test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart import dead-letters account clients replay chaos chaos-smoke chaos-mutants load bench-gateway bench-failover bench-peers bench-bindings bench-broker bench-history bench-groups test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -65,8 +66,14 @@ account: $(RUN)/.installed ## Show an account of what runs on DATA, or end it: S
 replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
 	@exec $(replay) $(LOG)
 
-replay-chaos: $(RUN)/.installed ## The same while processes of the cluster on DATA die: FAULTS=gateways,restart,cuts,history,pause,mongo,rabbit EVERY=10
-	@exec $(replay) --data "$(DATA)" --faults "$(FAULTS)" --every "$(EVERY)" --seed "$(SEED)" $(LOG)
+chaos: $(RUN)/.installed cluster-servers ## Break a cluster under load, judge what it did: MINUTES=10 SEED= EVERY=8 FAULTS= LOG="FILE..."
+	@exec $(RUN)/bin/python -m tests.chaos --minutes "$(or $(MINUTES),10)" --every "$(EVERY)" --faults "$(FAULTS)" $(SEED:%=--seed %) $(LOG)
+
+chaos-smoke: $(RUN)/.installed cluster-servers ## The same for a minute, with the same faults each time
+	@exec $(RUN)/bin/python -m tests.chaos --minutes 1 --every 4 --seed 8
+
+chaos-mutants: $(RUN)/.installed cluster-servers ## See that the judge of chaos catches builds that are broken on purpose
+	@exec $(RUN)/bin/python -m tests.chaos.mutants
 
 load: $(RUN)/.installed ## Put thousands of sessions on what runs at PORT, count what they hear: LOAD_ARGS="--users 1000 --profile chat --rate 100"
 	@exec $(RUN)/bin/python -m deploy.load --url "$(URL)" $(LOAD_ARGS)
@@ -99,8 +106,9 @@ bench-groups: $(RUN)/.installed cluster-servers ## Measure snapshots, a storm of
 bench-10k: $(BENCH)/.installed cluster-servers ## Bring 10,000 users online here, 300 messages/s for 5 minutes: BENCH_ARGS="--minutes 5 --knee"
 	@exec $(BENCH)/bin/python -m tests.bench.ten_thousand $(BENCH_ARGS)
 
-test: check servers ## Run the checks and all tests, on real RabbitMQ, Redis and MongoDB wire
+test: check servers ## Run the checks, all tests on real RabbitMQ, Redis and MongoDB wire, and a minute of chaos
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)
+	$(MAKE) chaos-smoke
 
 check: $(DEV)/.installed ## Lint, format check, types, import layers
 	$(DEV)/bin/ruff check .

@@ -1,4 +1,4 @@
-"""A TCP proxy on 127.0.0.1 that misbehaves on demand: the network as a fixture."""
+"""A TCP proxy that misbehaves on demand: the network as a fixture."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager, suppress
 class Proxy:
     """Forwards connections to one server. `port` stays the same for its whole life."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, listen: str = "127.0.0.1") -> None:
         self._target = (host, port)
+        self._listen = listen
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -21,13 +22,14 @@ class Proxy:
         self._marker = b""
         self._seen = asyncio.Event()
         self._released = asyncio.Event()
+        self._latency_s = 0.0
         self.port = 0
         self.connects = 0
         """Connections so far that reached the server."""
 
     async def accept(self) -> None:
         """Take new connections (again)."""
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connect, self._listen, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
@@ -44,6 +46,10 @@ class Proxy:
     def silence(self) -> None:
         """Forward nothing more, on old connections and new ones, and close nothing: all are half-open."""
         self._flowing.clear()
+
+    def delay(self, latency_s: float) -> None:
+        """Hold back for so long what comes from now on, in either direction; 0 for no more."""
+        self._latency_s = latency_s
 
     def strand(self) -> None:
         """Swallow all that comes on the open connections from now on, also that an end has closed: new ones work."""
@@ -100,6 +106,8 @@ class Proxy:
                         self._seen.set()
                         await self._released.wait()
                     await self._flowing.wait()
+                    if self._latency_s:
+                        await asyncio.sleep(self._latency_s)
                     if sink not in self._stranded:
                         sink.write(data)
                         await sink.drain()
@@ -110,9 +118,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def open_proxy(port: int, host: str = "127.0.0.1") -> AsyncIterator[Proxy]:
-    """Open a proxy to a server, taking connections."""
-    proxy = Proxy(host, port)
+async def open_proxy(port: int, host: str = "127.0.0.1", listen: str = "127.0.0.1") -> AsyncIterator[Proxy]:
+    """Open a proxy to a server, taking connections at the address `listen`."""
+    proxy = Proxy(host, port, listen)
     await proxy.accept()
     try:
         yield proxy

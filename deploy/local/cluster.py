@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ from deploy.local.door import is_ready, require_free, say, say_ready
 from deploy.local.folder import STATUS, Refused, bound_log, own_folder, secret_of
 from deploy.local.mongo import mongo_answers, mongo_command, mongo_url
 from deploy.local.nginx import nginx_program
-from deploy.local.nodes import Backends, node_programs
+from deploy.local.nodes import Backends, Place, node_programs
 from deploy.local.ports import steady_ports
 from deploy.local.process import NotInstalled, StartFailed, free_port
 from deploy.local.program import Member, Program
@@ -127,13 +127,21 @@ async def _first_failure(tasks: Sequence[asyncio.Task[None]], stopping: asyncio.
                 raise StartFailed(f"it was not ready within {_READY_DEADLINE_S:g} s") from error
 
 
-def programs_of(data: Path, port: int, counts: Mapping[str, int]) -> list[Program]:
+def programs_of(
+    data: Path,
+    port: int,
+    counts: Mapping[str, int],
+    place_of: Callable[[str, int], Place] = lambda _, port: Place(port),
+) -> list[Program]:
     """Return everything that makes a cluster, with ports that are free now. `counts`: nodes by service.
 
-    Raises `NotInstalled`, `StartFailed`.
+    `place_of`: where the node of this name listens with this port. Raises `NotInstalled`, `StartFailed`.
     """
     mongo, redis, amqp, dist, epmd, *free = steady_ports(5 + sum(counts.values()))
-    ports = {service: [free.pop() for _ in range(count)] for service, count in counts.items()}
+    places = {
+        service: [place_of(f"{service}-{number}", free.pop()) for number in range(1, count + 1)]
+        for service, count in counts.items()
+    }
     backends = Backends(
         mongo_url=mongo_url(mongo),
         bus_url=rabbitmq_url(amqp),
@@ -155,8 +163,8 @@ def programs_of(data: Path, port: int, counts: Mapping[str, int]) -> list[Progra
         *rabbitmq_programs(data, port=amqp, dist_port=dist, epmd_port=epmd),
         redis_program(data, port=redis),
         database,
-        *node_programs(backends, ports),
-        nginx_program(data, port=port, ports=ports, access_log=access_log_of(data)),
+        *node_programs(backends, places),
+        nginx_program(data, port=port, places=places, access_log=access_log_of(data)),
     ]
 
 

@@ -25,10 +25,10 @@ def require_free(port: int, command: str) -> None:
             raise Refused(f"port {port} {why}; choose another: {command} PORT={other}") from error
 
 
-def is_ready(port: int) -> bool:
-    """Return whether what listens on 127.0.0.1:`port` says that it may take traffic."""
+def is_ready(port: int, host: str = "127.0.0.1") -> bool:
+    """Return whether what listens on `host`:`port` says that it may take traffic."""
     # http.client and not urllib: a proxy in the environment is not for our own address.
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    connection = http.client.HTTPConnection(host, port, timeout=3)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.HTTPStatus.OK

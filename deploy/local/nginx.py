@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.front_door import OTHER_FILES, FrontDoor, render
+from deploy.local.nodes import Place
 from deploy.local.process import NotInstalled, exchange_bytes
 from deploy.local.program import Program
 
@@ -19,8 +20,8 @@ _MOST_CONNECTIONS = 32768
 """Of each worker, and one may come to have nearly all clients; each of them has two."""
 
 
-def nginx_program(data: Path, *, port: int, ports: Mapping[str, Sequence[int]], access_log: Path) -> Program:
-    """Return nginx on 127.0.0.1:`port` before the nodes; `ports` by service. Raises `NotInstalled`."""
+def nginx_program(data: Path, *, port: int, places: Mapping[str, Sequence[Place]], access_log: Path) -> Program:
+    """Return nginx on 127.0.0.1:`port` before the nodes; `places` by service. Raises `NotInstalled`."""
     # Debian keeps it out of a plain user's PATH.
     binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if binary is None:
@@ -30,7 +31,7 @@ def nginx_program(data: Path, *, port: int, ports: Mapping[str, Sequence[int]], 
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     door = FrontDoor(
         listen=(f"127.0.0.1:{port}",),
-        upstreams={service: [f"127.0.0.1:{one}" for one in some] for service, some in ports.items()},
+        upstreams={service: list(map(str, some)) for service, some in places.items()},
         scratch=str(folder),
         access_log=str(access_log),
         error_log="stderr",

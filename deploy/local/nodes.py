@@ -6,6 +6,7 @@ what makes the cluster one (addresses, names, the front door, the secret) is set
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,33 +27,45 @@ class Backends:
     secret: str
 
 
-def node_programs(backends: Backends, ports: Mapping[str, Sequence[int]]) -> list[Program]:
-    """Return the nodes; `ports` has the ports of each service's nodes, called service-1, service-2 and so on."""
+@dataclass(frozen=True)
+class Place:
+    """Where a node listens, and from which address the front door comes to it."""
+
+    port: int
+    host: str = "127.0.0.1"
+    door: str = "127.0.0.1"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def node_programs(backends: Backends, places: Mapping[str, Sequence[Place]]) -> list[Program]:
+    """Return the nodes; `places` has where each service's nodes listen, called service-1, service-2 and so on."""
     return [
         Program(
             service,
             f"{service}-{number}",
             [sys.executable, "-m", "services", service],
-            f"http://127.0.0.1:{port}",
-            lambda port=port: is_ready(port),  # type: ignore[misc]
-            _environment(backends, f"{service}-{number}", port),
+            f"http://{place}",
+            lambda place=place: is_ready(place.port, place.host),  # type: ignore[misc]
+            _environment(backends, f"{service}-{number}", place),
             needs=("rabbitmq",) if service == "gateway" else ("rabbitmq", "mongo"),
             grace_s=30,  # a gateway that goes down gives its sessions away first
         )
-        for service, some in ports.items()
-        for number, port in enumerate(some, 1)
+        for service, some in places.items()
+        for number, place in enumerate(some, 1)
     ]
 
 
-def _environment(backends: Backends, name: str, port: int) -> dict[str, str]:
+def _environment(backends: Backends, name: str, place: Place) -> dict[str, str]:
     return {
         "STARLING_LOG_FORMAT": "console",
         **os.environ,
         "STARLING_NODE": name,
-        "STARLING_HTTP__HOST": "127.0.0.1",
-        "STARLING_HTTP__PORT": str(port),
+        "STARLING_HTTP__HOST": place.host,
+        "STARLING_HTTP__PORT": str(place.port),
         "STARLING_HTTP__PUBLIC_URL": backends.public_url,
-        "STARLING_HTTP__TRUSTED_PROXIES": '["127.0.0.1"]',
+        "STARLING_HTTP__TRUSTED_PROXIES": json.dumps([place.door]),
         "STARLING_MONGO__URL": backends.mongo_url,
         "STARLING_BUS__URL": backends.bus_url,
         "STARLING_CACHE__URL": backends.cache_url,

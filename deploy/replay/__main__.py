@@ -1,7 +1,6 @@
 """`make replay`: feed real chat logs to a running Starling, and prove what came out of it.
 
     make replay LOG="a.log b.log" [URL=http://127.0.0.1:8080] [SPEED=max] [IN_FLIGHT=1] [GATEWAYS=url,url]
-    make replay-chaos LOG="a.log b.log" [DATA=.data] [FAULTS=gateways,restart,cuts] [EVERY=10] [SEED=0] [POSITIONS=yes]
     python -m deploy.replay [--url URL] [--speed LINES_PER_S] LOG...
 
 Every nick of a log becomes a user with a WebSocket of its own, each log a public group; lines are said by op 100 in the
@@ -13,7 +12,6 @@ log's order, logs side by side; join and leave lines join and leave. Start the s
   line; with more, authors overtake each other, and only each author's own order must be the log's.
 - GATEWAYS: users are spread over these instead of URL; `--groups` and `--history` do that for REST, where no front
   door stands before the services.
-- FAULTS, EVERY, SEED: what happens meanwhile to the processes of the `make cluster` on DATA, see `faults`.
 - POSITIONS=no: clients resume without telling how far they are in their channels, as Discord's do; what came in the
   last moments before a kill may then come again, and is counted apart as repeated.
 
@@ -36,10 +34,8 @@ from typing import Final
 
 import uvloop
 
-from deploy.local.folder import Refused
-from deploy.replay.faults import KINDS, Faults, Plan
 from deploy.replay.play import Options, Replay, Report
-from deploy.replay.report import show_progress, table_of, tell
+from deploy.replay.report import show_progress, table_of
 from deploy.replay.rest import Addresses
 from deploy.replay.script import Script, script_of
 from deploy.replay.session import Ways
@@ -55,8 +51,6 @@ def main() -> int:
     at = Addresses((chosen.groups or chosen.url).rstrip("/"), (chosen.history or chosen.url).rstrip("/"))
     ways = Ways(gateways, tells_positions=chosen.positions == "yes", anew_s=chosen.anew)
     options = Options(at, ways, chosen.speed, chosen.in_flight, chosen.line_deadline, chosen.run_deadline)
-    plan = Plan(chosen.data.resolve(), chosen.faults, chosen.every, chosen.most, chosen.seed)
-    faults = Faults(plan, lambda text: tell(text, sys.stderr)) if plan.kinds else None
     try:
         scripts = [script_of(path.stem, path.read_bytes()) for path in chosen.log]
     except OSError as error:
@@ -65,34 +59,26 @@ def main() -> int:
     if len({script.name for script in scripts}) < len(scripts):
         print("replay: two logs have the same name", file=sys.stderr)
         return 2
-    try:
-        if faults is not None:
-            faults.require_cluster()
-    except Refused as refused:
-        print(f"replay: {refused}", file=sys.stderr)
-        return 2
     if (refusal := _raise_file_limit(sum(len(script.nicks) for script in scripts) + _OTHER_FILES)) is not None:
         print(f"replay: {refusal}", file=sys.stderr)
         return 2
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            report = runner.run(_replay(scripts, options, faults))
+            report = runner.run(_replay(scripts, options))
         except KeyboardInterrupt:
             return 130
     print(table_of(report))
     return 0 if report.is_good else 1
 
 
-async def _replay(scripts: list[Script], options: Options, faults: Faults | None) -> Report:
-    replay = Replay(scripts, options, faults.run if faults is not None else None)
+async def _replay(scripts: list[Script], options: Options) -> Report:
+    replay = Replay(scripts, options)
     async with asyncio.TaskGroup() as tasks:
         progress = tasks.create_task(show_progress(replay, sys.stderr))
         try:
-            report = await replay.run()
+            return await replay.run()
         finally:
             progress.cancel()
-    report.faults = faults.made if faults is not None else {}
-    return report
 
 
 def _raise_file_limit(wanted: int) -> str | None:
@@ -116,13 +102,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--in-flight", type=_positive, default=1, help="lines of a log not acknowledged at once (1)")
     parser.add_argument("--positions", choices=("yes", "no"), default="yes", help="told in RESUME (yes)")
     parser.add_argument("--anew", type=_range, default=(1.0, 5.0), help="seconds to wait after INVALID_SESSION (1-5)")
-    parser.add_argument(
-        "--faults", type=_kinds, default=(), help=f"what to do to a cluster meanwhile: {','.join(KINDS)}"
-    )
-    parser.add_argument("--every", type=float, default=10.0, help="seconds from fault to fault (10)")
-    parser.add_argument("--most", type=_positive, default=1000, help="faults at most (1000)")
-    parser.add_argument("--seed", type=int, default=0, help="which faults (0)")
-    parser.add_argument("--data", type=Path, default=Path(".data"), help="the cluster's folder, for faults (.data)")
     parser.add_argument("--line-deadline", type=float, default=120.0, help="seconds for one line or request (120)")
     parser.add_argument("--run-deadline", type=float, default=3600.0, help="seconds for all of it (3600)")
     return parser
@@ -141,13 +120,6 @@ def _positive(text: str) -> int:
 def _range(text: str) -> tuple[float, float]:
     least, most = map(float, text.split("-"))
     return least, most
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    kinds = tuple(text.split(",")) if text else ()
-    if unknown := set(kinds) - set(KINDS):
-        raise argparse.ArgumentTypeError(f"no such fault: {', '.join(unknown)}")
-    return kinds
 
 
 if __name__ == "__main__":

@@ -53,11 +53,12 @@ class Channel(msgspec.Struct):
 
 
 class GuildCreate(msgspec.Struct):
-    """The body of a group. `seq`: of the join in the group's stream, 0 behind READY."""
+    """The body of a group. `seq`: of the join in the group's stream, 0 behind READY; `last_seq`: that stream's last."""
 
     id: str
     channels: list[Channel]
     seq: int = 0
+    last_seq: int = 0
 
 
 class GuildDelete(msgspec.Struct):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from deploy.replay.frames import (
     GuildCreate,
     GuildDelete,
     Message,
+    Ready,
     Reject,
     decode_ack,
     decode_guild,
@@ -125,11 +126,11 @@ class Member:
 
     # What its session tells.
 
-    def begin(self, group_ids: Collection[str]) -> None:
+    def begin(self, ready: Ready) -> None:
         """Take in that a new session begins."""
         self._repeats_above = None
         self._told_in_group = 0
-        if not any(map(self._room.is_of, group_ids)):
+        if not any(self._room.is_of(group.id) for group in ready.guilds):
             self._be_outside()
 
     def positions(self) -> Mapping[str, int]:
@@ -147,6 +148,9 @@ class Member:
         self._lost_at = self._clock()
         recent = [seq for at, seq in self._heard if at >= self._lost_at - REPEATS_S]
         self._repeats_above = min(recent, default=self.position + 1) - 1
+
+    def invalid(self) -> None:
+        """Take in that the session can't go on; `begin` follows."""
 
     def resumed(self) -> None:
         """Take in that all that was missed has come."""

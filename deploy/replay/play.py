@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -58,7 +58,6 @@ class Report:
     skipped: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
-    faults: Mapping[str, int] = field(default_factory=dict)
     users: int = 0
     joins: int = 0
     leaves: int = 0
@@ -90,20 +89,15 @@ class _Part:
 
 
 class Replay:
-    """One run. `phase`, `done`, `wanted` and `deliveries` may be looked at while it runs.
-
-    `meanwhile` goes on while lines are said, and is cancelled when the last one is acknowledged.
-    """
+    """One run. `phase`, `done`, `wanted` and `deliveries` may be looked at while it runs."""
 
     def __init__(
         self,
         scripts: Sequence[Script],
         options: Options,
-        meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._options = options
-        self._meanwhile = meanwhile
         self._clock = clock
         self._run = secrets.token_hex(3)
         self._report = Report()
@@ -142,7 +136,7 @@ class Replay:
                     for task in living:
                         task.cancel()
         except* GaveUp as failures:
-            self._report.problems += [str(one) for one in _leaves_of(failures)]
+            self._report.problems += [str(one) for one in leaves_of(failures)]
         except* TimeoutError:
             self._report.problems.append(f"the run took longer than {self._options.run_s:g} s")
         self._judge()
@@ -177,11 +171,8 @@ class Replay:
         self.phase, self.done, self.wanted = "playing", 0, sum(part.script.messages for part in self._parts)
         began = self._clock()
         async with asyncio.TaskGroup() as tasks:
-            beside = tasks.create_task(self._meanwhile()) if self._meanwhile is not None else None
-            playing = [tasks.create_task(self._play_part(part)) for part in self._parts]
-            await asyncio.wait(playing)
-            if beside is not None:
-                beside.cancel()
+            for part in self._parts:
+                tasks.create_task(self._play_part(part))
         self._report.seconds = self._clock() - began
         await self._settle(began)
         played = [part for part in self._parts if part.is_played]
@@ -217,7 +208,7 @@ class Replay:
                             self._report.leaves += 1
             part.is_played = True
         except* GaveUp as failures:
-            self._report.problems += [f"{part.script.name}: {one}" for one in _leaves_of(failures)]
+            self._report.problems += [f"{part.script.name}: {one}" for one in leaves_of(failures)]
 
     async def _say(self, member: Member, nonce: str, content: str) -> None:
         await member.say(nonce, content)
@@ -302,9 +293,10 @@ async def _beat(members: Sequence[Member]) -> None:
                 await member.session.beat()
 
 
-def _leaves_of(failures: BaseExceptionGroup[Any]) -> Iterable[BaseException]:
+def leaves_of(failures: BaseExceptionGroup[Any]) -> Iterable[BaseException]:
+    """Yield what failed, one by one, however deep the groups are."""
     for one in failures.exceptions:
         if isinstance(one, BaseExceptionGroup):
-            yield from _leaves_of(one)
+            yield from leaves_of(one)
         else:
             yield one

@@ -36,12 +36,6 @@ async def show_progress(replay: Replay, out: TextIO) -> None:
             out.flush()
 
 
-def tell(text: str, out: TextIO) -> None:
-    """Write a line of its own, over the bar if there is one."""
-    out.write(f"\r\x1b[K{text}\n" if out.isatty() else f"{text}\n")
-    out.flush()
-
-
 def progress_of(phase: str, done: int, wanted: int, deliveries: int) -> str:
     """Return one line that says how far it is."""
     full = _BAR * done // wanted if wanted else 0
@@ -103,9 +97,6 @@ def _rest_of(report: Report) -> list[str]:
     if report.total.repeated:
         age_ms = 1000 * counts.oldest_repeat_s
         lines.append(f"{'repeated':<18}{report.total.repeated}, first heard up to {age_ms:.0f} ms before the loss")
-    if report.faults:
-        made = ", ".join(f"{count} {kind}" for kind, count in sorted(report.faults.items()))
-        lines.append(f"{'faults made':<18}{made}")
     if report.skipped:
         skipped = ", ".join(f"{count} {why}" for why, count in sorted(report.skipped.items()))
         lines.append(f"{'lines skipped':<18}{skipped}")

@@ -130,7 +130,48 @@ class Rest:
 
     async def leave(self, user: User, group_id: int) -> None:
         """Leave a group."""
-        await self._request("DELETE", self._at.groups, f"/users/@me/guilds/{group_id}", user)
+        await self._remove(user, f"/users/@me/guilds/{group_id}")
+
+    async def kick(self, owner: User, group_id: int, user_id: int) -> None:
+        """Remove a member from a group."""
+        await self._remove(owner, f"/guilds/{group_id}/members/{user_id}")
+
+    async def _remove(self, user: User, path: str) -> None:
+        """Take somebody out of a group; if an earlier try had come through unanswered, it is gone already."""
+        retries = self._counts.retries
+        try:
+            await self._request("DELETE", self._at.groups, path, user)
+        except Refused as refusal:
+            if refusal.status != httpx.codes.NOT_FOUND or self._counts.retries == retries:
+                raise
+
+    async def send(self, user: User, channel_id: int, nonce: str, content: str) -> Json:
+        """Send a message; a repeat with the same nonce answers the first."""
+        body = {"content": content, "nonce": nonce, "enforce_nonce": True}
+        message: Json = await self._request(
+            "POST", self._at.history, f"/channels/{channel_id}/messages", user, json=body
+        )
+        return message
+
+    async def change(self, user: User, channel_id: int, message_id: int, content: str | None) -> bool:
+        """Ask once to edit a message, or to delete it (None); return whether it was answered as done."""
+        path = f"/channels/{channel_id}/messages/{message_id}"
+        body = None if content is None else {"content": content}
+        return await self._once("DELETE" if content is None else "PATCH", path, user, json=body) is not None
+
+    async def look(self, user: User, channel_id: int) -> list[Json] | None:
+        """Ask once for the latest messages, newest first; None if they were not shown."""
+        answer = await self._once("GET", f"/channels/{channel_id}/messages", user)
+        return answer.json() if answer is not None else None
+
+    async def _once(self, method: str, path: str, user: User, json: Json | None = None) -> httpx.Response | None:
+        """Make a request to history once; None if it was not answered as done."""
+        headers = {"Authorization": user.token}
+        try:
+            answer = await self._client.request(method, f"{self._at.history}/api/v10{path}", headers=headers, json=json)
+        except (httpx.TransportError, AttributeError):
+            return None
+        return answer if answer.is_success else None
 
     async def events(self, user: User, channel_id: int, after_seq: int) -> tuple[list[Json], bool]:
         """Return a page of a channel's events, and whether there are more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -26,6 +26,7 @@ from deploy.replay.frames import (
     RECONNECT,
     RESUME,
     Frame,
+    Ready,
     decode_frame,
     decode_ready,
     encode_frame,
@@ -64,8 +65,8 @@ class Ways:
 class Listener(Protocol):
     """Who listens to a session."""
 
-    def begin(self, group_ids: Collection[str]) -> None:
-        """Take in that a new session begins, in these groups; the last one is over, if there was any."""
+    def begin(self, ready: Ready) -> None:
+        """Take in that a new session begins; the last one is over, if there was any."""
 
     async def take(self, frame: Frame) -> None:
         """Take in a frame. The next one waits for it."""
@@ -78,6 +79,9 @@ class Listener(Protocol):
 
     def resumed(self) -> None:
         """Take in that all that was missed has come."""
+
+    def invalid(self) -> None:
+        """Take in that the session can't go on: a new one will begin."""
 
 
 class _InvalidSession(Exception):
@@ -153,6 +157,11 @@ class Session:
         """Wait until the session is open and nothing missed is under way."""
         await self._ready.wait()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the session is open and nothing missed is under way."""
+        return self._ready.is_set()
+
     async def send(self, op: int, d: object) -> bool:
         """Send a frame; False if the connection is lost."""
         if (connection := self._connection) is None:
@@ -181,6 +190,8 @@ class Session:
                 await self.send(HEARTBEAT, self._s)
 
     def _forget(self) -> None:
+        if self._id:
+            self._listener.invalid()
         self._id = ""
 
     def _heed(self, closed: ConnectionClosed) -> None:
@@ -228,7 +239,7 @@ class Session:
         ready = decode_ready(frame.d)
         self._id, self._s = ready.session_id, frame.s or 0
         self._resume_at = ready.resume_gateway_url
-        self._listener.begin({one.id for one in ready.guilds})
+        self._listener.begin(ready)
 
     async def _resume(self, connection: ClientConnection) -> None:
         d: dict[str, object] = {"token": self._token, "session_id": self._id, "seq": self._s}

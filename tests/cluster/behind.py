@@ -16,18 +16,22 @@ from urllib.parse import urlsplit
 from deploy.local.cluster import Cluster, programs_of
 from deploy.local.door import is_ready
 from deploy.local.folder import STATUS
+from deploy.local.nodes import Place
 from deploy.local.process import free_port
 from deploy.local.program import Program
 from deploy.replay.play import Options, Replay
 from deploy.replay.rest import Addresses
 from deploy.replay.script import script_of
 from deploy.replay.session import Ways
+from tests.hosts import HERE, Hosts
 from tests.proxy import Proxy, open_proxy
 
 COUNTS = {"groups": 2, "history": 2, "gateway": 2}
 URLS = {"rabbitmq": "STARLING_BUS__URL", "redis": "STARLING_CACHE__URL", "mongo": "STARLING_MONGO__URL"}
 NICKS = ("ann", "ben", "cat", "dan", "eve", "fay")
 LINES_PER_S = 12.0
+_START_S = 180.0
+"""A busy machine takes its time."""
 
 
 def invented_log(lines: int) -> bytes:
@@ -43,15 +47,19 @@ def invented_log(lines: int) -> bytes:
     return "\n".join(said).encode()
 
 
-def through(program: Program, ports: dict[str, int], proxies: dict[str, Proxy], settings: dict[str, str]) -> Program:
-    """Return a node's program with its servers behind the proxies, and these settings."""
+def through(
+    program: Program, ports: dict[str, int], proxies: dict[str, Proxy], settings: dict[str, str], hosts: Hosts | None
+) -> Program:
+    """Return a node's program with its servers behind the proxies, and these settings, on its host if there are any."""
     if program.kind not in COUNTS:
         return program
     env = {**program.env, "STARLING_LIMITS__ENABLED": "false", **settings}
+    here = HERE if hosts is not None else "127.0.0.1"
     for server, name in URLS.items():
         proxy = proxies.get(f"{program.name}.{server}", proxies[server])
-        env[name] = env[name].replace(f":{ports[server]}/", f":{proxy.port}/")
-    return replace(program, env=env)
+        env[name] = env[name].replace(f"127.0.0.1:{ports[server]}/", f"{here}:{proxy.port}/")
+    command = program.command if hosts is None else hosts.inside(program.name, program.command)
+    return replace(program, env=env, command=command)
 
 
 def listed(data: Path, field: str) -> dict[str, Any]:
@@ -120,29 +128,41 @@ class Behind:
 
 @asynccontextmanager
 async def open_cluster(
-    data: Path, counts: Mapping[str, int] = COUNTS, *, apart: Sequence[str] = (), **settings: str
+    data: Path,
+    counts: Mapping[str, int] = COUNTS,
+    *,
+    apart: Sequence[str] = (),
+    hosts: Hosts | None = None,
+    **settings: str,
 ) -> AsyncIterator[Behind]:
     """Run a cluster behind proxies until the context ends; `counts` of nodes, `settings` are of all of them.
 
-    `apart`: for each `node.server` here the node has a proxy to the server for itself.
+    `apart`: for each `node.server` here the node has a proxy to the server for itself. `hosts`: where
+    each node is alone on one.
     """
     port = free_port()
-    programs = programs_of(data, port, counts)
+    programs = programs_of(data, port, counts, lambda name, port: _place_of(hosts, name, port))
     ports = {one.name: urlsplit(one.address).port or 0 for one in programs if one.name in URLS}
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         server_of = {name: name for name in URLS} | {name: name.partition(".")[2] for name in apart}
+        listen = HERE if hosts is not None else "127.0.0.1"
         proxies = {
-            name: await stack.enter_async_context(open_proxy(ports[server])) for name, server in server_of.items()
+            name: await stack.enter_async_context(open_proxy(ports[server], listen=listen))
+            for name, server in server_of.items()
         }
         door = await stack.enter_async_context(open_proxy(port))
         (data / "logs").mkdir()
         settings = {"STARLING_HTTP__PUBLIC_URL": f"http://127.0.0.1:{door.port}", **settings}
-        running = [through(one, ports, proxies, settings) for one in programs]
+        running = [through(one, ports, proxies, settings, hosts) for one in programs]
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         cluster = tasks.create_task(Cluster(running, data, port, restarts=True).run(stop))
         stack.callback(stop.set)
-        await wait_until(lambda: is_ready(port), 90)
+        await wait_until(lambda: is_ready(port), _START_S)
         yield Behind(data, door, proxies)
         stop.set()
         await cluster
+
+
+def _place_of(hosts: Hosts | None, name: str, port: int) -> Place:
+    return Place(port) if hosts is None else Place(port, hosts.address(name), HERE)

@@ -1,7 +1,7 @@
 """A replay on a whole cluster: its servers restarted, its processes killed, its connections cut or half-open.
 
 Every connection goes through a proxy: clients' to the front door, and each node's to RabbitMQ, Redis and MongoDB. The
-long form is `make cluster` and `make replay-chaos` over real logs (docs/operations.md).
+long form is `make chaos` (docs/operations.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A replay while its gateways are killed, restarted and cut off: sessions go on, and nothing is lost or comes twice.
 
-The long form is `make cluster GATEWAY_NODES=3` and `make replay-chaos` over real logs (docs/operations.md).
+The long form is `make chaos` (docs/operations.md).
 """
 
 from __future__ import annotations

@@ -83,8 +83,10 @@ async def test_a_late_write_loses_and_every_sender_is_answered(tmp_path: Path) -
     """Twice a worker believes that the shard is its own and is wrong, then the database is away: all is there once."""
     counts = {"groups": 1, "history": 2, "gateway": 1}
     apart = [f"{name}.mongo" for name in WRITERS]
-    hasty = {"STARLING_GATEWAY__SEND_TIMEOUT": "PT2S", "STARLING_MONGO__TIMEOUT": "PT3S"}
-    async with open_cluster(tmp_path, counts, apart=apart, **hasty) as behind, asyncio.TaskGroup() as tasks:
+    opening = open_cluster(
+        tmp_path, counts, apart=apart, STARLING_GATEWAY__SEND_TIMEOUT="PT2S", STARLING_MONGO__TIMEOUT="PT3S"
+    )
+    async with opening as behind, asyncio.TaskGroup() as tasks:
         replay = behind.replay(60)
         faults = [halt_at_commit(behind, replay, hold=hold) for hold in (True, False)]
         halting = tasks.create_task(play(replay, [*faults, halt_mongo(behind, replay)]))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.nodes import Backends, node_programs
+from deploy.local.nodes import Backends, Place, node_programs
 from deploy.local.ports import steady_ports
 from deploy.local.process import StartFailed
 from deploy.local.program import ROOT, Member, Program
@@ -140,7 +140,7 @@ def test_what_was_set_reaches_every_node(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("STARLING_LIMITS__ENABLED", "false")
     monkeypatch.setenv("STARLING_BUS__URL", "memory://")
     backends = Backends("mongodb://m", "amqp://b", "redis://c", "http://127.0.0.1:8080", "secret")
-    nodes = node_programs(backends, {"groups": [1], "history": [2], "gateway": [3, 4]})
+    nodes = node_programs(backends, {"groups": [Place(1)], "history": [Place(2)], "gateway": [Place(3), Place(4)]})
     assert [one.name for one in nodes] == ["groups-1", "history-1", "gateway-1", "gateway-2"]
     for one, port in zip(nodes, (1, 2, 3, 4), strict=True):
         assert one.env["STARLING_LIMITS__ENABLED"] == "false"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from deploy.replay.frames import Frame
+from deploy.replay.frames import Frame, Ready
 from deploy.replay.rest import Counts, GaveUp
 from deploy.replay.session import Session, Ways
 from tests.waiting import running
@@ -25,9 +25,9 @@ class Heard:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def begin(self, group_ids: Collection[str]) -> None:
+    def begin(self, ready: Ready) -> None:
         """Take in that a new session begins."""
-        self.told.append(f"begin {','.join(group_ids)}")
+        self.told.append(f"begin {','.join(group.id for group in ready.guilds)}")
 
     async def take(self, frame: Frame) -> None:
         """Take in a frame."""
@@ -44,6 +44,10 @@ class Heard:
     def resumed(self) -> None:
         """Take in that all that was missed has come."""
         self.told.append("resumed")
+
+    def invalid(self) -> None:
+        """Take in that the session can't go on."""
+        self.told.append("invalid")
 
 
 class Stub:

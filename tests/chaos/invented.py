@@ -1,0 +1,387 @@
+"""Histories that nobody lived through: a small correct Starling on paper, and what can be done wrong in its story.
+
+Core, for the tests of the judge. The stored truth is made first; then each session is told it,
+and the run's end reads it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from tests.chaos.history import (
+    Acked,
+    Began,
+    Changed,
+    Changing,
+    Event,
+    FaultBegan,
+    FaultEnded,
+    Heard,
+    Invalid,
+    Joining,
+    Looked,
+    Looking,
+    Lost,
+    Measured,
+    Paged,
+    Record,
+    Refused,
+    Removed,
+    Resumed,
+    Seen,
+    Sent,
+    Settled,
+    Unseen,
+)
+
+Story = list[Record]
+CHANNEL: Final = 7
+_FIRST_ID: Final = 1000
+
+
+class _Teller:
+    """Writes a correct story of one channel: steps by chance, everything told at once or after a resume."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 (no secret)
+        self.story: Story = []
+        self.events: list[Event] = []
+        self.contents: dict[int, str] = {}
+        self.at = 0.0
+        self.s = 0
+        self.sessions: dict[int, int] = {}
+        self.lacks: dict[int, list[Heard]] = {}
+        """By session without a connection, what it missed."""
+        self.next_session = 0
+        self.next_nonce = 0
+        self.place = 0
+        self.members: set[int] = set()
+        self.look = 0
+
+    def note(self, kind: type[Record], *values: object) -> None:
+        self.at += 0.01
+        self.story.append(kind(self.at, *values))  # type: ignore[arg-type]
+
+    def join(self, who: int) -> None:
+        self.note(Joining, who, CHANNEL)
+        self.members.add(who)
+        session = self.next_session
+        self.next_session += 1
+        self.sessions[session] = who
+        self.place += 1
+        self.note(Began, session, who, who % 2 == 0, "gateway-1")
+        self.note(Seen, session, CHANNEL, len(self.events), self.place)
+
+    def leave(self, who: int) -> None:
+        self.members.discard(who)
+        self.place += 1
+        for session in [one for one, its in self.sessions.items() if its == who]:
+            if session in self.lacks:
+                self.resume(session)
+            self.note(Unseen, session, CHANNEL, self.place)
+            del self.sessions[session]
+        self.note(Removed, who, CHANNEL)
+        nonce = self._sent(who)
+        self.note(Refused, who, CHANNEL, nonce, 50001)
+
+    def _sent(self, who: int) -> str:
+        nonce = f"n{self.next_nonce}"
+        self.next_nonce += 1
+        self.note(Sent, who, CHANNEL, nonce, f"text {nonce}")
+        return nonce
+
+    def say(self, who: int) -> None:
+        nonce = self._sent(who)
+        message_id = _FIRST_ID + 10 * len(self.events)
+        self._happen("MESSAGE_CREATE", message_id, nonce, who, f"text {nonce}")
+        self.contents[message_id] = f"text {nonce}"
+        for _ in range(self.chance.choice((1, 1, 2))):
+            self.note(Acked, who, CHANNEL, nonce, message_id, self.events[-1].seq)
+        self.note(Sent, who, CHANNEL, nonce, f"text {nonce}")
+
+    def change(self, *, delete: bool) -> None:
+        if not self.contents:
+            return
+        message_id = self.chance.choice(sorted(self.contents))
+        author = next(event.author for event in self.events if event.id == message_id)
+        content = None if delete else f"edited {len(self.events)}"
+        self.note(Changing, author, CHANNEL, message_id, content)
+        self._happen("MESSAGE_DELETE" if delete else "MESSAGE_UPDATE", message_id)
+        if content is None:
+            del self.contents[message_id]
+        else:
+            self.contents[message_id] = content
+        self.note(Changed, author, CHANNEL, message_id, content)
+
+    def _happen(self, t: str, message_id: int, nonce: str = "", author: int = -1, content: str = "") -> None:
+        seq = len(self.events) + 1
+        self.events.append(Event(0.0, CHANNEL, seq, t, message_id, nonce, author, content))
+        self.s += 1
+        for session in self.sessions:
+            heard = Heard(self.at, session, self.s, CHANNEL, seq, t, message_id, nonce, author, content)
+            if session in self.lacks:
+                self.lacks[session].append(heard)
+            else:
+                self._tell(heard)
+
+    def _tell(self, heard: Heard) -> None:
+        self.at += 0.01
+        self.story.append(msgspec.structs.replace(heard, at=self.at))
+
+    def lose(self, session: int) -> None:
+        if session not in self.lacks:
+            self.note(Lost, session)
+            self.lacks[session] = []
+
+    def resume(self, session: int) -> None:
+        if session in self.lacks:
+            for heard in self.lacks.pop(session):
+                self._tell(heard)
+            self.note(Resumed, session)
+
+    def glance(self, who: int) -> None:
+        self.look += 1
+        self.note(Looking, self.look, who, CHANNEL)
+        there = [one for one in self.events if one.t == "MESSAGE_CREATE" and one.id in self.contents]
+        self.note(Looked, self.look, tuple((one.id, one.seq) for one in reversed(there[-5:])))
+
+    def end(self) -> None:
+        for session in list(self.lacks):
+            self.resume(session)
+        self.note(Settled)
+        for event in self.events:
+            known = event
+            if event.t == "MESSAGE_CREATE":
+                if event.id in self.contents:
+                    known = msgspec.structs.replace(event, content=self.contents[event.id])
+                else:
+                    known = Event(0.0, CHANNEL, event.seq, None)
+            self.story.append(msgspec.structs.replace(known, at=self.at))
+        for reading in (1, 2):
+            for event in self.events:
+                if event.t == "MESSAGE_CREATE" and event.id in self.contents:
+                    content = self.contents[event.id]
+                    self.note(Paged, reading, CHANNEL, event.id, event.seq, event.nonce, event.author, content)
+
+
+def tell(seed: int, steps: int = 40) -> Story:
+    """Return a correct story: three stay all the time, a fourth comes and goes."""
+    teller = _Teller(seed)
+    chance = teller.chance
+    for who in range(4):
+        teller.join(who)
+    for _ in range(steps):
+        match chance.randrange(12):
+            case 0:
+                teller.lose(chance.choice(sorted(teller.sessions)))
+            case 1 | 2:
+                teller.resume(chance.choice(sorted(teller.sessions)))
+            case 3:
+                teller.change(delete=chance.random() < 1 / 3)
+            case 4:
+                (teller.leave if 3 in teller.members else teller.join)(3)
+            case 5:
+                teller.glance(chance.choice(sorted(teller.members)))
+            case _:
+                teller.say(chance.choice(sorted(teller.members)))
+    teller.note(FaultBegan, 1, "kill", "history-1")
+    teller.say(0)
+    teller.note(FaultEnded, 1)
+    if 3 in teller.members:
+        teller.leave(3)
+    for who in (0, 1, 2):
+        teller.say(who)
+    teller.note(Measured, "gateway-1", "queue", 10.0, 100.0)
+    teller.end()
+    return teller.story
+
+
+# What can be done wrong. Each takes a correct story and returns one in which a promise is broken.
+
+
+def _places(story: Story, kind: type[Record]) -> list[int]:
+    return [place for place, record in enumerate(story) if isinstance(record, kind)]
+
+
+def _created(story: Story) -> list[int]:
+    return [place for place in _places(story, Event) if getattr(story[place], "t", None) == "MESSAGE_CREATE"]
+
+
+def _replaced(story: Story, place: int, **values: object) -> Story:
+    return [*story[:place], msgspec.structs.replace(story[place], **values), *story[place + 1 :]]
+
+
+def _without(story: Story, places: set[int]) -> Story:
+    return [record for place, record in enumerate(story) if place not in places]
+
+
+def lose_acknowledged(story: Story) -> Story:
+    """Lose the last message, which was acknowledged."""
+    last = story[_created(story)[-1]]
+    gone = {
+        place
+        for place, one in enumerate(story)
+        if isinstance(one, Event | Paged | Heard | Looked) and getattr(one, "seq", 0) == getattr(last, "seq", 0)
+    }
+    return _without(story, gone)
+
+
+def forget_edit(story: Story) -> Story:
+    """Answer an edit as done and keep the old content."""
+    place = next(one for one in reversed(_created(story)))
+    event = story[place]
+    assert isinstance(event, Event)
+    settled = _places(story, Settled)[0]
+    changes: Story = [
+        Changing(event.at, event.author, CHANNEL, event.id, "new"),
+        Changed(event.at, event.author, CHANNEL, event.id, "new"),
+    ]
+    return [*story[:settled], *changes, *story[settled:]]
+
+
+def swap_ids(story: Story) -> Story:
+    """Give two neighbours each other's ids."""
+    one, other = _created(story)[-2:]
+    first, second = story[one], story[other]
+    assert isinstance(first, Event)
+    assert isinstance(second, Event)
+    return _replaced(_replaced(story, one, id=second.id), other, id=first.id)
+
+
+def leave_hole(story: Story) -> Story:
+    """Leave a hole in the middle of the seqs."""
+    return _without(story, {_places(story, Event)[-2]})
+
+
+def disorder_page(story: Story) -> Story:
+    """Show two messages the other way round in one reading of the pages."""
+    one, other = _places(story, Paged)[-2:]
+    return [*story[:one], story[other], story[one], *story[other + 1 :]]
+
+
+def ack_otherwise(story: Story) -> Story:
+    """Acknowledge the same nonce once more, as another message."""
+    place = _places(story, Acked)[-1]
+    ack = story[place]
+    assert isinstance(ack, Acked)
+    return [*story[: place + 1], msgspec.structs.replace(ack, id=ack.id + 1, seq=ack.seq + 1), *story[place + 1 :]]
+
+
+def store_twice(story: Story) -> Story:
+    """Let a nonce stand for two messages."""
+    one, other = _created(story)[-2:]
+    first = story[one]
+    assert isinstance(first, Event)
+    return _replaced(story, other, nonce=first.nonce)
+
+
+def miss_one(story: Story) -> Story:
+    """Keep one event between two others from a session."""
+    heard = [place for place in _places(story, Heard) if getattr(story[place], "session", None) == 0]
+    return _without(story, {heard[-2]})
+
+
+def miss_last(story: Story) -> Story:
+    """Keep the last event from a session."""
+    heard = [place for place in _places(story, Heard) if getattr(story[place], "session", None) == 0]
+    return _without(story, {heard[-1]})
+
+
+def tell_twice(story: Story) -> Story:
+    """Tell a session an event twice."""
+    place = _places(story, Heard)[-1]
+    return [*story[: place + 1], story[place], *story[place + 1 :]]
+
+
+def tell_disordered(story: Story) -> Story:
+    """Tell a session two events the other way round."""
+    one, other = [place for place in _places(story, Heard) if getattr(story[place], "session", None) == 1][-2:]
+    return [*story[:one], story[other], *story[one + 1 : other], story[one], *story[other + 1 :]]
+
+
+def invalidate(story: Story) -> Story:
+    """Tell a session that it can't go on, without an excuse."""
+    settled = _places(story, Settled)[0]
+    return [*story[:settled], Invalid(0.0, 0), *story[settled:]]
+
+
+def stay_away(story: Story) -> Story:
+    """Let a session never come back."""
+    settled = _places(story, Settled)[0]
+    return [*story[:settled], Lost(0.0, 1), *story[settled:]]
+
+
+def show_ghost(story: Story) -> Story:
+    """Tell a session what was never stored."""
+    place = _places(story, Heard)[-1]
+    heard = story[place]
+    assert isinstance(heard, Heard)
+    return _replaced(story, place, id=heard.id + 1)
+
+
+def grow(story: Story) -> Story:
+    """Let something grow above its bound."""
+    return _replaced(story, _places(story, Measured)[0], value=101.0)
+
+
+def tell_removed(story: Story) -> Story:
+    """Tell who is out what was sent after that was answered."""
+    removed = next(one for one in story if isinstance(one, Removed))
+    began = next(one for one in story if isinstance(one, Began) and one.who == removed.who)
+    place = _places(story, Heard)[-1]
+    heard = story[place]
+    assert isinstance(heard, Heard)
+    return [*story[: place + 1], msgspec.structs.replace(heard, session=began.session), *story[place + 1 :]]
+
+
+def hear_removed(story: Story) -> Story:
+    """Acknowledge what somebody sends who is out."""
+    place = _places(story, Refused)[-1]
+    refusal = story[place]
+    assert isinstance(refusal, Refused)
+    ack = Acked(refusal.at, refusal.who, CHANNEL, refusal.nonce, 10**6, 10**6)
+    return [*story[: place + 1], ack, *story[place + 1 :]]
+
+
+def show_removed(story: Story) -> Story:
+    """Show a page to who is out."""
+    place = _places(story, Removed)[-1]
+    removed = story[place]
+    assert isinstance(removed, Removed)
+    looks: Story = [Looking(0.0, 999, removed.who, CHANNEL), Looked(0.0, 999, ())]
+    return [*story[: place + 1], *looks, *story[place + 1 :]]
+
+
+def hide_acknowledged(story: Story) -> Story:
+    """Leave a message out of a page that was asked for after its ack."""
+    settled = _places(story, Settled)[0]
+    looks: Story = [Looking(0.0, 998, 0, CHANNEL), Looked(0.0, 998, ())]
+    return [*story[:settled], *looks, *story[settled:]]
+
+
+WRONGS: Final[dict[Callable[[Story], Story], int]] = {
+    lose_acknowledged: 1,
+    forget_edit: 1,
+    hide_acknowledged: 1,
+    swap_ids: 2,
+    leave_hole: 2,
+    disorder_page: 2,
+    ack_otherwise: 3,
+    store_twice: 3,
+    miss_one: 4,
+    miss_last: 4,
+    tell_twice: 4,
+    tell_disordered: 4,
+    invalidate: 4,
+    stay_away: 4,
+    show_ghost: 5,
+    grow: 6,
+    tell_removed: 7,
+    hear_removed: 7,
+    show_removed: 7,
+}
+"""What can be done wrong, and which promise it breaks."""
