@@ -108,6 +108,9 @@ class LimitSettings(BaseModel, frozen=True):
     enabled: bool = Field(True, description="whether clients have budgets at all")
     content_characters: int = Field(2000, ge=1, le=4000, description="longest message content")
     sends_per_second: float = Field(5.0, gt=0, description="messages per second and user, with a burst of 2 s")
+    webhook_sends_per_second: float = Field(
+        2.5, gt=0, description="messages per second and webhook, with a burst of 2 s"
+    )
     frames_per_minute: int = Field(120, ge=1, description="frames per minute and connection, but for op 100")
     connections_per_address: int = Field(
         500, ge=1, description="open WebSockets per node and address (of IPv6: /64); loopback has no bound"

@@ -92,19 +92,23 @@ def test_decisions_are_numbered_without_a_gap() -> None:
 
 
 @pytest.mark.servers
-async def test_the_examples_of_the_readme_work(tmp_path: Path) -> None:
+async def test_the_examples_work(tmp_path: Path) -> None:
     """Who copies them onto a fresh `make run` sees what they say."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not on the PATH")
-    examples = dict(_TRIED.findall((ROOT / "README.md").read_text()))
+    examples = dict(_TRIED.findall((ROOT / "README.md").read_text() + (DOCS / "webhooks.md").read_text()))
     port = free_port()
     for name in examples:
         examples[name] = examples[name].replace("127.0.0.1:8080", f"127.0.0.1:{port}")
     with running(port, tmp_path / "data") as run:
         await asyncio.to_thread(run.read_until, "starling is ready")
-        shell = ["bash", "-euc", examples["shell"]]
+        read = 'curl -s "$API/channels/$CHANNEL/messages?limit=2" -H "Authorization: $ADA"'
+        shown = f"""echo; {read} | pick '[1]["content"]'; {read} | pick '[0]["embeds"][0]["fields"][0]["value"]'"""
+        script = "\n".join([*(examples[name] for name in ("shell", "webhook", "curl", "slack")), shown])
+        shell = ["bash", "-euc", script]
         said = await asyncio.to_thread(subprocess.run, shell, capture_output=True, text=True, timeout=60, check=False)
-        assert said.stdout.splitlines() == ["Garden", "1", "Hello, Ada"], said.stderr
+        lines_said = ["Garden", "1", "Hello, Ada", "ok", "Build 5 of main is red", "main"]
+        assert said.stdout.splitlines() == lines_said, said.stderr
         program = tmp_path / "talk.py"
         program.write_text(examples["talk.py"])
         command = (sys.executable, str(program), "ben", "correct horse battery", "Good", "morning")

@@ -25,6 +25,8 @@ from services.history.rest import router as messages_router
 from services.history.rest_changes import router as changes_router
 from services.history.rest_pins import router as pins_router
 from services.history.rest_reactions import router as reactions_router
+from services.history.rest_webhooks import router as webhooks_router
+from services.history.rest_webhooks import slack_router
 from services.history.service import History
 from services.history.spreading import give_signs, hear_signs
 from services.history.telling import Telling
@@ -37,15 +39,26 @@ from shared.core.stream import Event
 from shared.parts import Parts
 from shared.publishing import publish_events
 from shared.rpc import Rpc, serve_calls
-from shared.settings import Settings
+from shared.settings import LimitSettings, Settings
 
 __all__ = ["open_history", "router"]
 
 router = APIRouter(
-    routes=[*pins_router.routes, *messages_router.routes, *changes_router.routes, *reactions_router.routes]
+    routes=[
+        *pins_router.routes,
+        *messages_router.routes,
+        *changes_router.routes,
+        *reactions_router.routes,
+        *webhooks_router.routes,
+        *slack_router.routes,
+    ]
 )
 
 _BURST_S = 2.0
+
+
+def _budgets_of(limits: LimitSettings, per_second: float) -> Budgets | None:
+    return Budgets(per_second, per_second * _BURST_S) if limits.enabled else None
 
 
 @asynccontextmanager
@@ -143,7 +156,9 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             commands=commands,
             rpc=rpc,
             now=parts.now,
-            budgets=Budgets(limits.sends_per_second, limits.sends_per_second * _BURST_S) if limits.enabled else None,
+            budgets=_budgets_of(limits, limits.sends_per_second),
             content_characters=limits.content_characters,
             send_timeout_s=settings.gateway.send_timeout.total_seconds(),
+            tokens=parts.tokens,
+            webhook_budgets=_budgets_of(limits, limits.webhook_sends_per_second),
         )

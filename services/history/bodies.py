@@ -91,6 +91,7 @@ class MessageBody(BaseModel):
     components: list[dict[str, Any]]
     pinned: bool
     flags: int
+    webhook_id: Snowflake | None = Field(None, description="of a webhook's message; its author is no user then")
     nonce: str | None = None
     message_reference: dict[str, Any] | None = None
     referenced_message: dict[str, Any] | None = Field(None, description="of a reply; null once that is deleted")

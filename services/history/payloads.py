@@ -40,27 +40,54 @@ FORM_SCHEMA: Final[dict[str, Any]] = {
 """What a route that takes forms adds to its OpenAPI description (`openapi_extra`)."""
 
 
+SLACK_FORM: Final = "application/x-www-form-urlencoded"
+SLACK_FORM_SCHEMA: Final[dict[str, Any]] = {
+    "requestBody": {
+        "content": {
+            SLACK_FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["payload"],
+                    "properties": {"payload": {"type": "string", "contentMediaType": "application/json"}},
+                }
+            }
+        }
+    }
+}
+"""The same for forms as Slack takes them."""
+
+
 class PayloadRoute(APIRoute):
-    """A route whose JSON body may come inside a form."""
+    """A route whose JSON body may come inside a form, in one of its fields."""
+
+    form = FORM
+    field = _PAYLOAD
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler, which gets the JSON either way."""
         handle = super().get_route_handler()
 
         async def unwrapped(request: Request) -> Response:
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
-                request = _request_of(request, await _payload_of(request))
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == self.form:
+                request = _request_of(request, await _payload_of(request, self.field))
             return await handle(request)
 
         return unwrapped
 
 
-async def _payload_of(request: Request) -> bytes:
+class SlackRoute(PayloadRoute):
+    """A route that takes forms as Slack does."""
+
+    form = SLACK_FORM
+    field = "payload"
+
+
+async def _payload_of(request: Request, field: str) -> bytes:
     """Return the JSON of a form. Raises `InvalidForm`, `InvalidJson`."""
     try:
         async with request.form(max_files=_MAX_PARTS, max_fields=_MAX_PARTS, max_part_size=_MAX_PART_BYTES) as form:
             files = [name for name, value in form.multi_items() if isinstance(value, UploadFile)]
-            payload = form.get(_PAYLOAD, "{}")
+            payload = form.get(field, "{}")
     except HTTPException as error:
         if error.status_code == BodyTooLarge.status:
             raise

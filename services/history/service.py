@@ -15,6 +15,7 @@ from fastapi import Depends, Query, Request
 from services.history.marks import MarkStore
 from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
+from shared.auth import Tokens
 from shared.command_log import CommandLog
 from shared.core.calls import Access, ReadAccess
 from shared.core.errors import MissingAccess, MissingPermissions, RateLimited
@@ -32,7 +33,7 @@ _ID_BITS: Final = 63
 
 @dataclass(frozen=True)
 class History:
-    """What the routes need, as `app.state.history`. `budgets` is None where clients have none."""
+    """What the routes need, as `app.state.history`. `budgets` are None where clients have none."""
 
     pages: Pages
     telling: Telling
@@ -43,10 +44,17 @@ class History:
     budgets: Budgets | None
     content_characters: int
     send_timeout_s: float
+    tokens: Tokens
+    webhook_budgets: Budgets | None
 
     def spend(self, caller: int) -> None:
         """Count one more write of a user. Raises `RateLimited`."""
         if self.budgets is not None and (wait := self.budgets.spend(caller, self.now())):
+            raise RateLimited(retry_after=wait)
+
+    def spend_of_webhook(self, webhook_id: int) -> None:
+        """Count one more write by a webhook. Raises `RateLimited`."""
+        if self.webhook_budgets is not None and (wait := self.webhook_budgets.spend(webhook_id, self.now())):
             raise RateLimited(retry_after=wait)
 
     def readiness(self) -> Mapping[str, Probe]:

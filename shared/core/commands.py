@@ -38,7 +38,8 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     `enforce_nonce` = False: the nonce is only shown, a repeat of it is another message. `reference_id`: what it
     replies to; where there is no such message it is refused if that is `reference_required`, else no reply.
     `mention_replied`: who wrote that is called, beside `mentions`. `kind`: what the system tells with it, in the
-    author's name; that asks for no permission. `slow_s`: the pause that slow mode asks for.
+    author's name; that asks for no permission. `slow_s`: the pause that slow mode asks for. `by_webhook`: the author is
+    no user but a webhook; `avatar_url`: how it looks in this message, "" for as always.
     """
 
     author: User
@@ -59,6 +60,8 @@ class SendMessage(Command, frozen=True, tag="send_message"):
     flags: int = 0
     kind: int = 0
     slow_s: int = 0
+    by_webhook: bool = False
+    avatar_url: str = ""
 
 
 class OpenDirect(Command, frozen=True, tag="open_direct"):

@@ -68,6 +68,14 @@ def _url(value: Any) -> str | None:
     return str(value)
 
 
+def require_address(value: str, field: str) -> str:
+    """Return an address of the web as it came. Raises `InvalidForm` for this field."""
+    try:
+        return _url(value) or ""
+    except _Bad as bad:
+        raise InvalidForm({field: [(str(bad.args[0]), str(bad.args[1]))]}) from bad
+
+
 def _color(value: Any) -> int:
     """Take a color, red in the highest of three bytes."""
     if isinstance(value, bool) or not isinstance(value, int):

@@ -40,6 +40,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     `kind`: what the system tells with it, by Discord's types of messages; 0: a person wrote it.
     `reactions`, in the order in which they came, are told in pages only: events tell each of them by itself.
     `mentions`: how those looked whom it calls. `embeds` are as Discord shapes them.
+    `by_webhook`: the author is no user but a webhook; `avatar_url`: where a picture of it for this message is.
     """
 
     author: User
@@ -56,6 +57,8 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     reactions: tuple[Reaction, ...] = ()
     pinned: bool = False
     kind: int = 0
+    by_webhook: bool = False
+    avatar_url: str = ""
 
 
 class MessageStub(Body, frozen=True, tag="message_stub"):

@@ -152,6 +152,8 @@ def created_by(command: SendMessage) -> MessageCreated:
         embeds=command.embeds,
         flags=command.flags,
         kind=command.kind,
+        by_webhook=command.by_webhook,
+        avatar_url=command.avatar_url,
     )
 
 

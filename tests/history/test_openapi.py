@@ -10,7 +10,7 @@ from services.history.app import router
 from shared.http import create_app
 from shared.metrics import Metrics
 from shared.settings import HttpSettings
-from tests.history.world import ADA, BEN, CHANNEL, EVE, open_world
+from tests.history.world import ADA, BEN, CHANNEL, EVE, HOOK, open_world
 from tests.openapi import hold, operations_of
 
 EXAMPLES = 15
@@ -35,7 +35,15 @@ def test_answers_are_declared(operation: object) -> None:
                 world.token(EVE),
                 {},
             )
-            known = {"channel_id": [str(CHANNEL.id)], "message_id": sent, "emoji": ["👍"], "user_id": [str(ADA.id)]}
+            sent.append(runner.run(world.write(content="by a webhook")).json()["id"])
+            known = {
+                "channel_id": [str(CHANNEL.id)],
+                "message_id": sent,
+                "emoji": ["👍"],
+                "user_id": [str(ADA.id)],
+                "webhook_id": [str(HOOK.id)],
+                "token": [world.tokens.webhook_token(HOOK.id)],
+            }
             hold(operation, runner, world.client, headers, known, examples=EXAMPLES)
         finally:
             runner.run(opened.__aexit__(None, None, None))

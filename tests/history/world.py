@@ -27,17 +27,27 @@ from services.history.worker import PATIENCE_S, ShardWorker
 from shared.auth import Tokens
 from shared.bus import BusUnavailable
 from shared.command_log import CommandLog, open_command_log
-from shared.core.calls import Access, Mentionable, ReadAccess, ReadMentionable, ReadRevocations
+from shared.core.calls import (
+    Access,
+    Mentionable,
+    ReadAccess,
+    ReadMentionable,
+    ReadRevocations,
+    ReadWebhook,
+    WebhookView,
+)
 from shared.core.commands import Events, decode_for_node
 from shared.core.errors import Unavailable
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.letters import DeadLetter
 from shared.core.limits import Budgets
-from shared.core.model import Channel, ChannelType, Member, User
+from shared.core.model import Channel, ChannelType, Member, User, Webhook
 from shared.core.permissions import DEFAULT
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event, Write
+from shared.core.webhooks import PERMISSIONS as WEBHOOK_PERMISSIONS
+from shared.core.webhooks import author_of
 from shared.door import Door
 from shared.http import create_app
 from shared.memory_bus import MemoryBus
@@ -53,6 +63,7 @@ NOW = 1_790_000_000_000
 ADA, BEN, EVE = (User(number, name) for number, name in ((101, "ada"), (102, "ben"), (103, "eve")))
 GROUP = 900
 CHANNEL = Channel(901, ChannelType.TEXT, "general", GROUP)
+HOOK, OTHER_HOOK = (Webhook(number, GROUP, CHANNEL.id, "deploys", ADA) for number in (701, 702))
 ROLES, OPEN_ROLES = frozenset({31, 32}), frozenset({32})
 TOPOLOGY = Topology("test", shards=1)
 
@@ -118,6 +129,10 @@ class World:
     questions: list[ReadMentionable] = field(default_factory=list)
     access_errors: dict[int, list[Exception]] = field(default_factory=dict)
     revocations: dict[int, Revocations] = field(default_factory=dict)
+    webhooks: dict[int, Webhook] = field(default_factory=lambda: {HOOK.id: HOOK, OTHER_HOOK.id: OTHER_HOOK})
+    deleted_webhooks: set[int] = field(default_factory=set)
+    """Since what is told of a webhook was read: the shard is told so when it asks again."""
+    webhooks_read: list[int] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     def token(self, user: User) -> dict[str, str]:
@@ -127,6 +142,14 @@ class World:
     async def post(self, user: User, **body: Any) -> httpx.Response:
         """Send a message over REST."""
         return await self.client.post(f"/api/v10/channels/{CHANNEL.id}/messages", json=body, headers=self.token(user))
+
+    def hook(self, webhook: Webhook = HOOK) -> str:
+        """Return the path of a webhook, its token at the end."""
+        return f"/api/v10/webhooks/{webhook.id}/{self.tokens.webhook_token(webhook.id)}"
+
+    async def write(self, *, wait: bool = True, webhook: Webhook = HOOK, **body: Any) -> httpx.Response:
+        """Write a message by a webhook."""
+        return await self.client.post(self.hook(webhook), params={"wait": wait}, json=body)
 
     async def get(self, path: str, user: User, **query: Any) -> httpx.Response:
         """Read below the channel."""
@@ -165,6 +188,7 @@ class World:
 async def open_world(
     *,
     budgets: Budgets | None = None,
+    webhook_budgets: Budgets | None = None,
     send_timeout_s: float = 5.0,
     patience_s: float = PATIENCE_S,
     bus: MemoryBus | None = None,
@@ -197,7 +221,19 @@ async def open_world(
     ):
         tokens = Tokens("s" * 32)
         door = Door(tokens, lambda user_id: rpc.call(ReadRevocations(user_id)))
-        history = History(pages, telling, marks, commands, rpc, lambda: NOW, budgets, 2000, send_timeout_s)
+        history = History(
+            pages,
+            telling,
+            marks,
+            commands,
+            rpc,
+            lambda: NOW,
+            budgets,
+            2000,
+            send_timeout_s,
+            tokens,
+            webhook_budgets,
+        )
         app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state={"history": history, "door": door})
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -208,6 +244,10 @@ async def open_world(
             async def read_access(call: ReadAccess) -> Access:
                 if call.channel_id != CHANNEL.id:
                     return Access(None, ADA, 0, 0)
+                if (webhook := world.webhooks.get(call.user_id)) is not None:
+                    if webhook.id in world.deleted_webhooks:
+                        return Access(None, None, 0, 0)
+                    return access_of(webhook)
                 if failing := world.access_errors.get(call.user_id):
                     raise failing.pop(0) if len(failing) > 1 else failing[0]
                 is_member = call.user_id in world.members
@@ -215,6 +255,15 @@ async def open_world(
                 user = world.members.get(call.user_id, EVE)
                 member = Member(GROUP, user, NOW) if is_member else None
                 return Access(CHANNEL, user, world.group_seq, permissions, member)
+
+            def access_of(webhook: Webhook) -> Access:
+                return Access(CHANNEL, author_of(webhook), world.group_seq, WEBHOOK_PERMISSIONS)
+
+            async def read_webhook(call: ReadWebhook) -> WebhookView:
+                world.webhooks_read.append(call.webhook_id)
+                if (webhook := world.webhooks.get(call.webhook_id)) is None:
+                    return WebhookView()
+                return WebhookView(webhook, access_of(webhook))
 
             async def read_mentionable(call: ReadMentionable) -> Mentionable:
                 world.questions.append(call)
@@ -245,6 +294,7 @@ async def open_world(
                         "groups",
                         {
                             ReadAccess: read_access,
+                            ReadWebhook: read_webhook,
                             ReadMentionable: read_mentionable,
                             ReadRevocations: read_revocations,
                         },

@@ -195,7 +195,8 @@ def _message_by(command: SendMessage, messages: Messages, verdict: Verdict | Non
         raise SystemReference
     mentions = message.mentions
     replied = standing.message.author
-    if command.mention_replied and replied.id not in {command.author.id, *(user.id for user in mentions)}:
+    calls_replied = command.mention_replied and not standing.message.by_webhook
+    if calls_replied and replied.id not in {command.author.id, *(user.id for user in mentions)}:
         mentions = (*mentions, replied)
     return msgspec.structs.replace(message, mentions=mentions, reference_place=standing.target.first_seq)
 

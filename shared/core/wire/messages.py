@@ -12,6 +12,7 @@ from shared.core.model import ChannelType
 from shared.core.stream import Record
 from shared.core.wire.users import user_of
 from shared.core.wire.values import Json, iso_of
+from shared.core.wire.webhooks import webhook_author_of
 
 _REPLY_TYPE: Final = 19
 
@@ -31,7 +32,7 @@ def message_of(
         "type": body.kind or (_REPLY_TYPE if body.reference_id else 0),
         "channel_id": str(channel_id),
         "content": body.content,
-        "author": user_of(body.author),
+        "author": webhook_author_of(body.author, body.avatar_url) if body.by_webhook else user_of(body.author),
         "timestamp": iso_of(record.at),
         "edited_timestamp": iso_of(body.edited_at) if body.edited_at else None,
         "tts": False,
@@ -49,6 +50,8 @@ def message_of(
         message["guild_id"] = str(group_id)
     else:
         message["channel_type"] = int(ChannelType.DIRECT)  # discord.js drops a DM's message without
+    if body.by_webhook:
+        message["webhook_id"] = str(body.author.id)
     if nonce := record.nonce or body.nonce:
         message["nonce"] = nonce
     if body.reference_id:
