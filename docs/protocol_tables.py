@@ -28,6 +28,7 @@ from services.groups.core.members import MAX_TIMEOUT_MS
 from services.groups.core.names import (
     CHANNEL_NAME_LENGTH,
     GROUP_NAME_LENGTH,
+    MAX_DESCRIPTION,
     MAX_TOPIC,
     NICK_LENGTH,
     PASSWORD_LENGTH,
@@ -146,6 +147,14 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "leave_guild": (group_errors.UnknownGroup, errors.MissingPermissions),
     "get_user": (account_errors.UnknownUser,),
     "create_guild": (group_errors.TooManyGroups, account_errors.NotVerified),
+    "change_guild": (
+        *_MODERATED,
+        group_errors.UnknownMember,
+        errors.MissingAccess,
+        group_errors.TooManyGroups,
+    ),
+    "delete_guild": _MODERATED,
+    "delete_guild_by_older_path": _MODERATED,
     "join_guild": (
         group_errors.UnknownGroup,
         group_errors.TooManyGroups,
@@ -463,6 +472,7 @@ def limits() -> str:
         ("bio", f"{BIO_LENGTH} characters", "", "50035"),
         ("password", _length(PASSWORD_LENGTH), "", "50035"),
         ("name of a group", _length(GROUP_NAME_LENGTH), "", "50035"),
+        ("description of a group", f"{MAX_DESCRIPTION:,} characters", "", "50035"),
         ("name of a channel", _length(CHANNEL_NAME_LENGTH), "", "50035"),
         ("topic of a channel", f"{MAX_TOPIC:,} characters", "", "50035"),
         ("name of a role", _length(ROLE_NAME_LENGTH), "", "50035"),

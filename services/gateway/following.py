@@ -34,6 +34,7 @@ from shared.core.calls import (
     ReadChanges,
     ReadChannelEvents,
     ReadGroups,
+    ReadHeads,
     ReadSessions,
     Sessions,
     SessionView,
@@ -288,8 +289,10 @@ class Following:
                 self.perform(self._hub.roster.put_group(view, self._clock()))
                 self._fresh.add(unit, self._clock())
                 self._release(unit)
-            for unit in missing:
-                self.perform(self._hub.roster.without_group(owner_of(unit), self._clock()))
+            if missing:
+                heads: dict[str, int] = await self._call(ReadHeads(tuple(missing)))
+                for unit in missing:
+                    self._hub.roster.without_group(owner_of(unit), heads.get(unit, 0))
         finally:
             for unit in missing:
                 self._hub.abandon(unit)
@@ -323,6 +326,7 @@ class Following:
         await self._wait_users(group_id)
         unit = group_stream(group_id)
         if (view := await self._groups.ask(group_id)) is None:
+            await self._catch_up(unit, unit)  # the last that its stream says is that it is deleted
             return
         await self._catch_up(unit, unit, view.seq)
         for one in view.channels:

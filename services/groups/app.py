@@ -28,7 +28,8 @@ from services.groups.emails import KEPT_MS, Emails, account_bears_out
 from services.groups.facts import FactReader
 from services.groups.handlers import handlers_of
 from services.groups.invites import Invites
-from services.groups.jobs import CLOSE, LEAVE, RENAME, STOP, Jobs
+from services.groups.jobs import CLOSE, DISBAND, LEAVE, RENAME, STOP, Jobs
+from services.groups.keeping import Keeping
 from services.groups.leaving import Leaving
 from services.groups.mail import LogMailer, Mailer
 from services.groups.members import Members
@@ -119,18 +120,27 @@ def assemble(
     audit_logs = AuditLogs(audit, store, now)
     changes = Changes(streams, store, bus, topology, jobs, audit_logs, ids, now)
     usernames = Claims(store, now, user_bears_out(streams, store, changes))
-    names = Claims(store, now, group_bears_out(streams))
+    names = Claims(store, now, group_bears_out(streams, store, changes))
     views = Views(store, streams, cache, now)
     facts = FactReader(store, now)
     door = Door(tokens, views.read_revocations, clock)
     profiles = Profiles(store, changes, usernames, jobs)
     accounts = Accounts(store, changes, usernames, passwords, tokens, door, ids, now)
     memberships = Memberships(store, changes, names, ids, now)
+    keeping = Keeping(facts, store, memberships, changes, names, jobs)
     offered = application_commands or MemoryApplicationCommands()
     leaving = Leaving(store, accounts, memberships, changes, usernames, offered, jobs, now)
     applications = Applications(store, accounts, profiles, leaving)
     blocks = Blocks(store, changes, jobs, now)
-    jobs.do({RENAME: profiles.tell_groups, LEAVE: leaving.leave, STOP: leaving.stop, CLOSE: blocks.close})
+    jobs.do(
+        {
+            RENAME: profiles.tell_groups,
+            LEAVE: leaving.leave,
+            STOP: leaving.stop,
+            CLOSE: blocks.close,
+            DISBAND: keeping.disband,
+        }
+    )
     emails, outbox = _emails_of(store, codes or MemoryCodes(), accounts, mailer, tokens, now, required=email_required)
     return Groups(
         accounts=accounts,
@@ -142,6 +152,7 @@ def assemble(
         jobs=jobs,
         audit_logs=audit_logs,
         memberships=memberships,
+        keeping=keeping,
         roles=Roles(facts, changes, ids, now),
         channels=Channels(facts, changes, ids, now),
         members=Members(facts, store, changes),

@@ -23,7 +23,15 @@ from services.groups.store import GroupStore
 from shared.bus import Bus, BusUnavailable
 from shared.core.change import NOBODY, Actor, Clean, Decide, Follow, Project, change, settle
 from shared.core.errors import Unavailable
-from shared.core.events import AnyBody, GroupCreated, MemberAdded, MemberBanned, MemberChanged, MemberRemoved
+from shared.core.events import (
+    AnyBody,
+    GroupCreated,
+    GroupDeleted,
+    MemberAdded,
+    MemberBanned,
+    MemberChanged,
+    MemberRemoved,
+)
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.stream import Event, owner_of, user_stream
@@ -200,6 +208,8 @@ class Changes:
                 user_id = user.id
             case MemberChanged(member, before) if before is not None:
                 user_id = member.user.id
+            case GroupDeleted(group):
+                user_id = group.owner_id  # who can make another group at once; a job tells the other members
             case _:
                 return
         group_id = owner_of(stream)

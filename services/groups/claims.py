@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from services.groups.changes import Changes
-from services.groups.core.names import username_key
+from services.groups.core.names import group_name_key, username_key
 from services.groups.store import Claim, GroupStore
 from shared.core.errors import Unavailable
 from shared.core.stream import group_stream, user_stream
@@ -25,11 +25,16 @@ BearsOut = Callable[[Claim], Awaitable[bool]]
 """Whether the owner of a claim is called so. Raises `StoreUnavailable`, `Unavailable`."""
 
 
-def group_bears_out(streams: StreamStore) -> BearsOut:
-    """Return how a group bears out the claim of its name: by being there, since it keeps its name."""
+def group_bears_out(streams: StreamStore, groups: GroupStore, changes: Changes) -> BearsOut:
+    """Return how a group bears out the claim of a name: by being public under it, as far as its stream goes."""
 
     async def bears_out(claim: Claim) -> bool:
-        return await streams.read_bucket(group_stream(claim.owner), 1) is not None
+        stream = group_stream(claim.owner)
+        if await streams.read_bucket(stream, 1) is None:
+            return False
+        await changes.settle(stream)
+        group = (await groups.read_groups((claim.owner,))).get(claim.owner)
+        return group is not None and group.public and group_name_key(group.name) == claim.key
 
     return bears_out
 

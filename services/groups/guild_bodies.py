@@ -13,10 +13,19 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictBoo
 from pydantic_core import PydanticCustomError
 
 from services.groups.core.channels import MAX_OVERWRITES, MAX_SLOW_S
+from services.groups.core.groups import MAX_SYSTEM_FLAGS, GroupPatch
 from services.groups.core.invites import MAX_AGE_S, MAX_USES
 from services.groups.core.members import MemberPatch
-from services.groups.core.names import CHANNEL_NAME_LENGTH, MAX_TOPIC, NICK_LENGTH, ROLE_NAME_LENGTH
+from services.groups.core.names import (
+    CHANNEL_NAME_LENGTH,
+    GROUP_NAME_LENGTH,
+    MAX_DESCRIPTION,
+    MAX_TOPIC,
+    NICK_LENGTH,
+    ROLE_NAME_LENGTH,
+)
 from services.groups.core.roles import MAX_ROLES
+from shared.core.errors import InvalidForm
 from shared.core.ids import MAX_ID
 from shared.core.model import Overwrite, OverwriteType
 from shared.http_bodies import UserBody
@@ -42,6 +51,34 @@ Bits = Annotated[int, BeforeValidator(_require_bits), WithJsonSchema({"type": "s
 
 def _characters(bounds: tuple[int, int]) -> str:
     return f"{bounds[0]}–{bounds[1]} characters"
+
+
+class ChangedGuild(BaseModel):
+    """A guild; what is missing stays as it is."""
+
+    name: str | None = Field(None, max_length=_LONGEST, description=_characters(GROUP_NAME_LENGTH))
+    public: StrictBool | None = Field(None, description="anyone may join by the name, which is then unique")
+    description: str | None = Field(
+        None, max_length=2 * MAX_DESCRIPTION, description=f"at most {MAX_DESCRIPTION} characters"
+    )
+    owner_id: Snowflake | None = Field(None, description="a member who owns it from now on")
+    system_channel_id: Snowflake | None = Field(None, description="the channel that is told who joins; null: none")
+    system_channel_flags: int | None = Field(None, ge=0, le=MAX_SYSTEM_FLAGS, description="1: it is not told")
+    icon: str | None = Field(None, description="null only: there are no icons here")
+
+    def patch(self) -> GroupPatch:
+        """Return what is to change. Raises `InvalidForm` for an icon."""
+        if self.icon is not None:
+            raise InvalidForm({"icon": [("ICON_UNSUPPORTED", "There are no icons here.")]})
+        given = self.model_fields_set
+        return GroupPatch(
+            name=UNSET if self.name is None else self.name,
+            public=UNSET if self.public is None else self.public,
+            description=self.description if "description" in given else UNSET,
+            owner_id=UNSET if self.owner_id is None else self.owner_id,
+            system_channel_id=(self.system_channel_id or 0) if "system_channel_id" in given else UNSET,
+            system_flags=UNSET if self.system_channel_flags is None else self.system_channel_flags,
+        )
 
 
 class RoleColors(BaseModel):

@@ -27,6 +27,8 @@ LEAVE: Final = "leave"
 STOP: Final = "stop"
 """The job that voids the tokens of a blocked account."""
 
+DISBAND: Final = "disband"
+"""The job that tells the members of a deleted group that they are out; its number is the group's id."""
 CLOSE: Final = "close"
 """The job that closes or opens a direct channel; its number is the channel's id."""
 

@@ -43,7 +43,8 @@ class Memberships:
         """Create a group, owned by the user, and its first channel. Raises `InvalidForm`, `TooManyGroups`."""
         name = require_group_name(name)
         owner = await self._require_user(user_id)
-        await self.require_room(user_id, owned=True)
+        await self.require_room(user_id)
+        await self.require_room_to_own(user_id)
         group = Group(self._ids.next_id(self._now()), name, user_id, public)
         event = group_created(group, owner, self._ids.next_id(self._now()), self._now())
         key = group_name_key(name)
@@ -61,7 +62,8 @@ class Memberships:
     async def join(self, user_id: int, name: str) -> Group:
         """Join a public group by its name; a member stays one. Raises `UnknownGroup`, `TooManyGroups`, `Banned`."""
         user = await self._require_user(user_id)
-        group_id = await self._claims.owner_of(group_name_key(name))
+        key = group_name_key(name)
+        group_id = await self._claims.owner_of(key)
         if group_id is None:
             raise UnknownGroup
         if not await self._is_member(group_id, user_id):
@@ -71,6 +73,8 @@ class Memberships:
             is_member = await self._is_member(group_id, user_id)
             is_banned = await self._groups.read_ban(group_id, user_id) is not None
             group = await self._find_group(group_id)
+            if group is not None and group_name_key(group.name) != key:
+                group = None  # it is called otherwise now
             return decide_join(group, is_member=is_member, is_banned=is_banned, user=user, now=self._now())
 
         await self._changes.change(group_stream(group_id), decide)
@@ -103,11 +107,18 @@ class Memberships:
             raise Unauthorized
         return users[user_id]
 
-    async def require_room(self, user_id: int, *, owned: bool = False) -> None:
-        """Raise `TooManyGroups` for who is in as many groups as one may be in, or owns as many."""
-        joined = (await self._groups.list_memberships((user_id,), MAX_GROUPS)).get(user_id, [])
-        groups = await self._groups.read_groups(joined) if owned and joined else {}
-        require_room(len(joined), sum(group.owner_id == user_id for group in groups.values()))
+    async def require_room(self, user_id: int) -> None:
+        """Raise `TooManyGroups` for who is in as many groups as one may be in."""
+        require_room(len(await self._joined(user_id)))
+
+    async def require_room_to_own(self, user_id: int) -> None:
+        """Raise `TooManyGroups` for who owns as many groups as one may own."""
+        joined = await self._joined(user_id)
+        groups = await self._groups.read_groups(joined) if joined else {}
+        require_room(0, sum(group.owner_id == user_id for group in groups.values()))
+
+    async def _joined(self, user_id: int) -> list[int]:
+        return (await self._groups.list_memberships((user_id,), MAX_GROUPS)).get(user_id, [])
 
     async def _find_group(self, group_id: int) -> Group | None:
         return (await self._groups.read_groups((group_id,))).get(group_id)

@@ -63,7 +63,7 @@ class MemoryGroups:
         self._users: _Projection[int, Profile] = _Projection()
         self._blocks: _Projection[tuple[int, int], bool] = _Projection()
         self._jobs: dict[str, Job] = {}
-        self._groups: _Projection[int, Group] = _Projection()
+        self._groups: _Projection[int, Group | None] = _Projection()
         self._channels: _Projection[int, Channel | None] = _Projection()
         self._roles: _Projection[int, Role | None] = _Projection()
         self._invites: _Projection[str, Invite | None] = _Projection()
@@ -211,9 +211,13 @@ class MemoryGroups:
         """Project a group."""
         self._groups.put(group.id, group, seq)
 
+    async def remove_group(self, group_id: int, seq: int) -> None:
+        """Project that a group is gone: a tombstone."""
+        self._groups.put(group_id, None, seq)
+
     async def read_groups(self, group_ids: Sequence[int]) -> dict[int, Group]:
         """Return the groups that exist among these."""
-        return self._groups.some(group_ids)
+        return {one: group for one, group in self._groups.some(group_ids).items() if group is not None}
 
     async def put_channel(self, channel: Channel, seq: int) -> None:
         """Project a channel."""

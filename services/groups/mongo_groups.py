@@ -23,9 +23,19 @@ class MongoRooms(Documents):
         """Project a group."""
         await self._put("groups", group.id, seq, group)
 
+    async def remove_group(self, group_id: int, seq: int) -> None:
+        """Project that a group is gone: a tombstone."""
+        await self._mongo.put_newer("groups", group_id, seq, {"v": VERSION, "gone": True})
+
     async def read_groups(self, group_ids: Sequence[int]) -> dict[int, Group]:
         """Return the groups that exist among these."""
-        return {group.id: group for group in await self._read_many("groups", group_ids, Group)}
+        if not group_ids:
+            return {}
+        query = {"_id": {"$in": list(group_ids)}}
+        async with self._mongo.asking():
+            documents = await self._mongo["groups"].find(query).to_list(len(group_ids))
+        groups = (msgspec.convert(document, Group) for document in documents if not document.get("gone"))
+        return {group.id: group for group in groups}
 
     async def put_role(self, role: Role, seq: int) -> None:
         """Project a role of a group."""

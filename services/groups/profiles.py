@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -29,6 +30,7 @@ from services.groups.store import GroupStore, Profile
 from shared.core.account_errors import UnknownUser
 from shared.core.errors import InvalidForm, Unauthorized
 from shared.core.events import AnyBody
+from shared.core.group_errors import UnknownGroup
 from shared.core.model import User
 from shared.core.stream import group_stream, user_stream
 from shared.core.titles import key_of_name
@@ -127,7 +129,8 @@ class Profiles:
                 return decide_rename_member(state.member if state is not None else None, now)
 
             async with at_once:
-                await self._changes.change(group_stream(group_id), decide)
+                with suppress(UnknownGroup):  # deleted meanwhile
+                    await self._changes.change(group_stream(group_id), decide)
 
         joined = (await self._groups.list_memberships((user_id,), MAX_GROUPS)).get(user_id, [])
         await asyncio.gather(*map(tell, joined))

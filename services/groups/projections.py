@@ -19,7 +19,9 @@ from shared.core.events import (
     ChannelDeleted,
     ChannelsMoved,
     DirectChanged,
+    GroupChanged,
     GroupCreated,
+    GroupDeleted,
     GroupJoined,
     GroupLeft,
     InviteCreated,
@@ -60,11 +62,18 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             for channel in channels:
                 await groups.put_channel(channel, seq)
             await groups.put_member(member, seq)
+        case GroupChanged(group):
+            await groups.put_group(group, seq)
+        case GroupDeleted(group):
+            # What is in it is reached through the group only, so that this one document decides.
+            await groups.remove_group(group.id, seq)
         case ChannelCreated(channel) | ChannelChanged(channel):
             await groups.put_channel(channel, seq)
         case ChannelsMoved(moves):
             await _move_channels(groups, moves, seq)
-        case ChannelDeleted(channel, children):
+        case ChannelDeleted(channel, children, changed):
+            if changed is not None:
+                await groups.put_group(changed, seq)
             await groups.remove_channel(channel.id, seq)
             for webhook in await groups.list_webhooks(owner, MAX_WEBHOOKS, channel_id=channel.id):
                 await groups.remove_webhook(webhook.id, seq)

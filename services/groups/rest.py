@@ -19,7 +19,8 @@ from services.groups.bodies import (
     NewDirect,
     NewGuild,
 )
-from services.groups.service import OUTAGES, Groups, Service
+from services.groups.guild_bodies import ChangedGuild
+from services.groups.service import OUTAGES, Acting, Groups, Service
 from shared.core.errors import InvalidForm
 from shared.core.model import Group
 from shared.core.permissions import everyone_of
@@ -94,6 +95,27 @@ async def get_guild(groups: Service, caller: Caller, guild_id: Snowflake) -> Res
     """Return a guild to its member."""
     group = await groups.views.require_group(guild_id, caller)
     return JsonResponse(await _guild_of(groups, group, caller))
+
+
+@router.patch("/guilds/{guild_id}", response_model=GuildBody)
+async def change_guild(groups: Service, actor: Acting, guild_id: Snowflake, body: ChangedGuild) -> Response:
+    """Change a guild; needs MANAGE_GUILD. Only its owner hands it over to another member."""
+    group = await groups.keeping.change(actor, guild_id, body.patch())
+    return JsonResponse(await _guild_of(groups, group, actor.user_id))
+
+
+@router.delete("/guilds/{guild_id}", status_code=204)
+async def delete_guild(groups: Service, actor: Acting, guild_id: Snowflake) -> Response:
+    """Delete a guild of one's own. When this is answered, nobody reads, writes or hears anything there."""
+    await groups.keeping.delete(actor, guild_id)
+    return Response(status_code=204)
+
+
+@router.post("/guilds/{guild_id}/delete", status_code=204)
+async def delete_guild_by_older_path(groups: Service, actor: Acting, guild_id: Snowflake) -> Response:
+    """Delete a guild of one's own: the older path."""
+    await groups.keeping.delete(actor, guild_id)
+    return Response(status_code=204)
 
 
 async def _guild_of(groups: Groups, group: Group, caller: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from services.groups.directs import Directs
 from services.groups.emails import Emails
 from services.groups.invites import Invites
 from services.groups.jobs import Jobs
+from services.groups.keeping import Keeping
 from services.groups.leaving import Leaving
 from services.groups.members import Members
 from services.groups.memberships import Memberships
@@ -51,6 +52,7 @@ class Groups:
     jobs: Jobs
     audit_logs: AuditLogs
     memberships: Memberships
+    keeping: Keeping
     roles: Roles
     channels: Channels
     members: Members

@@ -172,8 +172,11 @@ class GroupStore(Protocol):
     async def put_group(self, group: Group, seq: int) -> None:
         """Project a group."""
 
+    async def remove_group(self, group_id: int, seq: int) -> None:
+        """Project that a group is gone: a tombstone."""
+
     async def read_groups(self, group_ids: Sequence[int]) -> dict[int, Group]:
-        """Return the groups that exist among these (at most 200)."""
+        """Return the groups that exist among these (at most 200), without the gone."""
 
     async def put_channel(self, channel: Channel, seq: int) -> None:
         """Project a channel of a group, or a direct channel once its stream bears it out."""

@@ -19,6 +19,7 @@ from shared.core.events import (
     ChannelCreated,
     ChannelDeleted,
     ChannelsMoved,
+    GroupChanged,
     InviteCreated,
     InviteDeleted,
     MemberAdded,
@@ -41,12 +42,14 @@ from shared.core.ids import first_id_at, stable_hash
 from shared.core.model import Channel, Invite, Member, Overwrite, OverwriteType, Role
 from shared.core.stream import Record, owner_of
 from shared.core.wire.channels import channel_of
+from shared.core.wire.groups import guild_of
 from shared.core.wire.members import member_of, overwrite_of, role_of
 from shared.core.wire.values import Json
 
 MAX_TARGETS: Final = 50
 """By how many of the targets of one change its entry can be found."""
 _LOW_BITS: Final = (1 << 22) - 1
+_GROUP_KEYS: Final = ("name", "description", "owner_id", "system_channel_id", "system_channel_flags", "public")
 _CHANNEL_KEYS: Final = (
     "name",
     "type",
@@ -66,6 +69,7 @@ _MEMBER_KEYS: Final = ("nick", "communication_disabled_until")
 class Action(IntEnum):
     """What was done; those of Discord's numbers that there are here."""
 
+    GUILD_UPDATE = 1
     CHANNEL_CREATE = 10
     CHANNEL_UPDATE = 11
     CHANNEL_DELETE = 12
@@ -193,6 +197,9 @@ def _of_messages(channel_id: int, record: Record) -> tuple[int, _Found | None]:
 
 def _of_group(record: Record, roles: Mapping[int, Role]) -> _Found | None:
     match record.body:
+        case GroupChanged(group, before):
+            differences = _differences(guild_of(before, ()), guild_of(group, ()), _GROUP_KEYS)
+            return Action.GUILD_UPDATE, (group.id,), differences, {}
         case ChannelCreated(channel):
             return Action.CHANNEL_CREATE, (channel.id,), _differences({}, channel_of(channel), _CHANNEL_KEYS), {}
         case ChannelChanged(channel, before):

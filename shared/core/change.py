@@ -14,6 +14,7 @@ import msgspec
 
 from shared.core.errors import Unavailable
 from shared.core.events import AnyBody
+from shared.core.group_errors import UnknownGroup
 from shared.core.ids import IdSource
 from shared.core.stream import CHANGE_LIMITS, Draft, Event, Head, Limits, Record, owner_of, plan
 from shared.core.writing import Commit, Knowledge, Publish, RaiseHeads, load
@@ -114,8 +115,8 @@ def change(
     """Decide on complete facts, commit, and return the head's seq when all of it is published.
 
     With a `command_id`, new for each change, a commit of unknown outcome that was stored is recognised and not decided
-    again. `actor` is named in the group's audit log. Raises what `Decide` raises, and `Unavailable` after `ATTEMPTS`
-    lost commits.
+    again. `actor` is named in the group's audit log. Raises what `Decide` raises, `UnknownGroup` where the stream is
+    that of a deleted group, and `Unavailable` after `ATTEMPTS` lost commits.
     """
     since = _NONE
     for _ in range(ATTEMPTS):
@@ -123,6 +124,8 @@ def change(
         since = min(since, known.tail.next_seq)  # what is ours can stand from there on only
         if command_id and known.stored_at(command_id, now) is not None:
             return known.tail.next_seq - 1
+        if known.is_over:
+            raise UnknownGroup
         body: AnyBody | None = yield Decide(known.tail.next_seq - 1)
         if body is None:
             return known.tail.next_seq - 1

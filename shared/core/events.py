@@ -169,6 +169,19 @@ class GroupCreated(Body, frozen=True, tag="group_created"):
     owner: Member
 
 
+class GroupChanged(Body, frozen=True, tag="group_changed"):
+    """A group is not as before: its name, its owner, or what else it says of itself."""
+
+    group: Group
+    before: Group
+
+
+class GroupDeleted(Body, frozen=True, tag="group_deleted"):
+    """A group is no more, with all that was in it: the last event of its stream. `group`: as it was."""
+
+    group: Group
+
+
 class ChannelCreated(Body, frozen=True, tag="channel_created"):
     """A group got one more channel."""
 
@@ -189,10 +202,14 @@ class ChannelsMoved(Body, frozen=True, tag="channels_moved"):
 
 
 class ChannelDeleted(Body, frozen=True, tag="channel_deleted"):
-    """A channel of a group is gone. Channels under it, if it was a category, stand under none: `children`."""
+    """A channel of a group is gone. Channels under it, if it was a category, stand under none: `children`.
+
+    `group`: the group as it is now, where it named this channel.
+    """
 
     channel: Channel
     children: tuple[int, ...] = ()
+    group: Group | None = None
 
 
 class InviteCreated(Body, frozen=True, tag="invite_created"):
@@ -376,6 +393,8 @@ AnyBody = (
     | ReactionsCleared
     | ChannelOpened
     | GroupCreated
+    | GroupChanged
+    | GroupDeleted
     | ChannelCreated
     | ChannelChanged
     | ChannelsMoved

@@ -156,9 +156,16 @@ class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What Discord's wire calls a guild."""
+    """What Discord's wire calls a guild.
+
+    `system_channel_id`: the channel that is told of members who join, 0 for none; `system_flags`: Discord's flags of
+    what it is not told.
+    """
 
     id: int
     name: str
     owner_id: int
     public: bool = False
+    description: str | None = None
+    system_channel_id: int = 0
+    system_flags: int = 0

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from shared.core.events import AnyBody, MessageCreated, MessageStub
+from shared.core.events import AnyBody, GroupDeleted, MessageCreated, MessageStub
 from shared.core.ids import IdSource, ms_of
 
 BUCKET_VERSION: Final = 1
@@ -265,8 +265,9 @@ def plan(
 ) -> tuple[Write, int]:
     """Return the next write of a stream and how many of the drafts are in it, from the first on.
 
-    The write that fills the bucket seals it. Where the first draft begins a new window the write only
-    seals, and takes none. What was not taken goes into the next write, once this one is acknowledged.
+    The write that fills the bucket seals it, and so does the one that ends a group's stream (rule 4). Where the first
+    draft begins a new window the write only seals, and takes none. What was not taken goes into the next write, once
+    this one is acknowledged.
     """
     before = successor_of(tail) if tail.sealed else tail
     messages: list[Record] = []
@@ -290,11 +291,13 @@ def plan(
         else:
             record = Record(seq, now, draft.body, draft.command_id, draft.nonce, by=draft.by, reason=draft.reason)
             changes.append(record)
+            sealed = isinstance(draft.body, GroupDeleted)
         seq += 1
         taken += 1
         size += size_of(record)
         if (
-            before.messages + len(messages) >= limits.messages
+            sealed
+            or before.messages + len(messages) >= limits.messages
             or before.changes + len(changes) >= limits.changes
             or size >= limits.size_bytes
         ):

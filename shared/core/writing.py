@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.core.amending import Amendment
+from shared.core.events import GroupDeleted
 from shared.core.stream import Bucket, Event, Head, Key, Record, Tail, Write, bucket_name
 
 DEDUPE_MS: Final = 10 * 60 * 1000
@@ -99,7 +100,7 @@ class Stored(msgspec.Struct, frozen=True):
 class Knowledge:
     """What one writer knows of one stream: good until a commit is lost, then to be dropped whole."""
 
-    __slots__ = ("changed", "pending", "projected", "published", "seen", "tail")
+    __slots__ = ("changed", "is_over", "pending", "projected", "published", "seen", "tail")
 
     def __init__(self, tail: Tail, projected: int, published: int, changed: int = 0) -> None:
         self.changed = changed
@@ -109,6 +110,8 @@ class Knowledge:
         self.seen: dict[Key, Stored] = {}
         self.pending: list[Record] = []
         """Events found stored above `projected` or `published` when the stream was loaded, in seq order."""
+        self.is_over = False
+        """Whether the stream has ended: nothing comes behind its last event."""
 
     def head(self) -> Head:
         """Return the head as far as this writer may raise it."""
@@ -196,6 +199,7 @@ def load(stream: str, now: int, since: int | None = None) -> Generator[Any, Any,
         known.remember(records, bucket.first_seq)
         known.pending += [record for record in records if record.seq > finished]
         known.changed = max((known.changed, *(one.seq for one in bucket.changes if one.seq > finished)))
+    known.is_over = any(isinstance(last.body, GroupDeleted) for last in newest[-1].changes[-1:])
     known.prune(now)
     return known
 

@@ -175,6 +175,14 @@ async def test_users_and_groups_by_id(store: GroupStore) -> None:
     await store.put_group(GARDEN, 4)
     assert await store.read_users([ALICE.id, 5, BOB.id]) == {ALICE.id: ALICE, BOB.id: BOB}
     assert await store.read_groups([GARDEN.id, 5]) == {GARDEN.id: GARDEN}
+    other = Group(7, "Shed", BOB.id, description="tools ☂", system_channel_id=MAX_ID, system_flags=3)
+    await store.put_group(other, 2)
+    assert await store.read_groups([7, GARDEN.id]) == {GARDEN.id: GARDEN, 7: other}
+    await store.remove_group(7, 2)
+    assert 7 in await store.read_groups([7])
+    await store.remove_group(7, 3)
+    await store.put_group(other, 3)
+    assert await store.read_groups([7, GARDEN.id]) == {GARDEN.id: GARDEN}
     assert await store.read_users([]) == {}
     assert await store.read_groups([]) == {}
 

@@ -27,7 +27,9 @@ from shared.core.events import (
     ChannelCreated,
     ChannelDeleted,
     ChannelOpened,
+    GroupChanged,
     GroupCreated,
+    GroupDeleted,
     GroupJoined,
     GroupLeft,
     MemberAdded,
@@ -81,12 +83,15 @@ class ClientModel:
                 self.groups[int(d["id"])] = {
                     "seq": d["last_seq"],
                     "at": d["last_seq"],
+                    "about": (d["name"], d["owner_id"]),
                     "count": d["member_count"],
                     "channels": {int(channel["id"]): shown(channel) for channel in d["channels"]},
                     "roles": {int(role["id"]): role for role in d["roles"]},
                 }
                 for channel in d["channels"]:
                     self.heads[int(channel["id"])] = channel["last_seq"]
+            case "GUILD_UPDATE":
+                self._take_of_group(t, d, self.groups[int(d["id"])])
             case "GUILD_DELETE":
                 for channel_id in self.groups.pop(int(d["id"]))["channels"]:
                     del self.heads[channel_id]
@@ -115,6 +120,8 @@ class ClientModel:
             assert d["seq"] >= group["seq"] + (group.get("t") != "GUILD_BAN_ADD"), "a group's stream has a repeat"
             group["seq"], group["t"] = d["seq"], t
         match t:
+            case "GUILD_UPDATE":
+                group["about"] = (d["name"], d["owner_id"])
             case "CHANNEL_CREATE":
                 assert int(d["id"]) not in group["channels"], "a channel twice"
                 group["channels"][int(d["id"])] = shown(d)
@@ -180,6 +187,8 @@ class NodeModel:
         self.members: dict[int, dict[int, Member]] = {}
         self.channels: dict[int, Channel] = {}
         self.deleted: dict[int, Channel] = {}
+        self.disbanding: dict[int, dict[int, Member]] = {}
+        """Deleted groups, and those of their members whose own streams do not say so yet."""
         self.queue: list[Event | None] = []
         self.bound: set[str] = set()
         self.over_delivers = False
@@ -247,7 +256,8 @@ class NodeModel:
 
     def gain(self) -> None:
         """Take in that more may be seen now: also what was said before, if a node hears of it later."""
-        for channel in self.channels.values():
+        deleted = (one for one in self.deleted.values() if one.group_id in self.members)
+        for channel in (*self.channels.values(), *deleted):
             seeing = self.seeing(channel)
             for event in self.streams[channel_stream(channel.id)]:
                 if event.record.id:
@@ -325,6 +335,30 @@ class NodeModel:
         self.publish(event)
         self.publish(self.append(user_stream(user.id), GroupLeft(group_id, event.record.seq)))
 
+    def hand_over(self, group_id: int, user: User) -> None:
+        """Give a group another name, and to another member."""
+        before = self.groups[group_id]
+        owner_id = user.id if user.id in self.members[group_id] else before.owner_id
+        group = self.groups[group_id] = replace(before, name=before.name + "g", owner_id=owner_id)
+        self.change_group(group_id, GroupChanged(group, before))
+
+    def delete_group(self, group_id: int) -> None:
+        """Delete a group; its members' own streams are told later."""
+        for channel_id, channel in list(self.channels.items()):
+            if channel.group_id == group_id:
+                self.deleted[channel_id] = self.channels.pop(channel_id)
+        self.disbanding[group_id] = self.members.pop(group_id)
+        self.publish(self.append(group_stream(group_id), GroupDeleted(self.groups[group_id])))
+
+    def disband(self) -> None:
+        """Tell one more member of a deleted group, in its own stream."""
+        for group_id, members in self.disbanding.items():
+            if members:
+                user_id, _ = members.popitem()
+                left = GroupLeft(group_id, len(self.streams[group_stream(group_id)]))
+                self.publish(self.append(user_stream(user_id), left))
+                return
+
     def create_channel(self, group_id: int) -> None:
         """Add a channel."""
         channel = Channel(self.new_id(), ChannelType.TEXT, "more", group_id)
@@ -374,12 +408,15 @@ class NodeModel:
 
     def session_view(self, user: User) -> SessionView:
         """Return a user's body."""
-        memberships = tuple(members[user.id] for members in self.members.values() if user.id in members)
+        groups = (*self.members.values(), *self.disbanding.values())
+        memberships = tuple(members[user.id] for members in groups if user.id in members)
         directs = tuple(DirectView(*self.head(one)) for one in self.channels.values() if user in one.recipients)
         return SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs)
 
-    def group_view(self, group_id: int) -> GroupView:
-        """Return a group's body, with only a sample of its members."""
+    def group_view(self, group_id: int) -> GroupView | None:
+        """Return a group's body, with only a sample of its members; None if it is deleted."""
+        if group_id in self.disbanding:
+            return None
         channels = tuple(ChannelView(*self.head(one)) for one in self.channels.values() if one.group_id == group_id)
         members = self.members[group_id]
         seq = len(self.streams[group_stream(group_id)])
@@ -471,6 +508,11 @@ class NodeModel:
         yield
         view = self.group_view(group_id)
         yield
+        if view is None:
+            self.hub.roster.without_group(group_id, len(self.streams[unit]))
+            self.hub.abandon(unit)
+            self.bound.discard(unit)
+            return
         self.perform(self.hub.roster.put_group(view, self.now))
         self.release(unit)
 
@@ -553,6 +595,8 @@ class NodeModel:
             truth = {group_id for group_id, members in self.members.items() if client.user.id in members}
             assert client.groups.keys() == truth
             for group_id in truth:
+                group = self.groups[group_id]
+                assert client.groups[group_id]["about"] == (group.name, str(group.owner_id))
                 assert client.groups[group_id]["count"] == len(self.members[group_id])
                 assert client.groups[group_id]["seq"] <= len(self.streams[group_stream(group_id)])
                 roles = all_roles(group_id, self.roles[group_id].values())
@@ -597,6 +641,7 @@ class NodeModel:
                     told.add(group_id)
                 else:
                     told.discard(group_id)
+        to_come |= self.disbanding.keys()  # whoever takes over finds that there is no such group
         assert told - to_come == client.groups.keys() - to_come, "a group that came or went is left out"
         for group_id in client.groups:
             if group_id not in to_come:

@@ -101,6 +101,24 @@ class Node(RuleBasedStateMachine):
         groups = list(self.model.members)
         self.model.change_role(groups[group % len(groups)], gone=gone)
 
+    @rule(user=numbers, group=numbers)
+    def hand_over(self, user: int, group: int) -> None:
+        """Rename a group, and give it to somebody."""
+        groups = list(self.model.members)
+        self.model.hand_over(groups[group % len(groups)], self.model.users[user % 3])
+
+    @rule(group=numbers)
+    def delete_group(self, group: int) -> None:
+        """Delete a group, but for the last."""
+        groups = list(self.model.members)
+        if len(groups) > 1:
+            self.model.delete_group(groups[group % len(groups)])
+
+    @rule()
+    def disband(self) -> None:
+        """Tell a member of a deleted group."""
+        self.model.disband()
+
     @rule(user=numbers)
     def open_direct(self, user: int) -> None:
         """Open a direct channel."""
@@ -229,6 +247,9 @@ ACTIONS: dict[Callable[[Node, Random], None], int] = {
     lambda node, draw: node.promote(draw.randrange(8), draw.randrange(8)): 3,
     lambda node, draw: node.change_role(draw.randrange(8), draw.random() < 0.2): 1,
     lambda node, draw: node.delete_channel(draw.randrange(8)): 1,
+    lambda node, draw: node.hand_over(draw.randrange(8), draw.randrange(8)): 1,
+    lambda node, draw: node.delete_group(draw.randrange(8)): 1,
+    lambda node, draw: node.disband(): 1,
     lambda node, draw: node.open_direct(draw.randrange(8)): 1,
     lambda node, draw: node.create_group(draw.randrange(8)): 1,
     lambda node, draw: node.deliver(draw.randrange(1, 6)) if node.model.queue else None: 14,

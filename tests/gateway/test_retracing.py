@@ -15,9 +15,9 @@ STEPS = 40
 
 def change_something(model: NodeModel, group_id: int, draw: Random) -> None:
     """Let something happen to a group that may have to do with sight."""
-    _, ben, cat = model.users
+    ann, ben, cat = model.users
     channels = [one for one in model.channels.values() if one.group_id == group_id]
-    match draw.randrange(7):
+    match draw.randrange(8):
         case 0:
             model.create_channel(group_id)
         case 1 | 2:
@@ -28,6 +28,8 @@ def change_something(model: NodeModel, group_id: int, draw: Random) -> None:
             model.change_role(group_id, gone=draw.random() < 0.3)
         case 5:
             model.delete_channel(draw.choice(channels))
+        case 6:
+            model.hand_over(group_id, draw.choice((ann, ben)))
         case _:
             (model.leave if cat.id in model.members[group_id] else model.join)(cat, group_id)
 
@@ -54,7 +56,9 @@ def test_what_was_seen_at_each_place(seed: int) -> None:
 
     roster = model.hub.roster
     roster.put_user(model.session_view(ben), 0.0)
-    roster.put_group(model.group_view(group_id), 0.0)
+    view = model.group_view(group_id)
+    assert view is not None
+    roster.put_group(view, 0.0)
     for stood in noted:
         places = [noted[place] for place in noted if place >= stood]
         found = retrace(

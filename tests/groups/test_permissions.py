@@ -128,6 +128,37 @@ async def get_guild(scene: Scene) -> tuple[str, str, Json]:
     return "GET", scene.path, None
 
 
+@case(MODERATED)
+async def change_guild(scene: Scene) -> tuple[str, str, Json]:
+    """Change the group."""
+    fields = {"name": f"room {next(scene.names)}", "description": "tea", "public": True, "icon": None}
+    return "PATCH", scene.path, fields | {"system_channel_id": str(await scene.new_channel()), "afk_timeout": 60}
+
+
+@case(OWNED)
+async def hand_guild_over(scene: Scene) -> tuple[str, str, Json]:
+    """Make another member the owner."""
+    return "PATCH", scene.path, {"owner_id": str(scene.ids["moderator"])}
+
+
+@case((UNAUTHORIZED, NO_GROUP, NO_GROUP, *[NO_PERMISSION] * 2, NO_ACCESS, OK, OK))
+async def tell_in_hidden_channel(scene: Scene) -> tuple[str, str, Json]:
+    """Have a channel told of joins that the moderator does not see."""
+    return "PATCH", scene.path, {"system_channel_id": str(await scene.new_channel(hidden=True))}
+
+
+@case(OWNED)
+async def delete_guild(scene: Scene) -> tuple[str, str, Json]:
+    """Delete the group."""
+    return "DELETE", scene.path, None
+
+
+@case(OWNED)
+async def delete_guild_by_older_path(scene: Scene) -> tuple[str, str, Json]:
+    """Delete the group by the older path."""
+    return "POST", f"{scene.path}/delete", {}
+
+
 @case(IN_GROUP)
 async def list_roles(scene: Scene) -> tuple[str, str, Json]:
     """Read roles."""
@@ -366,6 +397,14 @@ async def change_hidden_channel(scene: Scene) -> tuple[str, str, Json]:
 async def delete_channel(scene: Scene) -> tuple[str, str, Json]:
     """Delete a channel."""
     return "DELETE", f"/channels/{await scene.new_channel()}", None
+
+
+@case(MANAGED)
+async def delete_system_channel(scene: Scene) -> tuple[str, str, Json]:
+    """Delete the channel that is told who joins."""
+    channel = await scene.new_channel()
+    await scene.as_owner("PATCH", scene.path, {"system_channel_id": str(channel)})
+    return "DELETE", f"/channels/{channel}", None
 
 
 @case(MANAGED)

@@ -23,7 +23,10 @@ async def open_hub(scene: Scene, viewer: int) -> Hub[str]:
     users, groups = await snapshots.read_sessions((viewer,)), await snapshots.read_groups((scene.group,))
     hub: Hub[str] = Hub()
     hub.roster.put_user(whole(users[viewer], SessionView), 0.0)
-    hub.roster.put_group(whole(groups[scene.group], GroupView), 0.0)
+    if scene.group in groups:
+        hub.roster.put_group(whole(groups[scene.group], GroupView), 0.0)
+    else:
+        hub.roster.without_group(scene.group, 0)
     return hub
 
 

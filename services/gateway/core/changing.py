@@ -20,6 +20,8 @@ from shared.core.events import (
     ChannelCreated,
     ChannelDeleted,
     ChannelsMoved,
+    GroupChanged,
+    GroupDeleted,
     MemberAdded,
     MemberBanned,
     MemberChanged,
@@ -57,6 +59,13 @@ class Changing(Generic[S]):
             case MemberChanged(member):
                 self._roster.change_member(group, member, seq)
                 resighted = (member.user.id,)
+            case GroupChanged(changed, was):
+                group.group = changed
+                resighted = None if changed.owner_id != was.owner_id else ()
+            case GroupDeleted():
+                out += self._roster.disband(group.group.id, seq, now)
+                for channel_id in tuple(group.channels):
+                    self._roster.drop_channel(channel_id, group)
             case RoleCreated(role) | RoleChanged(role):
                 group.put_roles((role,))
                 resighted = None
@@ -73,7 +82,8 @@ class Changing(Generic[S]):
                 resighted = None
             case ChannelsMoved(moves):
                 self._move(moves)
-            case ChannelDeleted(channel, children):
+            case ChannelDeleted(channel, children, changed):
+                group.group = changed or group.group
                 self._roster.drop_channel(channel.id, group)
                 self._move(self._orphans(children))
                 resighted = None

@@ -19,6 +19,7 @@ from shared.core.commands import Typed
 from shared.core.events import (
     ChannelOpened,
     DirectChanged,
+    GroupDeleted,
     GroupJoined,
     GroupLeft,
     MemberBanned,
@@ -182,6 +183,8 @@ class Hub(Generic[S]):
                 return self.roster.leave(group_id, owner_of(event.stream), group_seq, now, is_own=True)
             case MemberRemoved(user) | MemberBanned(user, was_in=True):
                 return self.roster.leave(event.group_id, user.id, event.record.seq, now, is_own=False)
+            case GroupDeleted():
+                return self.roster.disband(event.group_id, event.record.seq, now)
             case MembershipChanged(group_seq=group_seq, member=member):
                 user_here = self.roster.users[owner_of(event.stream)]
                 return self.roster.change_own_member(user_here, member, group_seq)

@@ -18,6 +18,7 @@ from shared.core.events import (
     ChannelChanged,
     ChannelCreated,
     ChannelDeleted,
+    GroupChanged,
     MemberChanged,
     MembershipChanged,
     RoleChanged,
@@ -88,6 +89,8 @@ class _State:
                 self._roles.pop(role.id, None)
             case RoleChanged(before=role) | RoleDeleted(role):
                 self._roles[role.id] = role
+            case GroupChanged(group, before) if group.owner_id != before.owner_id:
+                self._group = before
             case ChannelCreated(channel):
                 self.channels.pop(channel.id, None)
             case ChannelChanged(before=channel) | ChannelDeleted(channel):

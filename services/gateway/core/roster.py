@@ -106,6 +106,9 @@ class Roster(Generic[S]):
         if (joined := user.groups.get(group_id)) is not None:
             joined.group_seq = max(joined.group_seq, group_seq)
             return []
+        if group is not None and group.deleted:
+            ahead = group.deleted
+            user.ahead[group_id] = False, ahead
         if ahead > group_seq:
             return []
         if not user_seq:
@@ -167,6 +170,21 @@ class Roster(Generic[S]):
         if not user.sessions:
             return []
         return [Dispatch("GUILD_DELETE", guild_delete_of(group_id, group_seq), tuple(user.sessions))]
+
+    def disband(self, group_id: int, group_seq: int, now: float) -> list[Out[S]]:
+        """Let nobody be in a followed group any more: it is deleted. Its users' own streams may say so later."""
+        group = self.groups[group_id]
+        told = group.audience
+        for user_id in (*group.users, *self._wanted.get(group_id, ())):
+            user = self.users[user_id]
+            user.ahead[group_id] = False, group_seq
+            self._want_no_more(group_id, user)
+            del user.groups[group_id]
+            group.exit(user_id)
+        group.let_out(told)
+        group.deleted = group_seq
+        group.idle_since = now
+        return [Dispatch("GUILD_DELETE", guild_delete_of(group_id, group_seq), told)] if told else []
 
     def change_member(self, group: LocalGroup[S], member: Member, group_seq: int) -> None:
         """Take in that a member of a followed group is not as before."""
@@ -247,6 +265,9 @@ class Roster(Generic[S]):
         self._tracking.begin(user_stream(user_id), view.user_seq)
         for member in view.memberships:
             group = self.groups.get(member.group_id)
+            if group is not None and group.deleted:
+                user.ahead[member.group_id] = False, group.deleted
+                continue
             user.groups[member.group_id] = Joined(0, msgspec.structs.replace(member, user=view.user))
             if group is not None:
                 group.enter(user_id)
@@ -321,13 +342,16 @@ class Roster(Generic[S]):
             del group.gone[next(iter(group.gone))]
         self._forget_channels((channel_id,))
 
-    def without_group(self, group_id: int, now: float) -> list[Out[S]]:
-        """Take in that a group's body could not be had because there is none (any more)."""
-        out: list[Out[S]] = []
+    def without_group(self, group_id: int, group_seq: int) -> None:
+        """Take in that a group's body could not be had because there is none: it was deleted, at that seq.
+
+        No session here was told of it. One that comes from another node may have been.
+        """
         for user_id in tuple(self._wanted.get(group_id, ())):
             user = self.users[user_id]
-            out += self._detach_user(user, group_id, user.groups[group_id].group_seq, now)
-        return out
+            user.ahead[group_id] = False, group_seq
+            self._want_no_more(group_id, user)
+            del user.groups[group_id]
 
     # Sessions.
 

@@ -75,6 +75,8 @@ class LocalGroup(Generic[S]):
     idle_since: float
     roles: dict[int, Role]
     """All roles, @everyone's among them, the highest first."""
+    deleted: int = 0
+    """The seq of its deletion: nobody comes in any more. 0: it is not deleted."""
     sights: Sights[S] = field(init=False)
     channels: set[int] = field(default_factory=set)
     gone: dict[int, None] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from shared.core.events import (
     ChannelCreated,
     ChannelDeleted,
     ChannelsMoved,
+    GroupChanged,
     InviteCreated,
     InviteDeleted,
     MemberBanned,
@@ -34,6 +35,7 @@ from shared.core.stream import Event
 from shared.core.wire.audit import entry_dispatch_of
 from shared.core.wire.channels import channel_of
 from shared.core.wire.dispatches import dispatch_of
+from shared.core.wire.groups import guild_of
 from shared.core.wire.members import ban_dispatch_of, member_of, member_removed_of, role_dispatch_of
 from shared.core.wire.values import Json
 from shared.core.wire.webhooks import webhooks_update_of
@@ -91,9 +93,13 @@ def _facts(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalCha
             yield from _updates((channel.id,), seq, group, channels)
         case ChannelsMoved(moves):
             yield from _updates((move.id for move in moves), seq, group, channels)
-        case ChannelDeleted(channel, children):
+        case ChannelDeleted(channel, children, changed):
             yield Telling("CHANNEL_DELETE", channel_of(channel) | {"seq": seq}, channel.id)
             yield from _updates(children, seq, group, channels)
+            if changed is not None:
+                yield Telling("GUILD_UPDATE", guild_of(group.group, group.roles.values()) | {"seq": seq})
+        case GroupChanged():
+            yield Telling("GUILD_UPDATE", guild_of(group.group, group.roles.values()) | {"seq": seq})
         case MemberChanged(member):
             told = member_of(known_only(member, group.roles))
             yield Telling("GUILD_MEMBER_UPDATE", told | {"guild_id": str(group_id), "seq": seq})

@@ -75,7 +75,12 @@ def decide_delete_channel(facts: Facts, channels: Channels, channel_id: int) -> 
     """Let who manages a channel delete it. Raises `UnknownChannel`, `MissingAccess`, `MissingPermissions`."""
     authority, channel = _require_channel(facts, channels, channel_id)
     authority.require(Permission.MANAGE_CHANNELS)
-    return ChannelDeleted(channel, tuple(one.id for one in channels.values() if one.parent_id == channel_id))
+    children = tuple(one.id for one in channels.values() if one.parent_id == channel_id)
+    group = authority.group
+    was_system = group.system_channel_id == channel_id
+    return ChannelDeleted(
+        channel, children, msgspec.structs.replace(group, system_channel_id=0) if was_system else None
+    )
 
 
 def decide_move_channels(facts: Facts, channels: Channels, moves: Sequence[Mapping[str, int]]) -> ChannelsMoved | None:

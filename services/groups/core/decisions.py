@@ -12,6 +12,7 @@ from shared.core.errors import MissingPermissions
 from shared.core.events import (
     AnyBody,
     GroupCreated,
+    GroupDeleted,
     GroupJoined,
     GroupLeft,
     MemberAdded,
@@ -74,7 +75,7 @@ def decide_follow(
     match body:
         case GroupCreated(owner=member) | MemberAdded(member):
             return GroupJoined(group_seq, member)
-        case MemberRemoved() | MemberBanned(was_in=True):
+        case MemberRemoved() | MemberBanned(was_in=True) | GroupDeleted():
             return GroupLeft(group_id, group_seq)
         case MemberChanged(member, before) if before is not None:
             return MembershipChanged(group_seq, member, before)

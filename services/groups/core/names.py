@@ -17,6 +17,7 @@ CHANNEL_NAME_LENGTH: Final = (1, 100)
 ROLE_NAME_LENGTH: Final = (1, 100)
 NICK_LENGTH: Final = (1, 32)
 MAX_TOPIC: Final = 1024
+MAX_DESCRIPTION: Final = 300
 PASSWORD_LENGTH: Final = (8, 256)
 
 _RESERVED: Final = frozenset({"everyone", "here"})
@@ -74,12 +75,21 @@ def require_nick(nick: str | None) -> str | None:
 
 def require_topic(topic: str | None) -> str | None:
     """Return a channel's topic as it is kept; None and "" for none. Raises `InvalidForm`."""
-    if not topic:
+    return _require_text("topic", topic, MAX_TOPIC)
+
+
+def require_description(description: str | None) -> str | None:
+    """Return what a group says of itself, as it is kept; None and "" for nothing. Raises `InvalidForm`."""
+    return _require_text("description", description, MAX_DESCRIPTION)
+
+
+def _require_text(field: str, text: str | None, longest: int) -> str | None:
+    if not text:
         return None
-    require_length("topic", topic, (1, MAX_TOPIC))
-    if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in topic):
-        raise invalid("topic", "BASE_TYPE_INVALID", "Must be valid Unicode, without NUL.")
-    return topic
+    require_length(field, text, (1, longest))
+    if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text):
+        raise invalid(field, "BASE_TYPE_INVALID", "Must be valid Unicode, without NUL.")
+    return text
 
 
 def require_password(password: str, field: str = "password") -> str:

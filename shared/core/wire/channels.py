@@ -87,7 +87,7 @@ def invite_of(invite: Invite, group: Group, channel: Channel) -> Json:
             "icon": None,
             "splash": None,
             "banner": None,
-            "description": None,
+            "description": group.description,
             "features": [],
             "verification_level": 0,
             "vanity_url_code": None,
