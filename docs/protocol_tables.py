@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from docs.markdown import code, first_line, table
 from services.gateway.core.frames import MAX_FRAME_BYTES, CloseCode, Op, send_bytes_limit
-from services.gateway.core.state import MEMBER_SAMPLE
 from services.gateway.listening import MOST_WAIT_S, POLL_BYTES, POLL_FRAMES
 from services.gateway.rest import router as gateway_router
 from services.gateway.sending import IN_FLIGHT
@@ -45,7 +44,7 @@ from services.history.core.reacting import MAX_REACTIONS
 from services.history.pages import MAX_LIMIT
 from services.history.rest_changes import BULK, BULK_AGE_MS
 from shared.core import account_errors, errors, group_errors, message_errors
-from shared.core.calls import SESSION_DIRECTS
+from shared.core.calls import SESSION_DIRECTS, SMALL_GROUP
 from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.drafts import NONCE_CHARACTERS
 from shared.core.embeds import MAX_BYTES, MAX_EMBEDS, MAX_TEXT
@@ -464,7 +463,7 @@ def limits() -> str:
         ("name of a webhook", _length(WEBHOOK_NAME_LENGTH), "", "50035"),
         ("slow mode", f"{MAX_SLOW_S:,} s", "", "50035"),
         ("a timeout", f"{MAX_TIMEOUT_MS // 86_400_000} days", "", "50035"),
-        ("members in a GUILD_CREATE", f"{MEMBER_SAMPLE} and the user's own", "", ""),
+        ("members in a GUILD_CREATE", f"all up to {SMALL_GROUP}; of a larger group the user alone", "", ""),
         ("direct channels in READY", f"the {SESSION_DIRECTS} newest", "", ""),
         ("logouts of one user remembered one by one", MAX_NAMED, "", "older tokens of the user go, too"),
         ("username", _length(USERNAME_LENGTH), "", "50035"),

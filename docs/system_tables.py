@@ -73,6 +73,7 @@ _COLLECTIONS: Final = {
     "groups": "a group without members and channels",
     "channels": "a channel, of a group or direct",
     "members": "one user in one group, or a tombstone",
+    "tallies": "how many members a group has, and between which ids",
     "roles": "a role of a group that was made or changed, or a tombstone",
     "invites": "a way into a group, `_id` = code, or a tombstone",
     "webhooks": "a way for programs to write into a channel, or a tombstone",

@@ -39,7 +39,7 @@ STEPS: Final[tuple[Step, ...]] = (
         ),
         "members": (_ascending("group_id", "gone", "user.id"),),
         "memberships": (_ascending("user_id", "present", "group_id"),),
-        # By _id alone: heads, accounts, application_commands, claims, revocations, groups, workers, schema.
+        # By _id alone: heads, accounts, application_commands, claims, revocations, groups, tallies, workers, schema.
     },
     {
         "users": (_ascending("name", sparse=True), _ascending("owner", sparse=True)),  # find_users, list_bots

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State
+from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State, Tally
 from shared.core.ids import MAX_ID
 from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User, Webhook
 from shared.core.revocation import Revocations
@@ -70,6 +70,7 @@ class MemoryGroups:
         self._webhooks: _Projection[int, Webhook | None] = _Projection()
         self._bans: dict[int, _Projection[int, Ban | None]] = {}
         self._members: dict[int, _Projection[int, Member | None]] = {}
+        self._tallies: _Projection[int, Tally] = _Projection()
         self._memberships: dict[int, _Projection[int, Membership]] = {}
 
     async def claim(self, claim: Claim) -> Claim:
@@ -347,9 +348,17 @@ class MemoryGroups:
             :limit
         ]
 
-    async def count_members(self, group_id: int) -> int:
-        """Return how many members a group has."""
-        return len(self._present(group_id))
+    async def put_tally(self, group_id: int, tally: Tally) -> None:
+        """Project what is known of all members of a group."""
+        self._tallies.put(group_id, tally, tally.seq)
+
+    async def tally_members(self, group_ids: Sequence[int]) -> dict[int, Tally]:
+        """Return the tally of each group; where none was put yet, by a survey."""
+        return {one: self._tallies.get(one) or self._survey(one) for one in group_ids}
+
+    def _survey(self, group_id: int) -> Tally:
+        ids = [member.user.id for member in self._present(group_id)]
+        return Tally(len(ids), min(ids, default=0), max(ids, default=0))
 
     def _present(self, group_id: int) -> list[Member]:
         members = self._members.get(group_id)

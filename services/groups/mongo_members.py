@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from services.groups.mongo_documents import VERSION, Documents, value_of
-from services.groups.store import MemberState
+from services.groups.store import MemberState, Tally
 from shared.core.ids import MAX_ID
 from shared.core.model import Ban, Member
 
@@ -41,16 +41,51 @@ class MongoMembers(Documents):
         return {(member.group_id, member.user.id): member for member in found}
 
     async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
-        """Return a page of members by user id above `after`, without the gone."""
-        query = {"group_id": group_id, "gone": False, "user.id": {"$gt": after, "$lte": MAX_ID}}
+        """Return a page of members by user id above `after`, without the gone.
+
+        Looks into as much of the ids as should hold the page, and where they lie thinner into eight times as much:
+        mostly one read of the index. The embedded server reads all of a range, however few are asked for.
+        """
+        tally = await self._read_tally(group_id)
+        if tally is None:
+            return await self._list_between(group_id, after, MAX_ID, limit)
+        found: list[Member] = []
+        low, each = max(after, tally.low - 1), (tally.high - tally.low) // max(tally.members, 1) + 1
+        while len(found) < limit and low < tally.high:
+            missing = limit - len(found)
+            high = min(low + each * missing * 5 // 4, tally.high)
+            some = await self._list_between(group_id, low, high, missing)
+            found += some
+            low, each = high, each if len(some) * 2 > missing else each * 8
+        return found
+
+    async def _list_between(self, group_id: int, above: int, upto: int, limit: int) -> list[Member]:
+        query = {"group_id": group_id, "gone": False, "user.id": {"$gt": above, "$lte": upto}}
         cursor = self._mongo["members"].find(query).sort("user.id", 1).limit(limit)
         async with self._mongo.asking():
             return [msgspec.convert(document, Member) for document in await cursor.to_list(limit)]
 
-    async def count_members(self, group_id: int) -> int:
-        """Return how many members a group has."""
+    async def put_tally(self, group_id: int, tally: Tally) -> None:
+        """Project what is known of all members of a group."""
+        await self._put("tallies", group_id, tally.seq, tally)
+
+    async def tally_members(self, group_ids: Sequence[int]) -> dict[int, Tally]:
+        """Return the tally of each group; where none was put yet, by a survey."""
+        query = {"_id": {"$in": list(group_ids)}}
         async with self._mongo.asking():
-            return await self._mongo["members"].count_documents({"group_id": group_id, "gone": False})
+            documents = await self._mongo["tallies"].find(query).to_list(len(group_ids))
+        found = {int(document["_id"]): msgspec.convert(document, Tally) for document in documents}
+        return {one: found.get(one) or await self._survey(one) for one in group_ids}
+
+    async def _read_tally(self, group_id: int) -> Tally | None:
+        return value_of(await self._read("tallies", group_id), Tally)
+
+    async def _survey(self, group_id: int) -> Tally:
+        """Look at all members: of groups whose last join or leave was in a release without tallies."""
+        cursor = self._mongo["members"].find({"group_id": group_id, "gone": False}, {"user.id": 1})
+        async with self._mongo.asking():
+            ids = [int(document["user"]["id"]) for document in await cursor.to_list(None)]
+        return Tally(len(ids), min(ids, default=0), max(ids, default=0))
 
     async def put_ban(self, ban: Ban, seq: int) -> None:
         """Project that a user may not be in a group."""

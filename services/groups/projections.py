@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from services.groups.core.webhooks import MAX_WEBHOOKS
-from services.groups.store import GroupStore, Membership
+from services.groups.store import GroupStore, Membership, Tally
 from shared.core.events import (
     BanLifted,
     ChannelChanged,
@@ -62,6 +62,7 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             for channel in channels:
                 await groups.put_channel(channel, seq)
             await groups.put_member(member, seq)
+            await groups.put_tally(group.id, Tally().after(member.user.id, seq, joined=True))
         case GroupChanged(group):
             await groups.put_group(group, seq)
         case GroupDeleted(group):
@@ -88,6 +89,7 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
         case MemberBanned(user, was_in, by, reason):
             if was_in:
                 await groups.remove_member(owner, user.id, seq)
+                await _count(groups, owner, user.id, seq, joined=False)
             await groups.put_ban(Ban(owner, user, by, reason), seq)
         case BanLifted(user):
             await groups.lift_ban(owner, user.id, seq)
@@ -103,12 +105,14 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.remove_webhook(webhook.id, seq)
         case MemberAdded(member, code, uses):
             await groups.put_member(member, seq)
+            await _count(groups, owner, member.user.id, seq, joined=True)
             if (used := await groups.read_invite(code) if code else None) is not None:
                 await groups.put_invite(msgspec.structs.replace(used, uses=uses), seq)
         case MemberChanged(member):
             await groups.put_member(member, seq)
         case MemberRemoved(user):
             await groups.remove_member(owner, user.id, seq)
+            await _count(groups, owner, user.id, seq, joined=False)
         case UserRegistered(user, bot_owner):
             await groups.put_user(user, seq, owner=bot_owner)
         case UserChanged(user, bio, bot_owner, gone):
@@ -130,6 +134,15 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
 
 
 # What an event tells only in part is read first: complete to the event before, or made by who is further on.
+
+
+async def _count(groups: GroupStore, group_id: int, user_id: int, seq: int, *, joined: bool) -> None:
+    """Count who joined or left. A group without a tally is surveyed, with this event's member put or gone already."""
+    known = (await groups.tally_members((group_id,)))[group_id]
+    if not known.seq:
+        await groups.put_tally(group_id, msgspec.structs.replace(known, seq=seq))
+    elif known.seq < seq:
+        await groups.put_tally(group_id, known.after(user_id, seq, joined=joined))
 
 
 async def _move_channels(groups: GroupStore, moves: Sequence[ChannelMove], seq: int) -> None:

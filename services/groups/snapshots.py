@@ -17,9 +17,8 @@ import structlog
 from services.groups.changes import Changes
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
-from services.groups.views import MEMBERS_SHOWN
 from shared.cache import Cache
-from shared.core.calls import SESSION_DIRECTS, ChannelView, DirectView, GroupView, SessionView
+from shared.core.calls import SESSION_DIRECTS, SMALL_GROUP, ChannelView, DirectView, GroupView, SessionView
 from shared.core.model import Channel, Group, Member, Role
 from shared.core.revocation import NOTHING_REVOKED
 from shared.core.stream import Head, channel_stream, group_stream, user_stream
@@ -36,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 class GroupBody(msgspec.Struct, frozen=True):
-    """A group with its channels, roles and a sample of its members: what the group's stream tells."""
+    """A group with its channels, roles and, if it is small, members: what the group's stream tells."""
 
     group: Group
     channels: tuple[Channel, ...]
@@ -236,17 +235,24 @@ class Snapshots:
         }
 
     async def _read_groups(self, ids: Sequence[int]) -> dict[int, GroupBody]:
-        groups, channels, roles = await asyncio.gather(
-            self._groups.read_groups(ids), self._groups.list_channels(ids), self._groups.list_roles(ids)
+        groups, channels, roles, tallies = await asyncio.gather(
+            self._groups.read_groups(ids),
+            self._groups.list_channels(ids),
+            self._groups.list_roles(ids),
+            self._groups.tally_members(ids),
         )
-        ids = tuple(groups)
-        samples, counts = await asyncio.gather(
-            asyncio.gather(*(self._groups.list_members(one, 0, MEMBERS_SHOWN) for one in ids)),
-            asyncio.gather(*(self._groups.count_members(one) for one in ids)),
-        )
+        small = [one for one in groups if tallies[one].members <= SMALL_GROUP]
+        lists = await asyncio.gather(*(self._groups.list_members(one, 0, SMALL_GROUP) for one in small))
+        members = {one: tuple(its) for one, its in zip(small, lists, strict=True)}
         return {
-            one: GroupBody(groups[one], tuple(channels.get(one, ())), tuple(sample), count, tuple(roles.get(one, ())))
-            for one, sample, count in zip(ids, samples, counts, strict=True)
+            one: GroupBody(
+                group,
+                tuple(channels.get(one, ())),
+                members.get(one, ()),
+                tallies[one].members,
+                tuple(roles.get(one, ())),
+            )
+            for one, group in groups.items()
         }
 
 

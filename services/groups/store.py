@@ -80,6 +80,21 @@ class MemberState(msgspec.Struct, frozen=True):
     seq: int
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """How many members a group has, between which user ids (0 for none). `seq`: the last event counted, 0: surveyed."""
+
+    members: int = 0
+    low: int = 0
+    high: int = 0
+    seq: int = 0
+
+    def after(self, user_id: int, seq: int, *, joined: bool) -> Tally:
+        """Return the tally after this user's event. The bounds only widen."""
+        if not joined:
+            return Tally(self.members - 1, self.low, self.high, seq)
+        return Tally(self.members + 1, min(self.low or user_id, user_id), max(self.high, user_id), seq)
+
+
 class GroupStore(Protocol):
     """Point reads and idempotent writes; everything bounded. All raise `shared.streams.StoreUnavailable`.
 
@@ -251,10 +266,16 @@ class GroupStore(Protocol):
         """Return the members among these (group id, user id), without the gone."""
 
     async def list_members(self, group_id: int, after: int, limit: int) -> list[Member]:
-        """Return a page of members by user id above `after`, without the gone."""
+        """Return a page of members by user id above `after`, without the gone.
 
-    async def count_members(self, group_id: int) -> int:
-        """Return how many members a group has."""
+        It costs what it holds, whatever the size of the group, once that has a tally.
+        """
+
+    async def put_tally(self, group_id: int, tally: Tally) -> None:
+        """Project what is known of all members of a group, by the event of the tally's `seq`."""
+
+    async def tally_members(self, group_ids: Sequence[int]) -> dict[int, Tally]:
+        """Return the tally of each of these groups (at most 200); where none was put yet, by a survey of all."""
 
     async def put_membership(self, membership: Membership, seq: int) -> None:
         """Project a user's own view of a group, by the user's stream."""

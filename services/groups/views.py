@@ -27,8 +27,6 @@ from shared.core.stream import Event, Head, channel_stream, group_stream
 from shared.core.webhooks import PERMISSIONS, author_of
 from shared.streams import StreamStore
 
-MEMBERS_SHOWN: Final = 100
-"""Members inside a group's body; the rest is asked for page by page."""
 MAX_EVENTS_READ: Final = 100
 _ACCESS_S: Final = 300.0
 """How long access is cached; of use only while nothing changes in the group."""

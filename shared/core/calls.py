@@ -53,8 +53,12 @@ class ChannelView(msgspec.Struct, frozen=True):
     last_message_id: int
 
 
+SMALL_GROUP: Final = 100
+"""A group of so many members at most is told with all of them; of a larger one they are asked for page by page."""
+
+
 class GroupView(msgspec.Struct, frozen=True):
-    """A group's body, complete to `seq` of its stream. `members` is a bounded sample.
+    """A group's body, complete to `seq` of its stream. `members`: all of a small group; of a larger one none.
 
     `roles`: those that were ever changed or made; see `shared.core.permissions.everyone_of`.
     """

@@ -12,7 +12,7 @@ import pytest
 
 from services.groups.memory_store import MemoryGroups
 from services.groups.mongo_store import MongoGroups
-from services.groups.store import Account, Claim, GroupStore, Job, Membership, MemberState, Profile
+from services.groups.store import Account, Claim, GroupStore, Job, Membership, MemberState, Profile, Tally
 from shared.core.ids import MAX_ID
 from shared.core.model import (
     Ban,
@@ -350,7 +350,7 @@ async def test_removed_member_leaves_a_tombstone(store: GroupStore) -> None:
     assert await store.read_member(GARDEN.id, 5) == MemberState(None, 4)
     assert await store.read_members([(GARDEN.id, 5)]) == {}
     assert await store.list_members(GARDEN.id, 0, 10) == []
-    assert await store.count_members(GARDEN.id) == 0
+    assert await store.tally_members([GARDEN.id]) == {GARDEN.id: Tally()}
     await store.put_member(member(5), 6)
     assert await store.read_member(GARDEN.id, 5) == MemberState(member(5), 6)
     await store.remove_member(GARDEN.id, 8, 7)
@@ -370,8 +370,33 @@ async def test_members_are_paged_by_user_id(store: GroupStore) -> None:
         assert len(page) <= 5
         listed += [found.user.id for found in page]
     assert listed == user_ids
-    assert await store.count_members(GARDEN.id) == len(user_ids)
-    assert await store.count_members(5) == 0
+    survey = {GARDEN.id: Tally(len(user_ids), 1, MAX_ID), 5: Tally()}
+    assert await store.tally_members([GARDEN.id, 5]) == survey
+
+
+async def test_pages_by_a_tally_lack_nobody(store: GroupStore) -> None:
+    """Ids may lie as thick and as thin as they like: pages are full, and go on where the last ended."""
+    thick = [(1 << 60) + number for number in range(40)]
+    user_ids = [7, *thick, *((1 << 61) + (number << 40) for number in range(20)), MAX_ID]
+    for user_id in user_ids:
+        await store.put_member(member(user_id), 1)
+    await store.put_tally(GARDEN.id, Tally(len(user_ids), 7, MAX_ID, 9))
+    for limit in (1, 5, 50, 1000):
+        listed: list[int] = []
+        while page := await store.list_members(GARDEN.id, listed[-1] if listed else 0, limit):
+            listed += [found.user.id for found in page]
+            assert len(page) == limit or listed == user_ids
+        assert listed == user_ids
+    assert await store.list_members(GARDEN.id, MAX_ID, 5) == []
+
+
+async def test_a_tally_follows_the_last_event(store: GroupStore) -> None:
+    """It is told in place of a survey, and an older one changes nothing; each event counts one, bounds only widen."""
+    tally = Tally().after(5, 1, joined=True).after(3, 2, joined=True).after(3, 4, joined=False)
+    assert tally == Tally(1, 3, 5, 4)
+    await store.put_tally(GARDEN.id, tally)
+    await store.put_tally(GARDEN.id, Tally(9, 1, 9, 3))
+    assert await store.tally_members([GARDEN.id]) == {GARDEN.id: tally}
 
 
 async def test_memberships_of_a_user_in_some_groups(store: GroupStore) -> None:

@@ -34,7 +34,7 @@ class Watched:
         async def asked(*arguments: Any) -> Any:
             self.reads[name] += 1
             answer = await target(*arguments)
-            if name == "count_members" and self.meanwhile is not None:
+            if name == "tally_members" and self.meanwhile is not None:
                 happens, self.meanwhile = self.meanwhile, None
                 await happens()
             return answer
@@ -100,7 +100,7 @@ async def test_a_cached_body_has_fresh_heads_and_is_used_only_while_nothing_chan
     await groups.groups.memberships.join(bob, "room")
     after = (await snapshots.read_groups((group,)))[group]
     assert (after.seq, after.member_count, len(after.members)) == (2, 2, 2)
-    assert store.reads["count_members"] == 1
+    assert store.reads["tally_members"] == 1
     assert {member.user.id for member in after.members} == {ann, bob}
 
 

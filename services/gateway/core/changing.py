@@ -13,7 +13,7 @@ import msgspec
 
 from services.gateway.core.outs import Dispatch, Out
 from services.gateway.core.roster import Roster
-from services.gateway.core.state import MEMBER_SAMPLE, LocalGroup, S
+from services.gateway.core.state import LocalGroup, S
 from services.gateway.core.telling import Telling, tellings
 from shared.core.events import (
     ChannelChanged,
@@ -51,9 +51,7 @@ class Changing(Generic[S]):
         match body:
             case MemberAdded(member):
                 newcomer = member
-                group.member_count += 1
-                if len(group.members) < MEMBER_SAMPLE:
-                    group.members[member.user.id] = member
+                group.admit(member)
             case MemberRemoved(user) | MemberBanned(user, was_in=True):
                 out += self._leave(group, user, seq, now)
             case MemberChanged(member):

@@ -15,7 +15,6 @@ from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.core.sights import Sights
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import (
-    MEMBER_SAMPLE,
     Held,
     Joined,
     LocalChannel,
@@ -283,7 +282,7 @@ class Roster(Generic[S]):
         roles = all_roles(group_id, view.roles)
         group: LocalGroup[S] = LocalGroup(view.group, view.seq, view.member_count, now, roles)
         group.sights = Sights(group, self.users, self.channels)
-        group.members = {member.user.id: member for member in view.members[:MEMBER_SAMPLE]}
+        group.members = {member.user.id: member for member in view.members}
         self.groups[group_id] = group
         self._tracking.begin(group_stream(group_id), view.seq)
         for one in view.channels:

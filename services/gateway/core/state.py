@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from services.gateway.core.intents import Audience
+from shared.core.calls import SMALL_GROUP
 from shared.core.model import Channel, Group, Member, Role, User
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.roles import all_roles, known_only
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Hashable)
 """A session's handle: whatever the shell sends to."""
-
-MEMBER_SAMPLE: Final = 100
-"""Members of a group that a node knows by name, beside its own users."""
 
 HELD_EVENTS: Final = 1_000
 """Events held back per unit; above it they are dropped and the unit is read anew."""
@@ -82,6 +80,7 @@ class LocalGroup(Generic[S]):
     gone: dict[int, None] = field(default_factory=dict)
     """Channels deleted lately: messages in them may still come."""
     members: dict[int, Member] = field(default_factory=dict)
+    """All of a small group; of one that is or was larger since it is followed, some or none."""
     users: set[int] = field(default_factory=set)
     _sessions: set[S] = field(default_factory=set)
     _audience: Audience[S] | None = None
@@ -92,6 +91,15 @@ class LocalGroup(Generic[S]):
         if self._encoded[0] != self.seq:
             self._encoded = (self.seq, encode_members(known_only(one, self.roles) for one in self.members.values()))
         return self._encoded[1]
+
+    def admit(self, member: Member) -> None:
+        """Take in a new member. One more than a small group has, and the node holds none but its own users."""
+        is_whole = len(self.members) == self.member_count
+        self.member_count += 1
+        if is_whole and self.member_count <= SMALL_GROUP:
+            self.members[member.user.id] = member
+        elif is_whole:
+            self.members.clear()
 
     @property
     def audience(self) -> Audience[S]:
