@@ -33,7 +33,7 @@ _TAKING_S: Final = 20.0
 """How long taking a session over may take, the wait for its turn included."""
 _AT_ONCE: Final = 256
 _LONGEST_ID: Final = 128
-_RESUMED: Final = b'{"_trace":[]}'
+RESUMED: Final = b'{"_trace":[]}'
 
 log = structlog.get_logger(__name__)
 
@@ -183,7 +183,7 @@ class Resuming:
         for entry in not_had(missed, frames.positions_of(resume)):
             self._fanout.tell_again(connection, entry.t, entry.d, entry.s)
         if connection.hears_resumed:
-            self._fanout.tell_again(connection, "RESUMED", _RESUMED, self._fanout.s)
+            self._fanout.tell_again(connection, "RESUMED", RESUMED, self._fanout.s)
         self._resumes.labels(outcome).inc()
 
     def _missed_by(self, session: LiveSession, told_s: int) -> list[Entry[LiveSession]] | None:
