@@ -140,6 +140,18 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "delete_guild_command": (*_OFFERED_IN_GROUP, account_errors.UnknownApplicationCommand),
     "get_command_permissions": (*_OFFERED_IN_GROUP, account_errors.UnknownCommandPermissions),
     "get_current_user": (),
+    **dict.fromkeys(("list_default_sounds", "list_sticker_packs", "list_voice_regions", "list_application_emojis"), ()),
+    **dict.fromkeys(
+        (
+            "list_emojis",
+            "list_stickers",
+            "list_scheduled_events",
+            "list_guild_regions",
+            "list_guild_sounds",
+            "list_active_threads",
+        ),
+        (group_errors.UnknownGroup,),
+    ),
     "list_directs": (),
     "open_direct": (account_errors.UnknownUser, account_errors.CannotMessageUser, account_errors.NotVerified),
     "list_own_guilds": (),

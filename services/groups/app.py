@@ -46,6 +46,7 @@ from services.groups.rest_applications import router as applications_router
 from services.groups.rest_audit import router as audit_router
 from services.groups.rest_channels import router as channels_router
 from services.groups.rest_emails import router as emails_router
+from services.groups.rest_empty import router as empty_router
 from services.groups.rest_invites import router as invites_router
 from services.groups.rest_members import router as members_router
 from services.groups.rest_roles import router as roles_router
@@ -85,6 +86,7 @@ router = APIRouter(
         *channels_router.routes,
         *members_router.routes,
         *invites_router.routes,
+        *empty_router.routes,
         *webhooks_router.routes,
         *audit_router.routes,
     ]

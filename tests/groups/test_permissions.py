@@ -369,6 +369,12 @@ async def move_channels(scene: Scene) -> tuple[str, str, Json]:
     return "PATCH", f"{scene.path}/channels", [{"id": str(await scene.new_channel()), "position": 0}]
 
 
+@case(IN_GROUP)
+async def list_emojis(scene: Scene) -> tuple[str, str, Json]:
+    """Read what there is none of."""
+    return "GET", f"{scene.path}/emojis", None
+
+
 @case(SEEN)
 async def get_channel(scene: Scene) -> tuple[str, str, Json]:
     """Read a channel."""
