@@ -29,6 +29,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 BENCH_ARGS ?=
 CLIENTS_ARGS ?=
 LOAD_ARGS ?=
+CAPACITY_ARGS ?=
 CHANNEL ?=
 BEGIN ?=
 
@@ -78,6 +79,10 @@ chaos-mutants: $(RUN)/.installed cluster-servers ## See that the judge of chaos 
 load: $(RUN)/.installed ## Put thousands of sessions on what runs at PORT, count what they hear: LOAD_ARGS="--users 1000 --profile chat --rate 100"
 	@exec $(RUN)/bin/python -m deploy.load --url "$(URL)" $(LOAD_ARGS)
 
+.PHONY: capacity
+capacity: $(RUN)/.installed ## Say what so many users would take: CAPACITY_ARGS="--users 1000000 --messages-per-user-day 40 --group-size 30"
+	@exec $(RUN)/bin/python -m deploy.capacity $(CAPACITY_ARGS)
+
 clients: $(RUN)/.installed cluster-servers ## Try released Discord libraries against one process and a cluster: CLIENTS_ARGS="--only hikari"
 	@exec $(RUN)/bin/python -m tests.clients $(CLIENTS_ARGS)
 
@@ -105,6 +110,10 @@ bench-groups: $(RUN)/.installed cluster-servers ## Measure snapshots, a storm of
 .PHONY: bench-10k
 bench-10k: $(BENCH)/.installed cluster-servers ## Bring 10,000 users online here, 300 messages/s for 5 minutes: BENCH_ARGS="--minutes 5 --knee"
 	@exec $(BENCH)/bin/python -m tests.bench.ten_thousand $(BENCH_ARGS)
+
+.PHONY: bench-scale
+bench-scale: $(BENCH)/.installed cluster-servers ## The same work on more nodes, in larger and in more groups: BENCH_ARGS="--seconds 30 --only nodes"
+	@exec $(BENCH)/bin/python -m tests.bench.scale $(BENCH_ARGS)
 
 test: check servers ## Run the checks, all tests on real RabbitMQ, Redis and MongoDB wire, and a minute of chaos
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)

@@ -1,0 +1,192 @@
+"""`make bench-scale`: the same work on more nodes, in larger groups, in more groups; what a message costs there.
+
+`python -m tests.bench.scale`. Each line is a cluster of its own, or people of their own in one cluster, asked for the
+same number of deliveries per second; compared is processor time, which others on the machine disturb least.
+
+- nodes: 1, 2 and 4 gateways, 1 and 2 nodes of history. A message costs each gateway a copy: what grows with them is
+  told apart from what a delivery costs.
+- sizes: groups of 10 to 10,000, everybody in one; fewer messages into larger groups.
+- groups: users in 1, 10 and 100 groups of 10.
+
+How a page costs over the length of a channel: `make bench-history`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from deploy.load.__main__ import Progress, raise_file_limit, say
+from deploy.load.company import LoadFailed, Setup, open_company
+from deploy.load.pace import Pace
+from deploy.load.people import layout_of
+from deploy.load.plan import stage_of
+from deploy.load.record import Part
+from deploy.load.report import is_good, table_of, verdict_of
+from deploy.load.run import arrive, play
+from deploy.local.process import NotInstalled, StartFailed
+from tests.bench.starling import Cluster, open_cluster
+from tests.bench.townsfolk import seed_people
+
+_COME_S: Final = 300.0
+_WARM_S: Final = 5.0
+_SETS: Final = ("nodes", "sizes", "groups")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measurement: `users` in groups of `size`, each in `groups_each`, on so many nodes."""
+
+    name: str
+    users: int
+    size: int
+    groups_each: int = 1
+    gateways: int = 1
+    history: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of all: users in the lines about nodes and sizes, deliveries per second, seconds of each line."""
+
+    users: int
+    deliveries_per_s: float
+    most_messages_per_s: float
+    seconds: float
+    workers: int
+
+
+def lines_of(kind: str, plan: Plan) -> list[Line]:
+    """Return the lines of one set, in order."""
+    if kind == "nodes":
+        counts = ((1, 1), (2, 1), (4, 1), (1, 2), (2, 2))
+        return [Line(f"{one} gw, {two} hist", plan.users, 50, gateways=one, history=two) for one, two in counts]
+    if kind == "sizes":
+        sizes = [size for size in (10, 100, 1000, 10_000) if size <= plan.users]
+        return [Line(f"groups of {size:,}", plan.users, size) for size in sizes]
+    users = max(100, plan.users // 10)
+    return [Line(f"in {each} groups", users, 10, groups_each=each) for each in (1, 10, 100)]
+
+
+async def measure(cluster: Cluster, line: Line, plan: Plan) -> tuple[Part, bool]:
+    """Bring a line's people online and let them talk; return what it came to, and whether all was heard once."""
+    layout = layout_of(line.users, line.size, line.groups_each)
+    people = await seed_people(cluster, line.users, layout, prefix=f"s{line.size}x{line.groups_each}_")
+    rate = min(plan.deliveries_per_s / line.size, plan.most_messages_per_s)
+    async with open_company(Setup(people, (cluster.url,), workers=plan.workers), cluster.pids) as company:
+        company.on_second = Progress(sys.stderr.isatty()).take
+        await arrive(company, _COME_S)
+        for name, seconds in (("warming up", _WARM_S), (line.name, plan.seconds)):
+            stage = stage_of("even", Pace(rate, rate, seconds), pages=Pace(0, 0, 0), churn_per_s=0, storm_s=0)
+            part = await play(company, name, stage)
+        await company.end()
+    say(table_of(part))
+    say(f"  {verdict_of(company.record, part.behind)}")
+    return part, is_good(company.record, part.behind)
+
+
+def run(folder: Path, kind: str, plan: Plan) -> list[tuple[Line, Part, bool]]:
+    """Measure all lines of a set, each on a cluster of its own. Raises `LoadFailed`, `StartFailed`."""
+    found = []
+    for line in lines_of(kind, plan):
+        say(f"{kind}: {line.name}")
+        with open_cluster(folder, gateways=line.gateways, history=line.history) as cluster:
+            found.append((line, *asyncio.run(measure(cluster, line, plan))))
+    return found
+
+
+def costs_of(part: Part) -> dict[str, float]:
+    """Return processor time by kind of process in us: per delivery for gateways and nginx, per message for others."""
+    costs: dict[str, float] = {}
+    for name, seconds in part.cpu_s.items():
+        kind = name.rpartition("-")[0] or name
+        each = part.delivered if kind in ("gateway", "nginx", "load") else part.sent
+        costs[kind] = costs.get(kind, 0.0) + seconds / max(each, 1) * 1e6
+    return costs
+
+
+def told_of(found: Sequence[tuple[Line, Part, bool]], plan: Plan) -> str:
+    """Return a set's figures as a table of Markdown."""
+    kinds = ("gateway", "nginx", "load", "history", "groups", "mongo", "rabbitmq", "redis")
+    per = {"gateway": "delivery", "nginx": "delivery", "load": "delivery"}
+    head = [
+        "",
+        "messages/s",
+        "deliveries/s",
+        "p50, p99 ms",
+        *(f"{kind}, us per {per.get(kind, 'message')}" for kind in kinds),
+    ]
+    rows = [head, ["---"] * len(head)]
+    for line, part, good in found:
+        costs = costs_of(part)
+        its = part.latencies["deliveries"]
+        rows.append(
+            [
+                line.name + ("" if good else " (NOT GOOD)"),
+                f"{part.sent / part.seconds:.1f}",
+                f"{part.delivered / part.seconds:,.0f}",
+                f"{its['p50_ms']:.0f}, {its['p99_ms']:.0f}",
+                *(f"{costs.get(kind, 0.0):,.1f}" for kind in kinds),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main() -> int:
+    """Run it: 0, or 1 when something was lost or failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.scale", description="The same work on more of all.")
+    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="for data and results (.bench)")
+    parser.add_argument("--only", action="append", choices=_SETS, default=[], help="this set only; may be said again")
+    parser.add_argument("--users", type=int, default=10_000, help="online, where not groups per user count (10000)")
+    parser.add_argument("--deliveries", type=float, default=5000.0, help="per second in each line (5000)")
+    parser.add_argument("--most-messages", type=float, default=100.0, help="per second at most (100)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each line (30)")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the load (2)")
+    chosen = parser.parse_args()
+    folder: Path = chosen.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = Plan(chosen.users, chosen.deliveries, chosen.most_messages, chosen.seconds, chosen.workers)
+    if (refusal := raise_file_limit(plan.users // plan.workers + 200)) is not None:
+        print(f"bench: {refusal}", file=sys.stderr)
+        return 1
+    found: dict[str, list[tuple[Line, Part, bool]]] = {}
+    try:
+        for kind in chosen.only or _SETS:
+            found[kind] = run(folder, kind, plan)
+    except (LoadFailed, NotInstalled, StartFailed) as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        return 1
+    except ExceptionGroup as failures:
+        print(f"bench: {failures.exceptions[0]}", file=sys.stderr)
+        return 1
+    for kind, its in found.items():
+        print(f"\n{kind}, {os.cpu_count()} cores\n\n{told_of(its, plan)}")
+    _keep(folder / "scale", found, plan)
+    return 0 if all(good for its in found.values() for _, _, good in its) else 1
+
+
+def _keep(folder: Path, found: Mapping[str, Sequence[tuple[Line, Part, bool]]], plan: Plan) -> None:
+    folder.mkdir(exist_ok=True)
+    result: dict[str, Any] = {"plan": plan, "cores": os.cpu_count(), "sets": found}
+    (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+    say(f"all of it is in {folder}/result.json")
+    try:
+        from deploy.load.plots import plot_parts
+    except ImportError:
+        return
+    for kind, its in found.items():
+        (folder / kind).mkdir(exist_ok=True)
+        for path in plot_parts(folder / kind, [part for _, part, _ in its], against=kind):
+            say(f"a plot is in {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
