@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from services.groups.core.names import group_name_key
 from services.groups.mongo_store import MongoGroups
 from services.groups.projections import project
-from services.groups.store import Claim
+from services.groups.store import Claim, Tally
 from shared.clock import now_ms
 from shared.core.events import AnyBody, GroupCreated, GroupJoined, MemberAdded, UserRegistered
 from shared.core.ids import WORKERS, IdSource
@@ -77,11 +77,13 @@ async def store(settings: MongoSettings, groups: Sequence[Seeded], users: Sequen
     events |= {user_stream(user_id): bodies for user_id, bodies in joined.items()}
     async with open_database(settings) as mongo:
         streams, shown = MongoStreams(mongo), _Gathered()
+        groups_shown = _Groups(shown)
         names = list(events)
         for start in range(0, len(names), _STREAMS_AT_ONCE):
             some = {name: events[name] for name in names[start : start + _STREAMS_AT_ONCE]}
             for name, records in (await _write(streams, some, ids)).items():
-                await project(MongoGroups(cast(Mongo, shown)), name, records)
+                await project(groups_shown, name, records)
+            await groups_shown.put_tallies()
             await shown.insert(mongo)
         for one in groups:
             if one.group.public:
@@ -104,6 +106,28 @@ class _Gathered:
             for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
                 await mongo[collection].insert_many(documents[start : start + _DOCUMENTS_AT_ONCE], ordered=False)
         self._documents.clear()
+
+
+class _Groups(MongoGroups):
+    """Groups' projections into what is gathered. A tally is read for each member, so these are kept until the end."""
+
+    def __init__(self, shown: _Gathered) -> None:
+        super().__init__(cast(Mongo, shown))
+        self._tallies: dict[int, Tally] = {}
+
+    async def tally_members(self, group_ids: Sequence[int]) -> dict[int, Tally]:
+        """Return what was put here before."""
+        return {group_id: self._tallies[group_id] for group_id in group_ids}
+
+    async def put_tally(self, group_id: int, tally: Tally) -> None:
+        """Keep a tally."""
+        self._tallies[group_id] = tally
+
+    async def put_tallies(self) -> None:
+        """Project the tallies, and forget them."""
+        for group_id, tally in self._tallies.items():
+            await super().put_tally(group_id, tally)
+        self._tallies.clear()
 
 
 async def _write(

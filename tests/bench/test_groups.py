@@ -30,6 +30,7 @@ async def test_users_in_many_groups_are_stored_whole(mongo_url: str) -> None:
         stored, streams = MongoGroups(mongo), MongoStreams(mongo)
         assert await stored.list_memberships((hopper.id,), 10) == {hopper.id: [one.group.id for one in groups]}
         assert [member.user for member in await stored.list_members(groups[1].group.id, 0, 10)] == [*groups[1].members]
+        assert (await stored.tally_members([groups[1].group.id]))[groups[1].group.id].members == 3
         claim = await stored.read_claim(group_name_key("g0"))
         heads = await streams.read_heads([user_stream(hopper.id), group_stream(groups[0].group.id)])
     assert claim is not None
