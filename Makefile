@@ -38,7 +38,7 @@ BENCH := .venv-bench
 DEV := .venv-dev
 TOOLS := .venv-tools
 
-.PHONY: help run cluster cluster-restart import dead-letters account clients replay chaos chaos-smoke chaos-mutants load bench-gateway bench-failover bench-peers bench-bindings bench-broker bench-history bench-groups test check format lock clean servers cluster-servers
+.PHONY: help run cluster cluster-restart import dead-letters account clients replay chaos chaos-smoke chaos-mutants soak load bench-gateway bench-failover bench-peers bench-bindings bench-broker bench-history bench-groups test check format lock clean servers cluster-servers
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -75,6 +75,9 @@ chaos-smoke: $(RUN)/.installed cluster-servers ## The same for a minute, with th
 
 chaos-mutants: $(RUN)/.installed cluster-servers ## See that the judge of chaos catches builds that are broken on purpose
 	@exec $(RUN)/bin/python -m tests.chaos.mutants
+
+soak: $(BENCH)/.installed cluster-servers ## People talk, come and go for an hour; nothing may be left behind: MINUTES=60
+	@exec $(BENCH)/bin/python -m tests.chaos.soak --minutes "$(or $(MINUTES),60)"
 
 load: $(RUN)/.installed ## Put thousands of sessions on what runs at PORT, count what they hear: LOAD_ARGS="--users 1000 --profile chat --rate 100"
 	@exec $(RUN)/bin/python -m deploy.load --url "$(URL)" $(LOAD_ARGS)

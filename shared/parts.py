@@ -6,6 +6,7 @@ Each service's `app.py` builds its own collaborators from these; `services.__mai
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -139,7 +140,7 @@ async def open_parts(
             settings=settings,
             node=name,
             now=now,
-            metrics=Metrics(),
+            metrics=_metrics(),
             topology=Topology(
                 settings.bus.prefix, settings.bus.shards, settings.bus.user_slots, settings.bus.exchange_partitions
             ),
@@ -153,3 +154,9 @@ async def open_parts(
             supervisor=await stack.enter_async_context(Supervisor("node")),
             stored=stored,
         )
+
+
+def _metrics() -> Metrics:
+    metrics = Metrics()
+    metrics.watch("starling_loop", "The process's event loop", lambda: {"tasks": len(asyncio.all_tasks())})
+    return metrics

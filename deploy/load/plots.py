@@ -28,14 +28,14 @@ def plot_run(folder: Path, record: Record, parts: Sequence[Part]) -> list[Path]:
     """Draw latency over time and its distribution into `folder`; return the files. Raises `OSError`."""
     last = parts[-1]
     return [
-        _kept(plot_times(record), folder / "latency.png"),
-        _kept(plot_spread(last.name, last.latencies), folder / "histogram.png"),
+        kept(plot_times(record), folder / "latency.png"),
+        kept(plot_spread(last.name, last.latencies), folder / "histogram.png"),
     ]
 
 
 def plot_parts(folder: Path, parts: Sequence[Part], *, against: str) -> list[Path]:
     """Draw what a message and a delivery cost in each of some parts; return the files. Raises `OSError`."""
-    return [_kept(plot_costs(parts, against), folder / "cost.png")]
+    return [kept(plot_costs(parts, against), folder / "cost.png")]
 
 
 def plot_times(record: Record) -> Figure:
@@ -125,6 +125,7 @@ def _limits(axes: Axes) -> None:
     axes.grid(visible=True, which="major", linewidth=0.3)
 
 
-def _kept(figure: Figure, path: Path) -> Path:
+def kept(figure: Figure, path: Path) -> Path:
+    """Write a picture to a file, and return that. Raises `OSError`."""
     figure.savefig(path, dpi=110)
     return path

@@ -132,12 +132,16 @@ class Rest:
         """Leave a group."""
         await self._remove(user, f"/users/@me/guilds/{group_id}")
 
+    async def delete_group(self, owner: User, group_id: int) -> None:
+        """Delete a group of one's own."""
+        await self._remove(owner, f"/guilds/{group_id}")
+
     async def kick(self, owner: User, group_id: int, user_id: int) -> None:
         """Remove a member from a group."""
         await self._remove(owner, f"/guilds/{group_id}/members/{user_id}")
 
     async def _remove(self, user: User, path: str) -> None:
-        """Take somebody out of a group; if an earlier try had come through unanswered, it is gone already."""
+        """Take somebody or something away; if an earlier try had come through unanswered, it is gone already."""
         retries = self._counts.retries
         try:
             await self._request("DELETE", self._at.groups, path, user)

@@ -111,7 +111,7 @@ class Run:
                 sessions = await stack.enter_async_context(asyncio.TaskGroup())
                 await self._gather(world, sessions)
                 beating = sessions.create_task(self._beat())
-                await self._play(world, sessions, client)
+                await self._go_through(world, sessions, client)
                 await self._settle(world)
                 await self._read(world)
                 beating.cancel()
@@ -155,10 +155,14 @@ class Run:
             self._plays.append(Play(room, script, people, world, says, self._plan.seed + number))
         self._tell(f"{wanted} people in {len(self._plays)} groups")
 
-    async def _play(self, world: World, sessions: asyncio.TaskGroup, client: httpx.AsyncClient) -> None:
+    async def _go_through(self, world: World, sessions: asyncio.TaskGroup, client: httpx.AsyncClient) -> None:
+        """Do what is between the begin and the reading."""
+        self._began = asyncio.get_running_loop().time()
+        await self._play(world, sessions, client, self._plan.seconds)
+
+    async def _play(self, world: World, sessions: asyncio.TaskGroup, client: httpx.AsyncClient, seconds: float) -> None:
         """Let people do things while faults happen; return when all that was begun has come to its end."""
         over = asyncio.Event()
-        self._began = asyncio.get_running_loop().time()
         faults = Faults(self._behind, self._hosts, world, self._tell)
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(self._watch(world, client)), tasks.create_task(self._progress())]
@@ -167,7 +171,7 @@ class Run:
             playing.append(tasks.create_task(look_around(self._plays, over, seed)))
             playing.append(tasks.create_task(come_and_go(self._people, sessions, over, every_s, seed)))
             breaking = tasks.create_task(faults.run(self._plan.faults))
-            await asyncio.sleep(self._plan.seconds)
+            await asyncio.sleep(seconds)
             over.set()
             self._tell(f"{self._clock():6.1f} s  nobody begins anything new; healing")
             await breaking
