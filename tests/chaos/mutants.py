@@ -44,6 +44,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         "events are published before they are stored",
         "services/history/core/sequencer.py",
         "            outcomes: list[bool] = yield Commit(tuple(writes))\n",
+        "            from shared.core.stream import event_of\n"
         "            yield Publish(tuple(event_of(one.after, record) for one in writes for record in one.records))\n"
         "            outcomes: list[bool] = yield Commit(tuple(writes))\n",
         "kill:mongo stop:mongo restart:mongo cut:mongo delay:history.mongo",

@@ -15,9 +15,9 @@ RabbitMQ and MongoDB keep what was said, and are shown but not judged by their m
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -71,13 +71,16 @@ async def sample(http: httpx.AsyncClient, processes: Sequence[Mapping[str, Any]]
     for one in processes:
         with suppress(OSError, TypeError):
             found[f"{one['name']} memory"] = float(resident_bytes(one["pid"]))
-            found[f"{one['name']} files"] = float(len(list(Path(f"/proc/{one['pid']}/fd").iterdir())))
+            found[f"{one['name']} files"] = float(len(os.listdir(f"/proc/{one['pid']}/fd")))
         if one["kind"] in SERVICES:
             with suppress(httpx.TransportError):
                 metrics = metrics_of((await http.get(f"{one['address']}/metrics", timeout=_ASK_S)).text)
                 found |= {
                     f"{one['name']} {short}": metrics[long] for long, short in _METRICS.items() if long in metrics
                 }
+                for long, short in _OF_ALL.items():
+                    if long in metrics:
+                        found[f"gateways {short}"] = found.get(f"gateways {short}", 0.0) + metrics[long]
                 if f"{one['name']} memory" in found:
                     found[f"{one['name']} memory"] -= sum(metrics.get(long, 0.0) for long in _HOLDS)
         elif one["kind"] == "redis":
