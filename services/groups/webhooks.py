@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from services.groups.changes import Changes
-from services.groups.core.authority import Facts, authority_in, authority_of
+from services.groups.core.authority import authority_in, authority_of
 from services.groups.core.webhooks import (
     MAX_GROUP_WEBHOOKS,
     MAX_WEBHOOKS,
@@ -91,7 +91,8 @@ class Webhooks:
         if webhook is None:
             raise UnknownWebhook
         channels = await self._facts.channels(webhook.group_id)
-        return require_webhook(await self._asking(webhook.group_id, user_id), channels, webhook)
+        facts = await self._facts.facts(webhook.group_id, user_id)
+        return require_webhook(facts, channels, webhook, by_token=not user_id)
 
     async def change(self, actor: Actor, webhook_id: int, fields: Mapping[str, Any]) -> Webhook:
         """Give a webhook another `name` or `channel_id`; return it as it is then."""
@@ -104,9 +105,8 @@ class Webhooks:
             before = await self._groups.read_webhook(webhook_id)
             existing = await self._groups.list_webhooks(group_id, MAX_GROUP_WEBHOOKS) if "channel_id" in fields else ()
             channels = await self._facts.channels(group_id)
-            event = decide_change_webhook(
-                await self._asking(group_id, actor.user_id), channels, before, fields, existing
-            )
+            facts = await self._facts.facts(group_id, actor.user_id)
+            event = decide_change_webhook(facts, channels, before, fields, existing, by_token=not actor.user_id)
             changed[:] = [event.webhook if event is not None else before]
             return event
 
@@ -122,7 +122,8 @@ class Webhooks:
         async def decide(_: int) -> AnyBody | None:
             webhook = await self._groups.read_webhook(webhook_id)
             channels = await self._facts.channels(group_id)
-            return decide_delete_webhook(await self._asking(group_id, actor.user_id), channels, webhook)
+            facts = await self._facts.facts(group_id, actor.user_id)
+            return decide_delete_webhook(facts, channels, webhook, by_token=not actor.user_id)
 
         await self._changes.change(group_stream(group_id), decide, actor=actor)
 
@@ -144,11 +145,8 @@ class Webhooks:
         webhooks = await self._groups.list_webhooks(group_id, MAX_GROUP_WEBHOOKS)
         return [webhook for webhook in webhooks if webhook.channel_id in managed]
 
-    async def _asking(self, group_id: int, user_id: int) -> Facts | None:
-        return await self._facts.facts(group_id, user_id) if user_id else None
-
     async def _group_of(self, webhook_id: int) -> int:
         webhook = await self._groups.read_webhook(webhook_id)
-        if webhook is None:
+        if webhook is None or not await self._groups.read_groups((webhook.group_id,)):
             raise UnknownWebhook
         return webhook.group_id

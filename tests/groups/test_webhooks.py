@@ -126,6 +126,19 @@ async def test_webhooks_go_with_their_channel(groups: Replica) -> None:
     assert await groups.groups.views.read_webhook(int(made["id"])) == WebhookView()
 
 
+async def test_webhooks_go_with_their_group(groups: Replica) -> None:
+    """Once a group's deletion has answered, nobody reads, changes or uses what was in it, token or not."""
+    ann, _ = await groups.register("ann")
+    group, channel = await groups.create_group(ann, "Room")
+    made = await make(groups, ann, channel)
+    assert (await groups.call("DELETE", f"/guilds/{group}", ann)).status_code == 204
+    for path, token in ((f"/webhooks/{made['id']}", ann), (f"/webhooks/{made['id']}/{made['token']}", "")):
+        for method in ("GET", "PATCH", "DELETE"):
+            answer = await groups.call(method, path, token, {"name": "x"})
+            assert (answer.status_code, code_of(answer)) == (404, 10015)
+    assert await groups.groups.views.read_webhook(int(made["id"])) == WebhookView()
+
+
 async def test_a_webhook_may_write_into_its_own_channel_only_and_while_it_is_there(groups: Replica) -> None:
     """What history asks: the same for all webhooks, nothing elsewhere, nothing once it is deleted or moved away."""
     ann, ann_id = await groups.register("ann")

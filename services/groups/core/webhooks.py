@@ -38,39 +38,44 @@ def decide_create_webhook(
 
 
 def decide_change_webhook(
-    facts: Facts | None,
+    facts: Facts,
     channels: Channels,
     before: Webhook | None,
     fields: Mapping[str, Any],
     existing: Collection[Webhook],
+    *,
+    by_token: bool,
 ) -> WebhookChanged | None:
-    """Let who manages a webhook rename it, or let it write elsewhere in the group. `facts` None: who has its token.
+    """Let who manages a webhook, or has its token, rename it; or let it write elsewhere in the group.
 
     Raises `UnknownWebhook`, `UnknownChannel`, `MissingAccess`, `MissingPermissions`, `NotText`, `TooManyWebhooks`.
     """
-    webhook = msgspec.structs.replace(require_webhook(facts, channels, before), **fields)
-    if facts is not None and before is not None and webhook.channel_id != before.channel_id:
+    before = require_webhook(facts, channels, before, by_token=by_token)
+    webhook = msgspec.structs.replace(before, **fields)
+    if webhook.channel_id != before.channel_id:
         _require_place(facts, channels.get(webhook.channel_id), webhook.channel_id, existing)
-    return WebhookChanged(webhook, before) if before is not None and webhook != before else None
+    return WebhookChanged(webhook, before) if webhook != before else None
 
 
-def decide_delete_webhook(facts: Facts | None, channels: Channels, webhook: Webhook | None) -> WebhookDeleted:
-    """Let who manages a webhook delete it. `facts` None: who has its token.
-
-    Raises `UnknownWebhook`, `MissingAccess`, `MissingPermissions`.
-    """
-    return WebhookDeleted(require_webhook(facts, channels, webhook))
-
-
-def require_webhook(facts: Facts | None, channels: Channels, webhook: Webhook | None) -> Webhook:
-    """Return a webhook to who manages it; strangers are told that there is none. `facts` None: who has its token.
+def decide_delete_webhook(
+    facts: Facts, channels: Channels, webhook: Webhook | None, *, by_token: bool
+) -> WebhookDeleted:
+    """Let who manages a webhook, or has its token, delete it.
 
     Raises `UnknownWebhook`, `MissingAccess`, `MissingPermissions`.
     """
-    if webhook is None or (channel := channels.get(webhook.channel_id)) is None:
+    return WebhookDeleted(require_webhook(facts, channels, webhook, by_token=by_token))
+
+
+def require_webhook(facts: Facts, channels: Channels, webhook: Webhook | None, *, by_token: bool) -> Webhook:
+    """Return a webhook to who manages it, or has its token; strangers are told that there is none.
+
+    Raises `UnknownWebhook`, `MissingAccess`, `MissingPermissions`.
+    """
+    if webhook is None or facts.group is None or (channel := channels.get(webhook.channel_id)) is None:
         raise UnknownWebhook
-    if facts is not None:
-        if facts.group is None or facts.member is None:
+    if not by_token:
+        if facts.member is None:
             raise UnknownWebhook
         authority_in(facts, channel).require(Permission.MANAGE_WEBHOOKS)
     return webhook
