@@ -49,9 +49,9 @@ class FactReader:
         return {channel.id: channel for channel in found}
 
     async def group_of(self, channel_id: int) -> int:
-        """Return the group of a channel. Raises `UnknownChannel`, also for a direct one and where the group is gone."""
+        """Return the group of a channel. Raises `UnknownChannel`, also for a direct one."""
         channel = await self._groups.read_channel(channel_id)
-        if channel is None or not await self._groups.read_groups((channel.group_id,)):
+        if channel is None or not channel.group_id:
             raise UnknownChannel
         return channel.group_id
 

@@ -2,8 +2,8 @@
 
 Ring 4 (shell). Gathers the facts, lets `services.groups.core.groups` decide on them, and hands the decision to
 `Changes`. A public name is claimed before the group's stream tells it; the one before is free from then on. A deleted
-group is gone with its last event: channels, invites and name are reached through it. Its members' own streams are told
-by a job (rule 12 of docs/rules.md), page by page; the projection of the members says how far it came.
+group is gone with its last event, channels, invites and name with it. Its members' own streams are told by a job
+(rule 12 of docs/rules.md), page by page; the projection of the members says how far it came.
 """
 
 from __future__ import annotations

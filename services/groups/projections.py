@@ -6,7 +6,9 @@ sight gets it last, who loses it loses it first, should a process die between tw
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -47,6 +49,8 @@ from shared.core.model import Ban, ChannelMove
 from shared.core.revocation import NOTHING_REVOKED
 from shared.core.stream import Record, owner_of
 
+_AT_ONCE: Final = 16
+
 
 async def project(groups: GroupStore, stream: str, records: Sequence[Record]) -> None:
     """Apply these events of one stream, in order. Raises `StoreUnavailable`."""
@@ -66,8 +70,8 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
         case GroupChanged(group):
             await groups.put_group(group, seq)
         case GroupDeleted(group):
-            # What is in it is reached through the group only, so that this one document decides.
             await groups.remove_group(group.id, seq)
+            await _remove_channels(groups, group.id, seq)
         case ChannelCreated(channel) | ChannelChanged(channel):
             await groups.put_channel(channel, seq)
         case ChannelsMoved(moves):
@@ -143,6 +147,14 @@ async def _count(groups: GroupStore, group_id: int, user_id: int, seq: int, *, j
         await groups.put_tally(group_id, msgspec.structs.replace(known, seq=seq))
     elif known.seq < seq:
         await groups.put_tally(group_id, known.after(user_id, seq, joined=joined))
+
+
+async def _remove_channels(groups: GroupStore, group_id: int, seq: int) -> None:
+    """Close all doors of a deleted group: members, roles, invites and webhooks are reached through it or a channel."""
+    channels = (await groups.list_channels((group_id,))).get(group_id, [])
+    for first in range(0, len(channels), _AT_ONCE):
+        some = channels[first : first + _AT_ONCE]
+        await asyncio.gather(*(groups.remove_channel(channel.id, seq) for channel in some))
 
 
 async def _move_channels(groups: GroupStore, moves: Sequence[ChannelMove], seq: int) -> None:

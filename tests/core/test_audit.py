@@ -16,6 +16,7 @@ from shared.core.events import (
     ChannelCreated,
     ChannelDeleted,
     ChannelsMoved,
+    GroupChanged,
     GroupCreated,
     InviteCreated,
     InviteDeleted,
@@ -73,6 +74,18 @@ def having(value: Any, **fields: Any) -> Any:
 
 
 OF_GROUPS: tuple[tuple[AnyBody, dict[str, Any] | None], ...] = (
+    (
+        GroupChanged(Group(GROUP, "Hall", BOB.id, system_channel_id=70), Group(GROUP, "Room", ANN.id)),
+        {
+            "action_type": 1,
+            "target_id": "7",
+            "changes": [
+                {"key": "name", "old_value": "Room", "new_value": "Hall"},
+                {"key": "owner_id", "old_value": "1", "new_value": "2"},
+                {"key": "system_channel_id", "new_value": "70"},
+            ],
+        },
+    ),
     (
         ChannelCreated(TEXT),
         {
