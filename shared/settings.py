@@ -156,6 +156,12 @@ class GatewaySettings(BaseModel, frozen=True):
     openings_at_once: int = Field(256, ge=1, description="sessions that are opened at once; others wait in order")
 
 
+class GroupsSettings(BaseModel, frozen=True):
+    """Accounts and groups."""
+
+    official: int = Field(0, ge=0, description="id of the group that every new account joins; 0: none")
+
+
 class HistorySettings(BaseModel, frozen=True):
     """Pages of messages."""
 
@@ -180,6 +186,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     email: EmailSettings = EmailSettings()
+    groups: GroupsSettings = GroupsSettings()
     gateway: GatewaySettings = GatewaySettings()
     history: HistorySettings = HistorySettings()
 

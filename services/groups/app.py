@@ -28,7 +28,7 @@ from services.groups.emails import KEPT_MS, Emails, account_bears_out
 from services.groups.facts import FactReader
 from services.groups.handlers import handlers_of
 from services.groups.invites import Invites
-from services.groups.jobs import CLOSE, DISBAND, LEAVE, RENAME, STOP, Jobs
+from services.groups.jobs import CLOSE, DISBAND, LEAVE, OFFICIAL, RENAME, STOP, Jobs
 from services.groups.keeping import Keeping
 from services.groups.leaving import Leaving
 from services.groups.mail import LogMailer, Mailer
@@ -37,6 +37,7 @@ from services.groups.memberships import Memberships
 from services.groups.mongo_application_commands import MongoApplicationCommands
 from services.groups.mongo_codes import MongoCodes
 from services.groups.mongo_store import MongoGroups
+from services.groups.notices import Notices
 from services.groups.outbox import Outbox
 from services.groups.passwords import Passwords, open_passwords
 from services.groups.profiles import Profiles
@@ -112,6 +113,7 @@ def assemble(
     application_commands: ApplicationCommandStore | None = None,
     mailer: Mailer | None = None,
     email_required: bool = False,
+    official_group: int = 0,
     public_url: str = "",
 ) -> Groups:
     """Return the service on these seams, with nothing running yet. Many may stand on the same stores.
@@ -120,7 +122,10 @@ def assemble(
     """
     jobs = Jobs(store, ids, now)
     audit_logs = AuditLogs(audit, store, now)
-    changes = Changes(streams, store, bus, topology, jobs, audit_logs, ids, now)
+    notices = Notices(store, commands, now)
+    changes = Changes(
+        streams, store, bus, topology, jobs, audit_logs, ids, now, joined=notices.joined, official_group=official_group
+    )
     usernames = Claims(store, now, user_bears_out(streams, store, changes))
     names = Claims(store, now, group_bears_out(streams, store, changes))
     views = Views(store, streams, cache, now)
@@ -128,7 +133,7 @@ def assemble(
     door = Door(tokens, views.read_revocations, clock)
     profiles = Profiles(store, changes, usernames, jobs)
     accounts = Accounts(store, changes, usernames, passwords, tokens, door, ids, now)
-    memberships = Memberships(store, changes, names, ids, now)
+    memberships = Memberships(store, changes, names, ids, now, official_group)
     keeping = Keeping(facts, store, memberships, changes, names, jobs)
     offered = application_commands or MemoryApplicationCommands()
     leaving = Leaving(store, accounts, memberships, changes, usernames, offered, jobs, now)
@@ -141,6 +146,7 @@ def assemble(
             STOP: leaving.stop,
             CLOSE: blocks.close,
             DISBAND: keeping.disband,
+            OFFICIAL: memberships.join_official,
         }
     )
     emails, outbox = _emails_of(store, codes or MemoryCodes(), accounts, mailer, tokens, now, required=email_required)
@@ -155,6 +161,7 @@ def assemble(
         audit_logs=audit_logs,
         memberships=memberships,
         keeping=keeping,
+        notices=notices,
         roles=Roles(facts, changes, ids, now),
         channels=Channels(facts, changes, ids, now),
         members=Members(facts, store, changes),
@@ -225,6 +232,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 application_commands=MongoApplicationCommands(storage.mongo),
                 mailer=_mailer_of(settings),
                 email_required=settings.email.required,
+                official_group=settings.groups.official,
                 public_url=settings.http.front_door,
             )
             parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)
@@ -232,6 +240,8 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 "groups.calls", serve_calls(bus, topology, "groups", handlers_of(groups.views, groups.snapshots))
             )
             parts.supervisor.start("groups.sweeper", groups.changes.run_sweeper())
+            parts.supervisor.start("groups.notices", groups.notices.run())
+            await groups.memberships.look_for_official()
             parts.supervisor.start("groups.jobs", groups.jobs.run_sweeper())
             parts.supervisor.start("groups.audit", groups.audit_logs.run_forgetter())
             if groups.outbox is not None:

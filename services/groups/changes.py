@@ -17,7 +17,7 @@ import structlog
 
 from services.groups.auditing import AuditLogs
 from services.groups.core.decisions import decide_follow
-from services.groups.jobs import RENAME, Jobs
+from services.groups.jobs import OFFICIAL, RENAME, Jobs
 from services.groups.projections import project
 from services.groups.store import GroupStore
 from shared.bus import Bus, BusUnavailable
@@ -31,9 +31,11 @@ from shared.core.events import (
     MemberBanned,
     MemberChanged,
     MemberRemoved,
+    UserRegistered,
 )
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
+from shared.core.model import Member
 from shared.core.stream import Event, owner_of, user_stream
 from shared.core.writing import Effects, Knowledge, Publish, StreamBroken, load
 from shared.publishing import publish_events
@@ -56,7 +58,9 @@ Decision = Callable[[int], Awaitable[AnyBody | None]]
 class Changes:
     """The one way to change a group's or user's stream in this process. Many may work on the same stores.
 
-    `timeout_s` is the deadline of a change, its turn and its followers included.
+    `timeout_s` is the deadline of a change, its turn and its followers included. `joined` is told who came into a
+    group, with the seq of that, maybe more than once. Each new person's join of the `official_group` is asked for
+    (0: there is none).
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Changes:
         ids: IdSource,
         now: Callable[[], int],
         *,
+        joined: Callable[[Member, int], None] = lambda member, group_seq: None,
+        official_group: int = 0,
         timeout_s: float = 10.0,
     ) -> None:
         self._streams = streams
@@ -80,6 +86,8 @@ class Changes:
         self._audit_logs = audit_logs
         self._ids = ids
         self._now = now
+        self._joined = joined
+        self._official_group = official_group
         self._timeout_s = timeout_s
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting = 0
@@ -202,6 +210,8 @@ class Changes:
     async def _follow(self, stream: str, group_seq: int, body: AnyBody) -> None:
         """Tell a member's own stream what a published event of the group means for it (once, by `group_seq`)."""
         match body:
+            case UserRegistered(user, owner=0) if self._official_group:
+                return await self._jobs.ask(OFFICIAL, user.id)
             case GroupCreated(owner=member) | MemberAdded(member):
                 user_id = member.user.id
             case MemberRemoved(user) | MemberBanned(user, was_in=True):
@@ -211,7 +221,7 @@ class Changes:
             case GroupDeleted(group):
                 user_id = group.owner_id  # who can make another group at once; a job tells the other members
             case _:
-                return
+                return None
         group_id = owner_of(stream)
         event = body
 
@@ -224,3 +234,6 @@ class Changes:
             case GroupCreated(owner=member) | MemberAdded(member):
                 if (await self._groups.read_users((user_id,))).get(user_id) != member.user:
                     await self._jobs.ask(RENAME, user_id)  # the user was renamed while it joined
+        if isinstance(body, MemberAdded):
+            self._joined(body.member, group_seq)
+        return None

@@ -29,6 +29,8 @@ STOP: Final = "stop"
 
 DISBAND: Final = "disband"
 """The job that tells the members of a deleted group that they are out; its number is the group's id."""
+OFFICIAL: Final = "official"
+"""The job that lets a new user into the official group."""
 CLOSE: Final = "close"
 """The job that closes or opens a direct channel; its number is the channel's id."""
 

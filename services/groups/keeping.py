@@ -134,9 +134,11 @@ class Keeping:
                 await self._changes.change(user_stream(user_id), decide)
                 await self._groups.remove_member(group_id, user_id, seq)
 
+        after = 0
         for _ in range(_PAGES):
-            members = await self._groups.list_members(group_id, 0, _PAGE)
+            members = await self._groups.list_members(group_id, after, _PAGE)
             await asyncio.gather(*(tell(member.user.id) for member in members))
+            after = members[-1].user.id if members else after
             if len(members) < _PAGE:
                 return
         await self._jobs.ask(DISBAND, group_id)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from services.groups.changes import Changes
 from services.groups.claims import Claims
 from services.groups.core.decisions import (
@@ -21,23 +23,32 @@ from services.groups.core.names import group_name_key, group_name_taken, require
 from services.groups.store import GroupStore
 from shared.core.errors import Unauthorized
 from shared.core.events import AnyBody
-from shared.core.group_errors import UnknownGroup
+from shared.core.group_errors import Banned, UnknownGroup
 from shared.core.ids import IdSource
 from shared.core.model import Channel, Group, User
 from shared.core.stream import group_stream
+
+log = structlog.get_logger(__name__)
 
 
 class Memberships:
     """Changes of groups asked for by users. All raise `StoreUnavailable` and `Unavailable` beside what they tell."""
 
     def __init__(
-        self, groups: GroupStore, changes: Changes, claims: Claims, ids: IdSource, now: Callable[[], int]
+        self,
+        groups: GroupStore,
+        changes: Changes,
+        claims: Claims,
+        ids: IdSource,
+        now: Callable[[], int],
+        official_group: int,
     ) -> None:
         self._groups = groups
         self._changes = changes
         self._claims = claims
         self._ids = ids
         self._now = now
+        self._official_group = official_group
 
     async def create_group(self, user_id: int, name: str, *, public: bool) -> tuple[Group, Channel]:
         """Create a group, owned by the user, and its first channel. Raises `InvalidForm`, `TooManyGroups`."""
@@ -61,11 +72,27 @@ class Memberships:
 
     async def join(self, user_id: int, name: str) -> Group:
         """Join a public group by its name; a member stays one. Raises `UnknownGroup`, `TooManyGroups`, `Banned`."""
-        user = await self._require_user(user_id)
         key = group_name_key(name)
         group_id = await self._claims.owner_of(key)
         if group_id is None:
             raise UnknownGroup
+        return await self._let_in(group_id, user_id, key)
+
+    async def join_official(self, user_id: int) -> None:
+        """Let a new user into the official group, public or not. Idempotent; the work of a job."""
+        try:
+            await self._let_in(self._official_group, user_id)
+        except (UnknownGroup, Banned, Unauthorized) as error:
+            log.warning("official_group_not_joined", reason=type(error).__name__)
+
+    async def look_for_official(self) -> None:
+        """Say in the log if there is no official group though there should be: then new accounts are in none."""
+        if self._official_group and await self._find_group(self._official_group) is None:
+            log.warning("official_group_missing", group_id=self._official_group)
+
+    async def _let_in(self, group_id: int, user_id: int, key: str = "") -> Group:
+        """Let a user into a group that is public under the name of this key, or that is official."""
+        user = await self._require_user(user_id)
         if not await self._is_member(group_id, user_id):
             await self.require_room(user_id)
 
@@ -73,9 +100,11 @@ class Memberships:
             is_member = await self._is_member(group_id, user_id)
             is_banned = await self._groups.read_ban(group_id, user_id) is not None
             group = await self._find_group(group_id)
-            if group is not None and group_name_key(group.name) != key:
+            if group is not None and key and group_name_key(group.name) != key:
                 group = None  # it is called otherwise now
-            return decide_join(group, is_member=is_member, is_banned=is_banned, user=user, now=self._now())
+            return decide_join(
+                group, is_member=is_member, is_banned=is_banned, user=user, now=self._now(), is_official=not key
+            )
 
         await self._changes.change(group_stream(group_id), decide)
         group = await self._find_group(group_id)

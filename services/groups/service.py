@@ -27,6 +27,7 @@ from services.groups.keeping import Keeping
 from services.groups.leaving import Leaving
 from services.groups.members import Members
 from services.groups.memberships import Memberships
+from services.groups.notices import Notices
 from services.groups.outbox import Outbox
 from services.groups.profiles import Profiles
 from services.groups.roles import Roles
@@ -53,6 +54,7 @@ class Groups:
     audit_logs: AuditLogs
     memberships: Memberships
     keeping: Keeping
+    notices: Notices
     roles: Roles
     channels: Channels
     members: Members
@@ -77,6 +79,8 @@ class Groups:
         return {
             "changes_in_hand": self.changes.in_hand,
             "hashes_in_hand": self.accounts.hashes_in_hand,
+            "notices_waiting": self.notices.waiting,
+            "notices_dropped": self.notices.dropped,
             "mails_waiting": self.outbox.waiting if self.outbox is not None else 0,
         }
 

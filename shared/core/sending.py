@@ -19,7 +19,7 @@ from shared.core.errors import MissingAccess, MissingPermissions
 from shared.core.events import MessageCreated
 from shared.core.mentions import Called, called
 from shared.core.message_errors import CannotReply, EmptyMessage, NotText
-from shared.core.model import Channel, ChannelType, User
+from shared.core.model import Channel, ChannelType, Member, User
 from shared.core.permissions import Permission
 
 NOBODY_THERE: Final = Mentionable()
@@ -159,6 +159,8 @@ def created_by(command: SendMessage) -> MessageCreated:
 
 PIN_NOTICE: Final = 6
 """Discord's type of the message that tells of a pin."""
+JOIN_NOTICE: Final = 7
+"""Discord's type of the message that tells of a new member."""
 
 
 def pin_notice_of(
@@ -177,6 +179,23 @@ def pin_notice_of(
         to=place.to,
         group_seq=place.group_seq,
         kind=PIN_NOTICE,
+    )
+
+
+def join_notice_of(
+    channel_id: int, member: Member, group_seq: int, *, command_id: int, reply_to: str, expires_at: int
+) -> SendMessage:
+    """Return the command for the message that tells a group's channel of a member who joined at `group_seq`."""
+    return SendMessage(
+        command_id=command_id,
+        channel_id=channel_id,
+        reply_to=reply_to,
+        expires_at=expires_at,
+        author=member.user,
+        content="",
+        group_id=member.group_id,
+        group_seq=group_seq,
+        kind=JOIN_NOTICE,
     )
 
 

@@ -21,7 +21,7 @@ class Fuse:
     """Blows at the n-th guarded call (from 1), or pauses there if `pauses`."""
 
     def __init__(self, at: int, moment: Moment, *, pauses: bool = False) -> None:
-        self._left = at
+        self.left = at
         self._moment = moment
         self._pauses = pauses
         self.reached = asyncio.Event()
@@ -33,8 +33,8 @@ class Fuse:
 
     async def run(self, call: Callable[[], Any]) -> Any:
         """Make one call."""
-        self._left -= 1
-        if self._left:
+        self.left -= 1
+        if self.left:
             return await call()
         if self._moment == "before":
             await self._blow()

@@ -1,7 +1,7 @@
 """A small world for tests of the groups service: replicas on shared memory stores, a log shard, a listener.
 
 `open_world` gives stores and a bus, `World.open_replica` a whole service on them, as many as a test wants. The
-stand-in for history stores and answers `OpenDirect` as its sequencer does.
+stand-in for history stores and answers commands as its sequencer does.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ from services.groups.memory_store import MemoryGroups
 from services.groups.passwords import open_passwords
 from services.groups.service import Groups
 from services.groups.store import GroupStore
-from services.history.core.sequencer import Settled, sequence
+from services.history.core.deciding import Verdict
+from services.history.core.judging import CheckAccess
+from services.history.core.sequencer import ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from shared.audit import AuditStore
 from shared.auth import Tokens
 from shared.bus import BusUnavailable
 from shared.command_log import open_command_log
 from shared.core.calls import SessionView
-from shared.core.commands import Events, OpenDirect, Replies, decode_for_node, decode_for_shard, encode_envelope
+from shared.core.commands import AnyCommand, Events, Replies, decode_for_node, decode_for_shard, encode_envelope
 from shared.core.ids import IdSource
+from shared.core.permissions import DIRECT
 from shared.core.stream import Event, Write
 from shared.core.writing import Publish
 from shared.http import create_app
@@ -180,6 +183,7 @@ class World:
         hasher: PasswordHasher = CHEAP,
         mailer: Mailer | None = None,
         verified: bool = False,
+        official_group: int = 0,
     ) -> AsyncIterator[Replica]:
         """Open one more process of the groups service. `per_minute` 0: no budgets. `fuse` guards all it uses."""
         guard = fuse.guard if fuse is not None else lambda target: target
@@ -208,17 +212,20 @@ class World:
                     application_commands=guard(self.offered),
                     mailer=mailer,
                     email_required=verified,
+                    official_group=official_group,
                 )
                 state = {"groups": groups, "door": groups.door}
                 app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state=state)
                 transport = httpx.ASGITransport(app)
                 async with httpx.AsyncClient(transport=transport, base_url="http://starling") as http:
-                    sending = asyncio.create_task(groups.outbox.run()) if groups.outbox is not None else None
+                    running = [asyncio.create_task(groups.notices.run())]
+                    if groups.outbox is not None:
+                        running.append(asyncio.create_task(groups.outbox.run()))
                     try:
                         yield Replica(groups, http, tokens, app)
                     finally:
-                        if sending is not None:
-                            sending.cancel()
+                        for task in running:
+                            task.cancel()
 
     def seqs_heard(self, stream: str) -> list[int]:
         """Return the seqs of a stream in the order in which a node first hears them."""
@@ -229,25 +236,29 @@ class World:
         bodies = {event.record.seq: event.record.body for event in self.heard if event.stream == stream}
         return [bodies[seq] for seq in sorted(bodies)]
 
-    async def settle_history(self, command: OpenDirect) -> Settled:
+    async def settle_history(self, command: AnyCommand) -> Settled:
         """Store and publish a command as history's worker does."""
 
         async def perform(effect: Any) -> Any:
+            if isinstance(effect, CheckAccess):
+                return [Verdict(DIRECT) for _ in effect.pairs]
+            if isinstance(effect, ReadClock):
+                return self.now
             assert isinstance(effect, Publish)
             for event in effect.events:
                 keys = self.topology.keys_of(event.group_id, event.to)
                 await self.bus.publish(self.topology.events, keys, encode_envelope(Events((event,))))
+            return None
 
         return await drive(sequence(Shard(), (command,), self.now, IdSource(1000)), self.streams, perform)
 
     async def run_shard(self, shard: int) -> None:
-        """Be history for one shard of the log: direct channels only."""
+        """Be history for one shard of the log: what groups asks for."""
         async with self.bus.subscribe(self.topology.log_queue(shard), self.topology.log_bindings(shard)) as log:
             while True:
                 batch = await log.take(10)
                 for delivery in batch.deliveries:
                     for command in decode_for_shard(delivery.body).items:
-                        assert isinstance(command, OpenDirect)
                         settled = await self.settle_history(command)
                         envelope = encode_envelope(Replies(tuple(settled.replies.values())))
                         key = self.topology.node_key(command.reply_to)

@@ -45,9 +45,14 @@ def group_created(group: Group, owner: User, channel_id: int, now: int) -> Group
     return GroupCreated(group, (channel,), Member(group.id, owner, now))
 
 
-def decide_join(group: Group | None, *, is_member: bool, is_banned: bool, user: User, now: int) -> MemberAdded | None:
-    """Let a user join a public group. Raises `UnknownGroup`: a private one is not told from none; `Banned`."""
-    if group is None or not (group.public or is_member):
+def decide_join(
+    group: Group | None, *, is_member: bool, is_banned: bool, user: User, now: int, is_official: bool = False
+) -> MemberAdded | None:
+    """Let a user join a public group, or the official one.
+
+    Raises `UnknownGroup`: a private one is not told from none; `Banned`.
+    """
+    if group is None or not (group.public or is_official or is_member):
         raise UnknownGroup
     if is_banned:
         raise Banned

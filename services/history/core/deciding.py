@@ -39,6 +39,7 @@ from shared.core.events import (
     MessagesDeleted,
     Target,
 )
+from shared.core.group_errors import UnknownChannel
 from shared.core.message_errors import (
     CannotActOnSystemMessage,
     CannotEditOthers,
@@ -177,7 +178,10 @@ def _message_by(command: SendMessage, messages: Messages, verdict: Verdict | Non
     if command.refusal:
         raise error_of(command.refusal, "")
     message = created_by(command)
-    if verdict is not None and not command.kind:
+    if verdict is not None and command.kind:
+        if verdict.refusal == UnknownChannel.__name__:
+            raise UnknownChannel  # whoever it tells of may be gone, but not the channel
+    elif verdict is not None:
         if reason := verdict.refusal or refusal_of_parts(command, verdict.permissions):
             raise error_of(reason, "")
         if not verdict.permissions & Permission.MENTION_EVERYONE:
