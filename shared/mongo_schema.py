@@ -67,4 +67,7 @@ STEPS: Final[tuple[Step, ...]] = (
     {
         "audit": (Index((("keys", 1), ("id", -1))), _ascending("at")),  # page, forget
     },
+    {
+        "members": (_ascending("group_id", "name"), _ascending("shown_in", "shown", sparse=True)),  # find_members
+    },
 )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
+from services.gateway.asking import Asking
 from services.gateway.backlog import Backlog
 from services.gateway.bindings import Bindings
 from services.gateway.checkpointing import Checkpointing, checkpoints_kept
@@ -266,6 +267,7 @@ def assemble(
         sending=sending,
         sessions=sessions,
         resuming=resuming,
+        asking=Asking(hub, fanout, rpc, supervisor),
         tokens=tokens,
         supervisor=supervisor,
         metrics=metrics,

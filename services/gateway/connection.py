@@ -97,6 +97,7 @@ class Connection(SocketOutbox, asyncio.Protocol):
         "_is_text",
         "_place",
         "_reader",
+        "_resumed",
         "_stage",
         "close_code",
         "in_flight",
@@ -117,6 +118,8 @@ class Connection(SocketOutbox, asyncio.Protocol):
         self._is_text = True
         self._is_open = False
         self._closing: asyncio.TimerHandle | None = None
+        self._resumed: asyncio.Event | None = None
+        """Set when the peer goes on reading, or is gone; there while somebody waits for that."""
         self._place = ""
         self.peer = ""
         """The client's address, for logs."""
@@ -184,15 +187,31 @@ class Connection(SocketOutbox, asyncio.Protocol):
         self.lost()
         self._stage = _Stage.OVER
         self._is_open = False
+        self._let_go_on()
         self._fragments = None
         self._end(ABNORMAL)
         self._host.admission.leave(self._place)
         self._place = ""
         self._host.lost(self)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether frames can still be sent."""
+        return self._is_open
+
+    async def taken(self) -> None:
+        """Wait until the peer has taken all that was sent, or is closed: the node sees to it that it is one of them."""
+        while self._is_open and (self.pending is not None or self._unread is not None):
+            if self._unread is None:
+                await self._flusher.flushed()
+            else:
+                self._resumed = self._resumed or asyncio.Event()
+                await self._resumed.wait()
+
     def resume_writing(self) -> None:
         """Take in that the peer has read all of it."""
         self._unread = None
+        self._let_go_on()
         if self._is_open:
             self.shorten()
 
@@ -265,6 +284,11 @@ class Connection(SocketOutbox, asyncio.Protocol):
             self.close(CloseCode.UNKNOWN_ERROR, "slow consumer")
 
     # Parts of the above.
+
+    def _let_go_on(self) -> None:
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
 
     def _admit(self, upgrade: Upgrade) -> Refusal | None:
         """Take the client in, or return what refuses it."""

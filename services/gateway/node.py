@@ -14,13 +14,13 @@ from typing import Any, Final
 import structlog
 from websockets.frames import CloseCode as WsCloseCode
 
+from services.gateway.asking import Asking
 from services.gateway.connection import Connection
 from services.gateway.core import frames
 from services.gateway.core.admission import Admission, Proxies
 from services.gateway.core.frames import CloseCode
 from services.gateway.core.hub import Hub
 from services.gateway.core.intents import scope_of
-from services.gateway.core.members import known_members, members_chunk
 from services.gateway.core.session import Action, Close, Confirm, Continue, FindMembers, Open, Post, SessionRules
 from services.gateway.core.snapshot import first_dispatches
 from services.gateway.fanout import Fanout
@@ -73,6 +73,7 @@ class Node:
         sending: Sending,
         sessions: Sessions,
         resuming: Resuming,
+        asking: Asking,
         tokens: Tokens,
         supervisor: Supervisor,
         metrics: Metrics,
@@ -103,6 +104,7 @@ class Node:
         self._sending = sending
         self._sessions = sessions
         self._resuming = resuming
+        self._asking = asking
         self._resume_window_s = settings.resume_window.total_seconds()
         self._tokens = tokens
         self._supervisor = supervisor
@@ -275,10 +277,7 @@ class Node:
         if group_id is None:
             connection.close(CloseCode.DECODE_ERROR)
             return
-        group = self._hub.roster.groups.get(group_id)
-        is_in = group is not None and connection.user_id in group.users
-        known = known_members(self._hub.roster.users, group) if group is not None and is_in else {}
-        self.fanout.tell(connection, "GUILD_MEMBERS_CHUNK", members_chunk(request, group_id, known))
+        self._asking.ask(connection, group_id, request)
 
     def _tell_of(self, connection: AnyConnection) -> Callable[..., None]:
         """Return how connections of this kind are logged: a long poll has its line as a request."""

@@ -6,7 +6,7 @@ Ring 4 (shell). Bounds what a caller may ask for at once, and how large an answe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -19,10 +19,12 @@ from shared.core.calls import (
     Access,
     Call,
     EventPage,
+    MemberPage,
     Mentionable,
     ReadAccess,
     ReadChanges,
     ReadGroups,
+    ReadMembers,
     ReadMentionable,
     ReadRevocations,
     ReadSessions,
@@ -31,11 +33,14 @@ from shared.core.calls import (
 )
 from shared.core.errors import Unavailable
 from shared.core.mentions import MAX_MENTIONS
+from shared.core.model import Member
 from shared.core.revocation import Revocations
 from shared.streams import StoreUnavailable
 
 MAX_SESSIONS_READ: Final = 100
 MAX_GROUPS_READ: Final = 20
+MAX_MEMBERS_READ: Final = 1000
+MAX_MEMBERS_FOUND: Final = 100
 ANSWER_BYTES: Final = 60 * 1024
 """An answer holds less than this, or one view."""
 
@@ -58,6 +63,16 @@ def told_of(views: Mapping[int, Any]) -> Told:
             break
         fitting.append(msgspec.Raw(encoded))
     return Told(tuple(fitting), tuple(views)[len(fitting) :])
+
+
+def page_of(members: Sequence[Member], limit: int) -> MemberPage:
+    """Return as many of a page's members, of `limit` that were asked for, as fit into one answer."""
+    size = 0
+    for index, member in enumerate(members):
+        size += len(_encoder.encode(member))
+        if index and size > ANSWER_BYTES:
+            return MemberPage(tuple(members[:index]), members[index - 1].user.id)
+    return MemberPage(tuple(members), members[-1].user.id if len(members) >= limit else 0)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -97,6 +112,15 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
                 call.group_id, call.user_ids[:MAX_MENTIONS], call.role_ids[:MAX_MENTIONS]
             )
 
+    async def read_members(call: ReadMembers) -> MemberPage:
+        async with outages_told():
+            if call.user_ids or call.prefix:
+                ids = call.user_ids[:MAX_MEMBERS_FOUND]
+                limit = min(max(call.limit, 1), MAX_MEMBERS_FOUND)
+                return MemberPage(tuple(await views.find_members(call.group_id, ids, call.prefix, limit)))
+            limit = min(max(call.limit, 1), MAX_MEMBERS_READ)
+            return page_of(await views.page_members(call.group_id, call.after, limit), limit)
+
     async def read_revocations(call: ReadRevocations) -> Revocations:
         async with outages_told():
             return await views.read_revocations(call.user_id)
@@ -111,6 +135,7 @@ def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Calla
         ReadAccess: read_access,
         ReadWebhook: read_webhook,
         ReadMentionable: read_mentionable,
+        ReadMembers: read_members,
         ReadRevocations: read_revocations,
         ReadChanges: read_changes,
     }

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State, Tally
+from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State, Tally, keys_of
 from shared.core.ids import MAX_ID
 from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User, Webhook
 from shared.core.revocation import Revocations
@@ -347,6 +347,11 @@ class MemoryGroups:
         return sorted((member for member in members if member.user.id > after), key=lambda member: member.user.id)[
             :limit
         ]
+
+    async def find_members(self, group_id: int, prefix: str, limit: int) -> list[Member]:
+        """Return members whose username, or shown name in the group, begins with `prefix`."""
+        found = (one for one in self._present(group_id) if any(key.startswith(prefix) for key in keys_of(one)))
+        return sorted(found, key=lambda one: one.user.id)[:limit]
 
     async def put_tally(self, group_id: int, tally: Tally) -> None:
         """Project what is known of all members of a group."""

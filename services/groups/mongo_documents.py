@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 VERSION: Final = 1
 """The version that documents carry as `v`."""
+LAST_LETTER: Final = "\U0010ffff"
+"""No name holds it, and no letter is above it."""
 
 
 class Documents:

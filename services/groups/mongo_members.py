@@ -5,22 +5,27 @@ Ring 3 (adapter). A page costs what it holds, whatever the size of the group.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
 
-from services.groups.mongo_documents import VERSION, Documents, value_of
-from services.groups.store import MemberState, Tally
+from services.groups.mongo_documents import LAST_LETTER, VERSION, Documents, value_of
+from services.groups.store import MemberState, Tally, keys_of
 from shared.core.ids import MAX_ID
 from shared.core.model import Ban, Member
+from shared.mongo import Document
 
 
 class MongoMembers(Documents):
     """The members and bans of a `GroupStore`. All raise `StoreUnavailable`."""
 
     async def put_member(self, member: Member, seq: int) -> None:
-        """Project that somebody is a member."""
-        await self._put("members", f"{member.group_id}:{member.user.id}", seq, member, gone=False)
+        """Project that somebody is a member. Members are found by `name`, and by `shown` where they show another."""
+        name, *shown = keys_of(member)
+        found_by = {"name": name} | ({"shown_in": member.group_id, "shown": shown[0]} if shown else {})
+        fields = {"v": VERSION, **msgspec.to_builtins(member), **found_by, "gone": False}
+        await self._mongo.put_newer("members", f"{member.group_id}:{member.user.id}", seq, fields)
 
     async def remove_member(self, group_id: int, user_id: int, seq: int) -> None:
         """Project that somebody is not a member any more: a tombstone."""
@@ -64,6 +69,19 @@ class MongoMembers(Documents):
         cursor = self._mongo["members"].find(query).sort("user.id", 1).limit(limit)
         async with self._mongo.asking():
             return [msgspec.convert(document, Member) for document in await cursor.to_list(limit)]
+
+    async def find_members(self, group_id: int, prefix: str, limit: int) -> list[Member]:
+        """Return members whose username, or shown name in the group, begins with `prefix`."""
+        between = {"$gte": prefix, "$lt": prefix + LAST_LETTER}
+        queries: tuple[Document, ...] = (
+            {"group_id": group_id, "name": between},
+            {"shown_in": group_id, "shown": between},
+        )
+        cursors = [self._mongo["members"].find(query).limit(limit) for query in queries]
+        async with self._mongo.asking():
+            found = await asyncio.gather(*(cursor.to_list(limit) for cursor in cursors))
+        members = {one["user"]["id"]: msgspec.convert(one, Member) for documents in found for one in documents}
+        return [members[user_id] for user_id in sorted(members)][:limit]
 
     async def put_tally(self, group_id: int, tally: Tally) -> None:
         """Project what is known of all members of a group."""

@@ -6,19 +6,15 @@ Ring 3 (adapter).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
-from services.groups.mongo_documents import VERSION, Documents, one_of, value_of
+from services.groups.mongo_documents import LAST_LETTER, VERSION, Documents, one_of, value_of
 from services.groups.store import Membership, Profile
 from shared.core.model import User
 from shared.core.revocation import Revocations
 from shared.core.titles import key_of_name
 from shared.mongo import Document
-
-_LAST_LETTER: Final = "\U0010ffff"
-"""No name holds it, and no letter is above it."""
 
 
 class MongoUsers(Documents):
@@ -50,7 +46,7 @@ class MongoUsers(Documents):
     async def find_users(self, prefix: str, after: str, limit: int) -> list[User]:
         """Return users by the key of their name."""
         begin = {"$gt": after} if after >= prefix else {"$gte": prefix}
-        cursor = self._mongo["users"].find({"name": {**begin, "$lt": prefix + _LAST_LETTER}}).sort("name", 1)
+        cursor = self._mongo["users"].find({"name": {**begin, "$lt": prefix + LAST_LETTER}}).sort("name", 1)
         async with self._mongo.asking():
             return [msgspec.convert(document, User) for document in await cursor.limit(limit).to_list(limit)]
 

@@ -14,6 +14,7 @@ import msgspec
 
 from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User, Webhook
 from shared.core.revocation import Revocations
+from shared.core.titles import key_of_name
 
 State = Literal["active", "blocked", "deleted"]
 """What may become of an account. Only an active one is issued tokens; none comes back from being deleted."""
@@ -78,6 +79,15 @@ class MemberState(msgspec.Struct, frozen=True):
 
     member: Member | None
     seq: int
+
+
+def keys_of(member: Member) -> tuple[str, ...]:
+    """Return what a member is found by: the keys of the username, and of the name that the group shows if there is one.
+
+    That is the nick, else the global name.
+    """
+    shown = member.nick or member.user.global_name
+    return (key_of_name(member.user.username), *((key_of_name(shown),) if shown else ()))
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -269,6 +279,12 @@ class GroupStore(Protocol):
         """Return a page of members by user id above `after`, without the gone.
 
         It costs what it holds, whatever the size of the group, once that has a tally.
+        """
+
+    async def find_members(self, group_id: int, prefix: str, limit: int) -> list[Member]:
+        """Return members whose username, or shown name in the group, begins with `prefix` (a key of names, not empty).
+
+        At most `limit`, by user id.
         """
 
     async def put_tally(self, group_id: int, tally: Tally) -> None:

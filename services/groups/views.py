@@ -24,6 +24,7 @@ from shared.core.permissions import DIRECT, Permission, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.roles import all_roles, known_only, known_overwrites
 from shared.core.stream import Event, Head, channel_stream, group_stream
+from shared.core.titles import key_of_name
 from shared.core.webhooks import PERMISSIONS, author_of
 from shared.streams import StreamStore
 
@@ -232,6 +233,17 @@ class Views:
             self._groups.list_members(group_id, after, limit), self._roles_of(group_id)
         )
         return [known_only(member, roles) for member in members]
+
+    async def find_members(self, group_id: int, user_ids: Sequence[int], prefix: str, limit: int) -> list[Member]:
+        """Return those of some users who are members, or members whose name begins with `prefix`, by user id."""
+        if prefix:
+            return await self._groups.find_members(group_id, key_of_name(prefix), limit)
+        found = await self._groups.read_members([(group_id, user_id) for user_id in user_ids])
+        return sorted(found.values(), key=lambda member: member.user.id)
+
+    async def page_members(self, group_id: int, after: int, limit: int) -> list[Member]:
+        """Return a page of a group's members by user id, with all roles that were ever given to them."""
+        return await self._groups.list_members(group_id, after, limit)
 
     async def require_member(self, group_id: int, user_id: int) -> Member:
         """Return one member of a group. Raises `UnknownMember`."""

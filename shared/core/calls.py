@@ -171,6 +171,28 @@ class ReadMentionable(Call, frozen=True, tag="read_mentionable"):
     role_ids: tuple[int, ...] = ()
 
 
+class MemberPage(msgspec.Struct, frozen=True):
+    """Members of a group. `after`: go on above this user id; 0: that is all."""
+
+    members: tuple[Member, ...]
+    after: int = 0
+
+
+class ReadMembers(Call, frozen=True, tag="read_members"):
+    """Members of a group above a user id, at most 1,000 and as many as fit into an answer.
+
+    With `user_ids` those of them who are members (at most 100), with `prefix` those whose name begins so (at most 100).
+    """
+
+    service = "groups"
+    Reply = MemberPage
+    group_id: int
+    after: int = 0
+    limit: int = 1000
+    prefix: str = ""
+    user_ids: tuple[int, ...] = ()
+
+
 class ReadRevocations(Call, frozen=True, tag="read_revocations"):
     """Which tokens of a user are void."""
 
@@ -228,6 +250,7 @@ AnyCall = (
     | ReadGroups
     | ReadAccess
     | ReadWebhook
+    | ReadMembers
     | ReadMentionable
     | ReadRevocations
     | ReadChannelEvents

@@ -390,6 +390,24 @@ async def test_pages_by_a_tally_lack_nobody(store: GroupStore) -> None:
     assert await store.list_members(GARDEN.id, MAX_ID, 5) == []
 
 
+async def test_members_are_found_by_the_begin_of_a_name(store: GroupStore) -> None:
+    """By username, and by the name that the group shows: nick, else global name; of this group, and while they stay."""
+    ann, bob = User(1, "Anna", "Zed"), User(2, "bob", "Anton")
+    await store.put_member(Member(GARDEN.id, ann, 0), 1)
+    await store.put_member(Member(GARDEN.id, bob, 0), 2)
+    await store.put_member(Member(GARDEN.id, User(3, "carl"), 0, nick="ANDY"), 3)
+    await store.put_member(Member(77, User(4, "anke"), 0), 4)
+
+    async def found(prefix: str, limit: int = 10) -> list[int]:
+        return [one.user.id for one in await store.find_members(GARDEN.id, prefix, limit)]
+
+    assert [await found(prefix) for prefix in ("an", "ann", "z", "bo", "c", "x")] == [[1, 2, 3], [1], [1], [2], [3], []]
+    assert len(await found("an", 2)) == 2
+    await store.put_member(Member(GARDEN.id, bob, 0, nick="Bert"), 5)
+    await store.remove_member(GARDEN.id, 1, 6)
+    assert [await found(prefix) for prefix in ("an", "be", "z")] == [[3], [2], []]
+
+
 async def test_a_tally_follows_the_last_event(store: GroupStore) -> None:
     """It is told in place of a survey, and an older one changes nothing; each event counts one, bounds only widen."""
     tally = Tally().after(5, 1, joined=True).after(3, 2, joined=True).after(3, 4, joined=False)

@@ -335,25 +335,6 @@ async def test_who_comes_back_soon_is_still_followed(world: World) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_members_are_told_from_what_the_node_holds(world: World) -> None:
-    """REQUEST_GUILD_MEMBERS by prefix and by id, with integers for ids; strangers get an empty chunk."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, _ = await world.create_group(ann)
-    await world.join(ben, group)
-    cleo = world.register("cleo")
-    async with open_node(world) as node, open_client(node, world.token(ann)) as client:
-        await client.send(8, {"guild_id": group.id, "query": "B", "limit": 0, "nonce": "x"})
-        chunk = (await client.until("GUILD_MEMBERS_CHUNK"))["d"]
-        assert [member["user"]["username"] for member in chunk["members"]] == ["ben"]
-        assert (chunk["nonce"], chunk["chunk_index"], chunk["chunk_count"]) == ("x", 0, 1)
-        await client.send(8, {"guild_id": str(group.id), "user_ids": [ben.id, cleo.id]})
-        chunk = (await client.until("GUILD_MEMBERS_CHUNK"))["d"]
-        assert chunk["not_found"] == [str(cleo.id)]
-        async with open_client(node, world.token(cleo)) as stranger:
-            await stranger.send(8, {"guild_id": str(group.id), "query": "", "limit": 0})
-            assert (await stranger.until("GUILD_MEMBERS_CHUNK"))["d"]["members"] == []
-
-
 async def test_a_direct_channel_that_turns_up_late_is_told(world: World) -> None:
     """An event of a direct channel that the node never heard of: its users learn of it, and get all of a short one."""
     ann, ben = world.register("ann"), world.register("ben")

@@ -288,6 +288,7 @@ class World:
         groups: dict[type[Any], Any] = {
             calls.ReadSessions: self._answers(self.read_sessions),
             calls.ReadGroups: self._answers(self.read_groups),
+            calls.ReadMembers: self._answers(self.read_members),
             calls.ReadAccess: self._answers(self.read_access),
             calls.ReadMentionable: self._answers(self.read_mentionable),
             calls.ReadChanges: self._answers(lambda call: self.read_events(call.stream, call.after_seq, call.limit)),
@@ -338,6 +339,18 @@ class World:
         )
         revoked = self.revocations.get(user.id, NOTHING_REVOKED)
         return calls.SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs, revoked)
+
+    def read_members(self, call: calls.ReadMembers) -> calls.MemberPage:
+        """Answer `ReadMembers`, at most 400 at a time."""
+        members = sorted(self.members[call.group_id].values(), key=lambda member: member.user.id)
+        if call.user_ids:
+            return calls.MemberPage(tuple(one for one in members if one.user.id in call.user_ids))
+        if call.prefix:
+            beginning = call.prefix.casefold()
+            named = [one for one in members if one.user.username.startswith(beginning)]
+            return calls.MemberPage(tuple(named[: call.limit]))
+        page = [one for one in members if one.user.id > call.after][: min(call.limit, 400)]
+        return calls.MemberPage(tuple(page), page[-1].user.id if len(page) == min(call.limit, 400) else 0)
 
     def read_groups(self, call: calls.ReadGroups) -> calls.Groups:
         """Answer `ReadGroups`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import count
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from services.groups.mongo_store import MongoGroups
+from services.groups.store import Tally
 from shared.core.stream import group_stream, user_stream
-from shared.mongo import Mongo, open_database
+from shared.mongo import Document, Mongo, open_database
 from shared.mongo_streams import MongoStreams
 from shared.settings import MongoSettings
 from shared.streams import StreamStore
@@ -101,6 +104,62 @@ async def test_join_that_dies(world: World, groups: Replica) -> None:
     world.now += 1_500
     await groups.groups.changes.sweep()
     assert await world.streams.find_dirty(world.now, 10) == []
+
+
+class Examined:
+    """A database that says how many members its finds have looked at: all between their bounds, on the embedded one."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+        self.queries: list[Document] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mongo, name)
+
+    def __getitem__(self, name: str) -> Any:
+        collection = self._mongo[name]
+        if name != "members":
+            return collection
+
+        def find(query: Document, *rest: Any) -> Any:
+            self.queries.append(query)
+            return collection.find(query, *rest)
+
+        return SimpleNamespace(find=find)
+
+    async def documents(self) -> int:
+        """Return how many documents stand between the bounds of what was asked so far; then forget that."""
+        counts = [await self._mongo["members"].count_documents(query) for query in self.queries]
+        self.queries.clear()
+        return sum(counts)
+
+
+async def test_a_page_of_members_costs_what_it_holds(mongo: Mongo) -> None:
+    """In a group of 6,000, of which a third joined in one hour, no page looks at much more than it tells."""
+    ids = [(1 << 60) + (number << 44) for number in range(4_000)]
+    ids += [ids[2_000] + 1 + (number << 33) for number in range(2_000)]
+    ids.sort()
+    documents = [
+        {
+            "_id": f"9:{one}",
+            "seq": 1,
+            "gone": False,
+            "group_id": 9,
+            "user": {"id": one, "username": "u"},
+            "joined_at": 0,
+        }
+        for one in ids
+    ]
+    await mongo["members"].insert_many(documents)
+    examined = Examined(mongo)
+    groups = MongoGroups(cast(Mongo, examined))
+    await groups.put_tally(9, Tally(len(ids), ids[0], ids[-1], 1))
+    for after in (0, ids[500], ids[5_000], ids[-50]):
+        page = await groups.list_members(9, after, 100)
+        assert [one.user.id for one in page] == [one for one in ids if one > after][:100]
+        assert await examined.documents() <= 400
+    assert (await groups.tally_members((9,)))[9].members == 6_000
+    assert await examined.documents() == 0
 
 
 def test_rivals(mongo_url: str) -> None:

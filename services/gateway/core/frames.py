@@ -117,6 +117,7 @@ class RequestMembers(msgspec.Struct, frozen=True):
     query: str | None = None
     limit: int | None = 0
     user_ids: Any = None
+    presences: Any = None
     nonce: Any = None
 
 
