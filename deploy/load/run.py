@@ -12,7 +12,7 @@ from deploy.load.company import Company
 from deploy.load.plan import Stage
 from deploy.load.record import Part
 
-_SETTLE_S: Final = 60.0
+_SETTLE_S: Final = 120.0
 
 
 async def arrive(company: Company, deadline_s: float) -> Part:

@@ -1,7 +1,7 @@
 """`make bench-scale`: the same work on more nodes, in larger groups, in more groups; what a message costs there.
 
-`python -m tests.bench.scale`. Each line is a cluster of its own, or people of their own in one cluster, asked for the
-same number of deliveries per second; compared is processor time, which others on the machine disturb least.
+`python -m tests.bench.scale`. Each line has people of its own, asked for the same number of deliveries per second.
+Compared is processor time, which others on the machine disturb least.
 
 - nodes: 1, 2 and 4 gateways, 1 and 2 nodes of history. A message costs each gateway a copy: what grows with them is
   told apart from what a delivery costs.
@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,10 @@ class Plan:
     workers: int
 
 
+Found = tuple[Line, Part, bool]
+"""A line, what it came to, and whether everybody heard everything once and in order."""
+
+
 def lines_of(kind: str, plan: Plan) -> list[Line]:
     """Return the lines of one set, in order."""
     if kind == "nodes":
@@ -93,13 +98,14 @@ async def measure(cluster: Cluster, line: Line, plan: Plan) -> tuple[Part, bool]
     return part, is_good(company.record, part.behind)
 
 
-def run(folder: Path, kind: str, plan: Plan) -> list[tuple[Line, Part, bool]]:
-    """Measure all lines of a set, each on a cluster of its own. Raises `LoadFailed`, `StartFailed`."""
+def run(folder: Path, kind: str, plan: Plan) -> list[Found]:
+    """Measure all lines of a set; those of equal clusters on one. Raises `LoadFailed`, `StartFailed`."""
     found = []
-    for line in lines_of(kind, plan):
-        say(f"{kind}: {line.name}")
-        with open_cluster(folder, gateways=line.gateways, history=line.history) as cluster:
-            found.append((line, *asyncio.run(measure(cluster, line, plan))))
+    for (gateways, history), lines in groupby(lines_of(kind, plan), lambda line: (line.gateways, line.history)):
+        with open_cluster(folder, gateways=gateways, history=history) as cluster:
+            for line in lines:
+                say(f"{kind}: {line.name}")
+                found.append((line, *asyncio.run(measure(cluster, line, plan))))
     return found
 
 
@@ -113,7 +119,7 @@ def costs_of(part: Part) -> dict[str, float]:
     return costs
 
 
-def told_of(found: Sequence[tuple[Line, Part, bool]], plan: Plan) -> str:
+def told_of(found: Sequence[Found], plan: Plan) -> str:
     """Return a set's figures as a table of Markdown."""
     kinds = ("gateway", "nginx", "load", "history", "groups", "mongo", "rabbitmq", "redis")
     per = {"gateway": "delivery", "nginx": "delivery", "load": "delivery"}
@@ -157,7 +163,7 @@ def main() -> int:
     if (refusal := raise_file_limit(plan.users // plan.workers + 200)) is not None:
         print(f"bench: {refusal}", file=sys.stderr)
         return 1
-    found: dict[str, list[tuple[Line, Part, bool]]] = {}
+    found: dict[str, list[Found]] = {}
     try:
         for kind in chosen.only or _SETS:
             found[kind] = run(folder, kind, plan)
@@ -173,7 +179,7 @@ def main() -> int:
     return 0 if all(good for its in found.values() for _, _, good in its) else 1
 
 
-def _keep(folder: Path, found: Mapping[str, Sequence[tuple[Line, Part, bool]]], plan: Plan) -> None:
+def _keep(folder: Path, found: Mapping[str, Sequence[Found]], plan: Plan) -> None:
     folder.mkdir(exist_ok=True)
     result: dict[str, Any] = {"plan": plan, "cores": os.cpu_count(), "sets": found}
     (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
