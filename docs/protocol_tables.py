@@ -198,6 +198,7 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     ),
     "change_member": (*_MODERATED, group_errors.UnknownMember, group_errors.UnknownRole, group_errors.InvalidRole),
     "kick_member": (*_MODERATED, group_errors.UnknownMember),
+    "search_members": (group_errors.UnknownGroup,),
     "read_audit_log": (*_MODERATED,),
     "list_bans": _MODERATED,
     "get_ban": (*_MODERATED, group_errors.UnknownBan),

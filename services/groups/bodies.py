@@ -118,7 +118,7 @@ class OwnUserBody(UserBody):
 
     flags: int
     mfa_enabled: bool
-    verified: bool
+    verified: bool | None = Field(None, description="whether `email` was proved; a bot needs none")
     locale: str
     bio: str
     email: str | None = None

@@ -6,15 +6,18 @@ Ring 4 (shell). Gathers the facts, lets `services.groups.core.channels` decide o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from services.groups.changes import Changes
+from services.groups.core.authority import Facts
 from services.groups.core.channels import (
     decide_change_channel,
     decide_create_channel,
     decide_delete_channel,
     decide_drop_overwrite,
+    decide_lock_channel,
     decide_move_channels,
     decide_put_overwrite,
 )
@@ -85,12 +88,33 @@ class Channels:
         await self._changes.change(group_stream(group_id), decide, actor=actor)
         return deleted[0]
 
-    async def move(self, actor: Actor, group_id: int, moves: Sequence[Mapping[str, int]]) -> None:
-        """Place channels of a group elsewhere."""
+    async def move(
+        self, actor: Actor, group_id: int, moves: Sequence[Mapping[str, int]], locked: Collection[int] = ()
+    ) -> None:
+        """Place channels of a group elsewhere; then give those `locked` the overwrites of their category.
+
+        Where that is refused nothing is moved. It is one change, and then one for each that is locked; a repeat goes on
+        where an earlier call was cut off.
+        """
 
         async def decide(_: int) -> AnyBody | None:
             facts = await self._facts.facts(group_id, actor.user_id)
-            return decide_move_channels(facts, await self._facts.channels(group_id), moves)
+            channels = await self._facts.channels(group_id)
+            event = decide_move_channels(facts, channels, moves)
+            parents = {move["id"]: move["parent_id"] for move in moves if "parent_id" in move}
+            for channel_id in locked:
+                await self._locking(group_id, facts, channels, channel_id, parents.get(channel_id))
+            return event
+
+        await self._changes.change(group_stream(group_id), decide, actor=actor)
+        for channel_id in locked:
+            await self._lock(actor, group_id, channel_id)
+
+    async def _lock(self, actor: Actor, group_id: int, channel_id: int) -> None:
+        async def decide(_: int) -> AnyBody | None:
+            facts = await self._facts.facts(group_id, actor.user_id)
+            channels = await self._facts.channels(group_id)
+            return await self._locking(group_id, facts, channels, channel_id, None)
 
         await self._changes.change(group_stream(group_id), decide, actor=actor)
 
@@ -117,6 +141,20 @@ class Channels:
             return decide_drop_overwrite(facts, channels, members, channel_id, target_id)
 
         await self._changes.change(group_stream(group_id), decide, actor=actor)
+
+    async def _locking(
+        self,
+        group_id: int,
+        facts: Facts,
+        channels: Mapping[int, Channel],
+        channel_id: int,
+        parent_id: int | None,
+    ) -> ChannelChanged | None:
+        channel = channels.get(channel_id)
+        category = channel.parent_id if channel is not None and parent_id is None else parent_id
+        concerned = (one for one in (channel, channels.get(category or 0)) if one is not None)
+        members = await self._targets(group_id, chain.from_iterable(one.overwrites for one in concerned))
+        return decide_lock_channel(facts, channels, members, channel_id, parent_id)
 
     async def _targets(self, group_id: int, overwrites: Iterable[Overwrite]) -> dict[int, Member]:
         named = dict.fromkeys(one.id for one in overwrites if one.type is OverwriteType.MEMBER)

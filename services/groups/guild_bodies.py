@@ -178,7 +178,7 @@ class ChannelPosition(BaseModel):
     id: Snowflake
     position: int | None = Field(None, ge=0, le=_MOST_POSITION)
     parent_id: Snowflake | None = None
-    lock_permissions: Literal[False] | None = Field(None, description="false: overwrites stay as they are")
+    lock_permissions: StrictBool | None = Field(None, description="true: overwrites become those of its category")
 
     def fields(self) -> dict[str, int]:
         """Return what is given, under the names of `Channel`."""

@@ -17,7 +17,7 @@ import msgspec
 from services.groups.changes import Changes
 from services.groups.claims import Claims
 from services.groups.core.decisions import MAX_GROUPS
-from services.groups.core.names import require_username, username_key, username_taken
+from services.groups.core.names import require_prefix, require_username, username_key, username_taken
 from services.groups.core.profiles import (
     ProfileChange,
     decide_profile,
@@ -28,7 +28,7 @@ from services.groups.core.profiles import (
 from services.groups.jobs import RENAME, Jobs
 from services.groups.store import GroupStore, Profile
 from shared.core.account_errors import UnknownUser
-from shared.core.errors import InvalidForm, Unauthorized
+from shared.core.errors import Unauthorized
 from shared.core.events import AnyBody
 from shared.core.group_errors import UnknownGroup
 from shared.core.model import User
@@ -36,7 +36,6 @@ from shared.core.stream import group_stream, user_stream
 from shared.core.titles import key_of_name
 
 _GROUPS_AT_ONCE: Final = 8
-_LONGEST_QUERY: Final = 64
 
 
 class Profiles:
@@ -67,11 +66,7 @@ class Profiles:
 
         Raises `InvalidForm` for a query in which nothing can be seen.
         """
-        prefix = key_of_name(query).strip()
-        if not prefix or len(prefix) > _LONGEST_QUERY:
-            raise InvalidForm(
-                {"query": [("BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {_LONGEST_QUERY} in length.")]}
-            )
+        prefix = require_prefix(query)
         last = (await self._groups.read_users((after,))).get(after) if after else None
         return await self._groups.find_users(prefix, key_of_name(last.username) if last is not None else "", limit)
 

@@ -44,8 +44,9 @@ async def move_channels(
     guild_id: Snowflake,
     body: Annotated[list[ChannelPosition], Body(max_length=MAX_CHANNELS)],
 ) -> Response:
-    """Place channels of a guild elsewhere."""
-    await groups.channels.move(actor, guild_id, [one.fields() for one in body])
+    """Place channels of a guild elsewhere; `lock_permissions` asks for the right to manage roles there, too."""
+    locked = [one.id for one in body if one.lock_permissions]
+    await groups.channels.move(actor, guild_id, [one.fields() for one in body], locked)
     return Response(status_code=204)
 
 

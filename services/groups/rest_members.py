@@ -37,6 +37,19 @@ async def list_members(
     return JsonResponse([member_of(member) for member in members])
 
 
+@router.get("/guilds/{guild_id}/members/search", response_model=list[MemberBody])
+async def search_members(
+    groups: Service,
+    caller: Caller,
+    guild_id: Snowflake,
+    query: Annotated[str, Query(max_length=256)],
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1,
+) -> Response:
+    """Find members by the begin of their usernames or shown names, in the order of their ids."""
+    await groups.views.require_group(guild_id, caller)
+    return JsonResponse([member_of(member) for member in await groups.views.search_members(guild_id, query, limit)])
+
+
 @router.patch("/guilds/{guild_id}/members/@me", response_model=MemberBody)
 async def change_own_member(groups: Service, actor: Acting, guild_id: Snowflake, body: ChangedOwnMember) -> Response:
     """Change what the caller is called in a guild."""

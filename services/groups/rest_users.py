@@ -175,8 +175,8 @@ def _profile_change(body: ChangedUser) -> ProfileChange:
 
 
 def own_of(profile: Profile, email: str | None) -> dict[str, Any]:
-    """Return the caller with what nobody else is told."""
-    return own_user_of(profile.user, profile.bio) | {"email": email}
+    """Return the caller with what nobody else is told: the proved address, and whether there is one; bots need none."""
+    return own_user_of(profile.user, profile.bio) | {"email": email, "verified": bool(email) or profile.user.bot}
 
 
 def token_of(token: str, user: User) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from services.groups.core.decisions import MAX_GROUPS
+from services.groups.core.names import require_prefix
 from services.groups.store import GroupStore
 from shared.cache import Cache
 from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable, WebhookView
@@ -244,6 +245,13 @@ class Views:
     async def page_members(self, group_id: int, after: int, limit: int) -> list[Member]:
         """Return a page of a group's members by user id, with all roles that were ever given to them."""
         return await self._groups.list_members(group_id, after, limit)
+
+    async def search_members(self, group_id: int, query: str, limit: int) -> list[Member]:
+        """Return members of a group who are called something that begins so, folded. Raises `InvalidForm`."""
+        members, roles = await asyncio.gather(
+            self._groups.find_members(group_id, require_prefix(query), limit), self._roles_of(group_id)
+        )
+        return [known_only(member, roles) for member in members]
 
     async def require_member(self, group_id: int, user_id: int) -> Member:
         """Return one member of a group. Raises `UnknownMember`."""

@@ -17,7 +17,7 @@ from services.history.bodies import MessageBody, PinsBody
 from services.history.core.marks import Pin
 from services.history.core.pinning import MAX_PINS
 from services.history.rest_changes import common_of, settle
-from services.history.service import History, Readable, Service, new_command_id, require_access
+from services.history.service import History, Service, Visible, new_command_id, require_access
 from shared.core.calls import Access
 from shared.core.commands import COMMAND_LIFETIME_MS, PinMessage, UnpinMessage
 from shared.core.errors import StarlingError
@@ -45,12 +45,18 @@ router = APIRouter(
 @router.get("/messages/pins", response_model=PinsBody)
 async def list_pins(
     history: Service,
-    channel: Readable,
+    seen: Visible,
     caller: Caller,
     before: datetime | None = None,
     limit: Annotated[int, Query(ge=1, le=_ALL_AT_ONCE)] = _ALL_AT_ONCE,
 ) -> Response:
-    """List pinned messages, the newest pin first, with the time of each; `before` such a time."""
+    """List pinned messages, the newest pin first, with the time of each; `before` such a time.
+
+    There are none for who may see the channel, but not read what was written before.
+    """
+    if not seen.may_read:
+        return JsonResponse({"items": [], "has_more": False})
+    channel = seen.channel
     pins = await history.marks.list_pins(channel.id, MAX_ID if before is None else _ms_of(before), limit + 1)
     found = await _messages(history, channel, caller, pins[:limit])
     items = [{"pinned_at": iso_of(pin.at), "message": message} for pin, message in found]
@@ -58,10 +64,12 @@ async def list_pins(
 
 
 @router.get("/pins", response_model=list[MessageBody])
-async def list_pinned_messages(history: Service, channel: Readable, caller: Caller) -> Response:
+async def list_pinned_messages(history: Service, seen: Visible, caller: Caller) -> Response:
     """List pinned messages, the newest pin first: the older shape."""
-    pins = await history.marks.list_pins(channel.id, MAX_ID, MAX_PINS)
-    return JsonResponse([message for _, message in await _messages(history, channel, caller, pins)])
+    if not seen.may_read:
+        return JsonResponse([])
+    pins = await history.marks.list_pins(seen.channel.id, MAX_ID, MAX_PINS)
+    return JsonResponse([message for _, message in await _messages(history, seen.channel, caller, pins)])
 
 
 async def _messages(history: History, channel: Channel, caller: int, pins: Sequence[Pin]) -> list[tuple[Pin, Json]]:

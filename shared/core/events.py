@@ -39,7 +39,8 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     that stands; what has become of it is looked up when it is told (`shared.core.replies`).
     `kind`: what the system tells with it, by Discord's types of messages; 0: a person wrote it.
     `reactions`, in the order in which they came, are told in pages only: events tell each of them by itself.
-    `mentions`: how those looked whom it calls. `embeds` are as Discord shapes them.
+    `mentions`: how those looked whom it calls; `replied_id`: which of them only because it replies to what that user
+    wrote, 0 for none: an edit calls that one, too. `embeds` are as Discord shapes them.
     `by_webhook`: the author is no user but a webhook; `avatar_url`: where a picture of it for this message is.
     """
 
@@ -59,6 +60,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     kind: int = 0
     by_webhook: bool = False
     avatar_url: str = ""
+    replied_id: int = 0
 
 
 class MessageStub(Body, frozen=True, tag="message_stub"):

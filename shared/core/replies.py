@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from shared.core.events import MessageCreated
+from shared.core.events import MessageCreated, MessageEdited, MessagePinned, MessageUnpinned
 from shared.core.stream import Event, Record
 
 Referenced = Mapping[int, Record]
@@ -20,8 +20,13 @@ NOTHING: Referenced = {}
 
 
 def place_of_reference(record: Record) -> tuple[int, int] | None:
-    """Return where the message stands that a record replies to: first seq of its bucket, and id. None for no reply."""
+    """Return where the message stands that a record replies to: first seq of its bucket, and id. None for no reply.
+
+    The record is a message, or a change that tells the whole message.
+    """
     body = record.body
+    if isinstance(body, MessageEdited | MessagePinned | MessageUnpinned):
+        body = body.message
     if not isinstance(body, MessageCreated) or not body.reference_place:
         return None
     return body.reference_place, body.reference_id

@@ -199,6 +199,12 @@ def join_notice_of(
     )
 
 
+def _replied(command: EditMessage, message: MessageCreated) -> tuple[User, ...]:
+    """Return whom a reply calls beside its new content."""
+    called = {user.id for user in command.mentions}
+    return tuple(user for user in message.mentions if user.id == message.replied_id and user.id not in called)
+
+
 def edited_by(command: EditMessage, message: MessageCreated, now: int) -> MessageCreated:
     """Return what an edit makes of a message. Of the flags only SUPPRESS_EMBEDS can be changed.
 
@@ -209,7 +215,7 @@ def edited_by(command: EditMessage, message: MessageCreated, now: int) -> Messag
         edited = msgspec.structs.replace(
             edited,
             content=command.content,
-            mentions=command.mentions,
+            mentions=(*command.mentions, *_replied(command, message)),
             mention_roles=command.mention_roles,
             mention_everyone=command.mention_everyone,
         )

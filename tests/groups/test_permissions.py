@@ -458,6 +458,12 @@ async def list_guild_invites(scene: Scene) -> tuple[str, str, Json]:
     return "GET", f"{scene.path}/invites", None
 
 
+@case(IN_GROUP)
+async def find_members(scene: Scene) -> tuple[str, str, Json]:
+    """Look for members by name."""
+    return "GET", f"{scene.path}/members/search?query=a&limit=5", None
+
+
 @case(ABOVE)
 async def read_audit_log(scene: Scene) -> tuple[str, str, Json]:
     """Read who did what: a moderator here may not."""

@@ -167,6 +167,17 @@ async def test_a_deleted_message_is_pinned_no_more(world: World) -> None:
     assert [message["id"] for message in (await world.get("pins", BEN)).json()] == [ids[1]]
 
 
+async def test_who_may_not_read_sees_no_pins(world: World) -> None:
+    """Who sees the channel, but not what was written before, is told that there are none."""
+    message_id = (await world.post(ADA, content="x")).json()["id"]
+    world.permissions[ADA.id] = MAY_PIN
+    assert (await call(world, "PUT", f"pins/{message_id}")).status_code == 204
+    world.permissions[BEN.id] = DEFAULT & ~Permission.READ_MESSAGE_HISTORY
+    for path in ("pins", "messages/pins"):
+        assert (await world.get(path, BEN)).json() in ([], {"items": [], "has_more": False})
+        assert (await world.get(path, ADA)).json() not in ([], {"items": [], "has_more": False})
+
+
 async def test_who_may_not_pin_is_told(world: World) -> None:
     """And a stranger sees no list."""
     message_id = (await world.post(ADA, content="x")).json()["id"]

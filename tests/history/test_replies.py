@@ -14,9 +14,10 @@ from services.history.handlers import handlers_of
 from services.history.pages import Pages
 from services.history.telling import Telling
 from shared.core.calls import EventPage, ReadChannelEvents
-from shared.core.events import MessageCreated
+from shared.core.events import MessageCreated, MessageEdited
 from shared.core.permissions import ALL, DEFAULT, Permission
 from shared.core.stream import CHANNEL_LIMITS, Event, Limits, Record
+from shared.core.wire.dispatches import dispatch_of
 from shared.core.writing import Commit, FindBucket, Publish, RaiseHeads, ReadBucket, Together
 from tests.history.bench import ADA, BEN, CHANNEL, Bench, command, deletion, edit, sent
 from tests.history.world import ADA as ANN
@@ -101,6 +102,27 @@ def test_who_is_called_by_a_reply() -> None:
         sent(bench, number, reference_id=first, **fields)
         told.append(body_of(bench.published[-1]).mentions)
     assert told == [(ADA,), (), ()]
+
+
+def test_an_edited_reply_is_told_whole() -> None:
+    """With what it replies to, from the tail or from far behind; and whom it calls only as a reply it calls still."""
+    bench = Bench(limits=Limits(messages=2))
+    (first,) = sent(bench, 1)
+    reply: dict[str, Any] = {"author": BEN, "reference_id": first, "mention_replied": True}
+    (second,) = sent(bench, 2, **reply)
+    (named,) = sent(bench, 3, mentions=(ADA,), **reply)
+    for number, message_id, called in ((4, second, (ADA,)), (5, named, ())):
+        bench.settle(msgspec.structs.replace(edit(number, message_id, "better"), user_id=BEN.id))
+        changed = bench.published[-1]
+        assert isinstance(changed.record.body, MessageEdited)
+        assert (changed.record.body.message.mentions, referenced(changed)) == (called, "message 1")
+        t, d = dispatch_of(changed)
+        assert (t, d and d["referenced_message"]["content"]) == ("MESSAGE_UPDATE", "message 1")
+    bench.settle(msgspec.structs.replace(edit(6, second, "again"), user_id=BEN.id, mentions=(ADA, BEN)))
+    assert bench.published[-1].record.body.message.mentions == (ADA, BEN)  # type: ignore[union-attr]
+    bench.settle(deletion(7, first))
+    bench.settle(msgspec.structs.replace(edit(8, second, "at last"), user_id=BEN.id))
+    assert referenced(bench.published[-1]) is None
 
 
 def test_changes_before_a_reply_in_its_batch_are_seen() -> None:

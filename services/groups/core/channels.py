@@ -103,6 +103,22 @@ def decide_move_channels(facts: Facts, channels: Channels, moves: Sequence[Mappi
     return ChannelsMoved(changed) if changed else None
 
 
+def decide_lock_channel(
+    facts: Facts, channels: Channels, members: Members, channel_id: int, parent_id: int | None
+) -> ChannelChanged | None:
+    """Let who manages channels and roles there give a channel the overwrites of its category; none changes nothing.
+
+    `parent_id`: the category that it is about to stand under, None if that is where it stands.
+    Raises as `decide_change_channel` does.
+    """
+    if (channel := channels.get(channel_id)) is None:
+        raise UnknownChannel
+    parent = channels.get(channel.parent_id if parent_id is None else parent_id)
+    if parent is None:
+        return None
+    return decide_change_channel(facts, channels, members, channel_id, {"overwrites": parent.overwrites})
+
+
 def decide_put_overwrite(
     facts: Facts, channels: Channels, members: Members, channel_id: int, overwrite: Overwrite
 ) -> ChannelChanged | None:

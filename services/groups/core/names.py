@@ -20,6 +20,7 @@ MAX_TOPIC: Final = 1024
 MAX_DESCRIPTION: Final = 300
 PASSWORD_LENGTH: Final = (8, 256)
 
+_LONGEST_QUERY: Final = 64
 _RESERVED: Final = frozenset({"everyone", "here"})
 _MARKS_IN_USERNAMES: Final = ("@", "#", ":", "```")
 
@@ -51,6 +52,14 @@ def require_username(username: str, field: str = "username") -> str:
     if key_of_name(name) in _RESERVED:
         raise invalid(field, "USERNAME_INVALID_RESERVED", "This username is reserved.")
     return name
+
+
+def require_prefix(query: str) -> str:
+    """Return the begin of a name that is looked for, as a key. Raises `InvalidForm` where nothing can be seen of it."""
+    prefix = key_of_name(query).strip()
+    if not prefix or len(prefix) > _LONGEST_QUERY:
+        raise invalid("query", "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {_LONGEST_QUERY} in length.")
+    return prefix
 
 
 def require_group_name(name: str) -> str:

@@ -201,8 +201,8 @@ def _message_by(command: SendMessage, messages: Messages, verdict: Verdict | Non
     replied = standing.message.author
     calls_replied = command.mention_replied and not standing.message.by_webhook
     if calls_replied and replied.id not in {command.author.id, *(user.id for user in mentions)}:
-        mentions = (*mentions, replied)
-    return msgspec.structs.replace(message, mentions=mentions, reference_place=standing.target.first_seq)
+        message = msgspec.structs.replace(message, mentions=(*mentions, replied), replied_id=replied.id)
+    return msgspec.structs.replace(message, reference_place=standing.target.first_seq)
 
 
 def _change_of(command: MessageCommand, facts: Facts, permissions: int, now: int) -> AnyBody | None:

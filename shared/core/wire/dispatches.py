@@ -61,6 +61,10 @@ def _change_of(event: Event) -> Json:
     return where | ({"guild_id": str(event.group_id)} if event.group_id else {})
 
 
+def _update_of(event: Event, change: MessageEdited | MessagePinned | MessageUnpinned) -> Json:
+    return message_update_of(change, event.record.seq, owner_of(event.stream), event.group_id, event.referenced)
+
+
 def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[None, None]:
     """Return name and payload (`t`, `d`) of an event's dispatch; (None, None) if clients get none of it as such.
 
@@ -72,11 +76,11 @@ def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[No
         case MessageCreated():
             return "MESSAGE_CREATE", message_of(record, owner_of(event.stream), event.group_id, event.referenced)
         case MessageEdited() as edited:
-            return "MESSAGE_UPDATE", message_update_of(edited, record.seq, owner_of(event.stream), event.group_id)
+            return "MESSAGE_UPDATE", _update_of(event, edited)
         case MessageDeleted(target):
             return "MESSAGE_DELETE", {"id": str(target.id)} | _change_of(event)
         case MessagePinned() | MessageUnpinned() as changed:
-            return "MESSAGE_UPDATE", message_update_of(changed, record.seq, owner_of(event.stream), event.group_id)
+            return "MESSAGE_UPDATE", _update_of(event, changed)
         case ReactionAdded(target, emoji, user, member):
             added: Json = {
                 "user_id": str(user.id),

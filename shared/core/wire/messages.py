@@ -86,9 +86,13 @@ def reactions_of(record: Record, own: Collection[int]) -> list[Json]:
 
 
 def message_update_of(
-    edited: MessageEdited | MessagePinned | MessageUnpinned, seq: int, channel_id: int, group_id: int
+    edited: MessageEdited | MessagePinned | MessageUnpinned,
+    seq: int,
+    channel_id: int,
+    group_id: int,
+    referenced: Record | msgspec.UnsetType | None = msgspec.UNSET,
 ) -> Json:
-    """Return a MESSAGE_UPDATE: the whole message as it was then, `seq` the edit's own."""
+    """Return a MESSAGE_UPDATE: the whole message as it was then, `seq` the edit's own; `referenced` as above."""
     target = edited.target
     record = Record(seq, edited.sent_at, edited.message, id=target.id, ordinal=target.ordinal)
-    return message_of(record, channel_id, group_id)
+    return message_of(record, channel_id, group_id, referenced)

@@ -29,7 +29,7 @@ def user_of(user: User) -> Json:
 
 def own_user_of(user: User, bio: str = "") -> Json:
     """Return a user as it sees itself (READY, `GET /users/@me`)."""
-    own: Json = {"bio": bio, "flags": 0, "mfa_enabled": False, "verified": True, "locale": "en-US"}
+    own: Json = {"bio": bio, "flags": 0, "mfa_enabled": False, "locale": "en-US"}
     return user_of(user) | own
 
 
