@@ -59,8 +59,8 @@ from shared.settings import HttpSettings, Settings
 _FRAMES: Final = {
     Op.DISPATCH: ("server", "An event: its name is `t`, its payload `d`."),
     Op.HEARTBEAT: ("client", "I live. `d` is ignored. Answered by 11."),
-    Op.IDENTIFY: ("client", "Begin a session. `{token, properties, intents?, shard?}`."),
-    Op.PRESENCE_UPDATE: ("client", "Accepted, without effect."),
+    Op.IDENTIFY: ("client", "Begin a session. `{token, properties, intents?, shard?, presence?}`."),
+    Op.PRESENCE_UPDATE: ("client", "Show me so: `{status, activities, since, afk}`; also `presence` in IDENTIFY."),
     Op.VOICE_STATE_UPDATE: ("client", "Accepted, without effect."),
     Op.RESUME: ("client", "Go on with a session, on any node. Answered by what was missed and RESUMED, or by 9."),
     Op.RECONNECT: ("server", "The node goes down: connect again. A close with 4000 follows."),

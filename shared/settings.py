@@ -12,6 +12,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.core.calls import SMALL_GROUP
+
 _DEFAULT_SECRET = "starling-local-secret-not-for-production"  # noqa: S105 (refused outside "local")
 
 
@@ -153,6 +155,12 @@ class GatewaySettings(BaseModel, frozen=True):
         5_000, ge=1, description="event streams and long polls among them; keep it below STARLING_HTTP__MAX_CONNECTIONS"
     )
     stream_heartbeat: timedelta = Field(timedelta(seconds=15), description="how often a quiet event stream gets a sign")
+    presence_members: int = Field(
+        SMALL_GROUP,
+        ge=0,
+        le=SMALL_GROUP,
+        description="presence is told in groups of at most so many members; 0: nowhere",
+    )
     openings_at_once: int = Field(256, ge=1, description="sessions that are opened at once; others wait in order")
 
 

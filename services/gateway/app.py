@@ -34,6 +34,8 @@ from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.memory_trails import MemoryTrails
 from services.gateway.node import Node
 from services.gateway.peers import Peers
+from services.gateway.presence_leases import MemoryPresenceLeases, PresenceLeases
+from services.gateway.redis_presence_leases import RedisPresenceLeases
 from services.gateway.redis_registry import RedisRegistry
 from services.gateway.redis_trails import RedisTrails
 from services.gateway.registrar import Registrar
@@ -43,6 +45,7 @@ from services.gateway.rest import router
 from services.gateway.resuming import Resuming
 from services.gateway.sending import Sending
 from services.gateway.sessions import LiveSession, Sessions
+from services.gateway.showing import Showing
 from services.gateway.signalling import Signalling
 from services.gateway.taking_over import TakingOver
 from services.gateway.trails import Trails
@@ -93,6 +96,7 @@ class Gateway:
         lag: LoopLag,
         reporting: Reporting,
         checkpointing: Checkpointing,
+        showing: Showing,
         signalling: Signalling,
         *,
         url_of: Callable[[int], str],
@@ -108,6 +112,7 @@ class Gateway:
         self._commands = commands
         self._lag = lag
         self._reporting = reporting
+        self.showing = showing
         self.signalling = signalling
 
     @property
@@ -144,6 +149,7 @@ class Gateway:
         supervisor.start("gateway.registrar", self.registrar.run())
         supervisor.start("gateway.loop_lag", self._lag.run())
         supervisor.start("gateway.reporting", self._reporting.run())
+        supervisor.start("gateway.presence", self.showing.run())
         rules = self.node.rules
         shortest = min(rules.identify_timeout_s, rules.silence_s, self.node.stream_heartbeat_s)
         supervisor.start("gateway.sweep", self.node.sweep(min(_LONGEST_SWEEP_S, shortest / _SWEEPS_PER_TIMEOUT)))
@@ -164,6 +170,7 @@ def assemble(
     tokens: Tokens,
     registry: SessionRegistry,
     trails: Trails,
+    leases: PresenceLeases,
     has_peers: bool,
     metrics: Metrics,
     supervisor: Supervisor,
@@ -245,7 +252,19 @@ def assemble(
         metrics=metrics,
     )
     peers.giver = resuming.give
-    delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, peers, metrics, clock)
+    showing = Showing(
+        hub,
+        fanout,
+        leases,
+        bus,
+        topology,
+        incarnation,
+        most_members=ours.presence_members,
+        unwritten=lambda: len(flusher.marked),
+        clock=clock,
+    )
+    sessions.stirred = showing.stir
+    delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, peers, showing, metrics, clock)
     sending = Sending(
         hub,
         commands,
@@ -266,8 +285,9 @@ def assemble(
         following=following,
         sending=sending,
         sessions=sessions,
+        showing=showing,
         resuming=resuming,
-        asking=Asking(hub, fanout, rpc, supervisor),
+        asking=Asking(hub, fanout, rpc, supervisor, showing.known),
         tokens=tokens,
         supervisor=supervisor,
         metrics=metrics,
@@ -276,6 +296,7 @@ def assemble(
         url_of=url_of,
         limits_connections=limits.enabled,
         has_peers=has_peers,
+        now=now,
         clock=clock,
     )
     for noun, statistics in (
@@ -290,6 +311,7 @@ def assemble(
         ("node", node.statistics),
         ("admission", admission.statistics),
         ("delivery", delivery.statistics),
+        ("presence", showing.statistics),
     ):
         metrics.watch(f"starling_gateway_{noun}", f"The node's {noun}", statistics)
     return Gateway(
@@ -301,6 +323,7 @@ def assemble(
         LoopLag(metrics, clock),
         Reporting(bus, topology, lambda: Decoded(delivery.events, hub.foreign)),
         checkpointing,
+        showing,
         Signalling(bus, topology, rpc, now, has_budgets=limits.enabled),
         url_of=url_of,
         compare_interval_s=ours.compare_interval.total_seconds(),
@@ -312,9 +335,11 @@ async def open_gateway(settings: Settings, parts: Parts) -> AsyncIterator[Gatewa
     """Open the service on a process's parts: it serves until the supervisor stops, and closes its connections."""
     registry: SessionRegistry = MemoryRegistry()
     trails: Trails = MemoryTrails()
+    leases: PresenceLeases = MemoryPresenceLeases(asyncio.get_running_loop().time)
     if parts.redis is not None:
         registry = RedisRegistry(parts.redis, settings.bus.prefix)
         trails = RedisTrails(parts.redis, settings.bus.prefix)
+        leases = RedisPresenceLeases(parts.redis, settings.bus.prefix)
     gateway = assemble(
         settings,
         name=parts.node,
@@ -323,6 +348,7 @@ async def open_gateway(settings: Settings, parts: Parts) -> AsyncIterator[Gatewa
         tokens=parts.tokens,
         registry=registry,
         trails=trails,
+        leases=leases,
         has_peers=parts.redis is not None,
         metrics=parts.metrics,
         supervisor=parts.supervisor,

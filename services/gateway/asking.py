@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from services.gateway.connection import Connection
 from services.gateway.core.frames import RequestMembers
 from services.gateway.core.hub import Hub
 from services.gateway.core.members import CHUNK, chunk_of, chunks_of, ids_of, limit_of, refusal_of
+from services.gateway.core.snapshot import nobody_shown
 from services.gateway.core.state import LocalGroup
 from services.gateway.fanout import Fanout
 from services.gateway.sessions import LiveSession
 from shared.core.calls import MemberPage, ReadMembers
 from shared.core.errors import StarlingError
-from shared.core.model import Member
+from shared.core.model import Member, Presence
 from shared.core.roles import known_only
 from shared.lifecycle import Supervisor
 from shared.rpc import Rpc
@@ -33,12 +34,20 @@ RETRY_AFTER_S: Final = 5.0
 
 
 class Asking:
-    """Answers the requests of a node's connections."""
+    """Answers the requests of a node's connections. `presences` of a group's members are as far as they are known."""
 
-    def __init__(self, hub: Hub[LiveSession], fanout: Fanout, rpc: Rpc, supervisor: Supervisor) -> None:
+    def __init__(
+        self,
+        hub: Hub[LiveSession],
+        fanout: Fanout,
+        rpc: Rpc,
+        supervisor: Supervisor,
+        presences: Callable[[LocalGroup[LiveSession]], Mapping[int, Presence]] = nobody_shown,
+    ) -> None:
         self._hub = hub
         self._fanout = fanout
         self._rpc = rpc
+        self._presences = presences
         self._supervisor = supervisor
         self._lines: dict[Connection, deque[tuple[int, RequestMembers]]] = {}
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
@@ -117,7 +126,7 @@ class Asking:
         if (group := self._group_of(connection, group_id)) is None:
             return False
         known = [known_only(member, group.roles) for member in members]
-        chunk = chunk_of(request, group_id, known, index, count, ids)
+        chunk = chunk_of(request, group_id, known, index, count, ids, self._presences(group))
         self._fanout.tell(connection, "GUILD_MEMBERS_CHUNK", chunk)
         return True
 

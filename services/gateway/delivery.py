@@ -19,9 +19,10 @@ from services.gateway.fanout import Fanout
 from services.gateway.following import Following
 from services.gateway.peers import Peers
 from services.gateway.sessions import LiveSession
+from services.gateway.showing import Showing
 from shared.bus import Batch, Bus, BusUnavailable
 from shared.command_log import CommandLog
-from shared.core.commands import BadEnvelope, Replies, Signals, decode_for_node
+from shared.core.commands import BadEnvelope, Presences, Replies, Signals, decode_for_node
 from shared.core.wire.channels import typing_of
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
@@ -53,6 +54,7 @@ class Delivery:
         bindings: Bindings,
         commands: CommandLog,
         peers: Peers,
+        showing: Showing,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -65,6 +67,7 @@ class Delivery:
         self._bindings = bindings
         self._commands = commands
         self._peers = peers
+        self._showing = showing
         self._clock = clock
         self._gaps = metrics.counter("starling_gateway_gaps_total", "losses of the node's queue")
         self._unreadable = metrics.counter("starling_gateway_unreadable_total", "envelopes that could not be read")
@@ -115,6 +118,10 @@ class Delivery:
                 continue
             if isinstance(envelope, Replies):
                 self._commands.settle(envelope)
+                await self._pace()
+                continue
+            if isinstance(envelope, Presences):
+                self._showing.hear(envelope)
                 await self._pace()
                 continue
             if isinstance(envelope, Signals):

@@ -18,16 +18,28 @@ from services.gateway.asking import Asking
 from services.gateway.connection import Connection
 from services.gateway.core import frames
 from services.gateway.core.admission import Admission, Proxies
+from services.gateway.core.board import presence_from
 from services.gateway.core.frames import CloseCode
 from services.gateway.core.hub import Hub
 from services.gateway.core.intents import scope_of
-from services.gateway.core.session import Action, Close, Confirm, Continue, FindMembers, Open, Post, SessionRules
+from services.gateway.core.session import (
+    Action,
+    Close,
+    Confirm,
+    Continue,
+    FindMembers,
+    Open,
+    Post,
+    SessionRules,
+    Show,
+)
 from services.gateway.core.snapshot import first_dispatches
 from services.gateway.fanout import Fanout
 from services.gateway.following import Following
 from services.gateway.resuming import Resuming
 from services.gateway.sending import Sending
 from services.gateway.sessions import POLL, WEBSOCKET, AnyConnection, LiveSession, Sessions
+from services.gateway.showing import Showing
 from shared.auth import Tokens
 from shared.core.account_errors import UnknownUser
 from shared.core.errors import RateLimited, StarlingError, Unauthorized
@@ -72,6 +84,7 @@ class Node:
         following: Following,
         sending: Sending,
         sessions: Sessions,
+        showing: Showing,
         resuming: Resuming,
         asking: Asking,
         tokens: Tokens,
@@ -82,6 +95,7 @@ class Node:
         url_of: Callable[[int], str],
         limits_connections: bool,
         has_peers: bool,
+        now: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
         self.incarnation = incarnation
@@ -103,6 +117,8 @@ class Node:
         self._following = following
         self._sending = sending
         self._sessions = sessions
+        self._now = now
+        self._showing = showing
         self._resuming = resuming
         self._asking = asking
         self._resume_window_s = settings.resume_window.total_seconds()
@@ -159,6 +175,8 @@ class Node:
                 self.open(connection, identify)
             case Continue(resume):
                 self.resume(connection, resume)
+            case Show(asked) if connection.live is not None:
+                self._show(connection.live, asked.status, asked.activities)
             case FindMembers(request):
                 self._find_members(connection, request)
 
@@ -257,11 +275,18 @@ class Node:
             resume_url=self._url_of(user_id),
             shard=identify.shard,
             scope=scope,
+            presences=self._showing.known,
         ):
             self.fanout.tell(connection, t, d)
         session.begins_s = session.last_s = session.told_s = self.fanout.s
         self._sessions.begin(session)
+        if isinstance(identify.presence, dict):
+            self._show(session, identify.presence.get("status"), identify.presence.get("activities"))
         return True
+
+    def _show(self, session: LiveSession, status: object, activities: object) -> None:
+        session.presence = presence_from(status, activities, self._now())
+        self._sessions.stirred(session.user_id)
 
     def _begin_clock_anew(self) -> None:
         """Let all sessions identify anew, since `s` has no room left."""

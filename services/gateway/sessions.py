@@ -20,6 +20,7 @@ from services.gateway.core.replay import Entry
 from services.gateway.flushing import Flushable
 from services.gateway.registrar import Registrar
 from services.gateway.registry import NOT_LIFTED, Lifted, SessionEntry
+from shared.core.model import ONLINE
 from shared.core.revocation import Bearer, Revocations
 
 PER_USER: Final = 20
@@ -45,13 +46,17 @@ class Link(Flushable, Protocol):
         """Take in that the session goes on elsewhere: close, and touch the session no more."""
 
 
+def _ignore(user_id: int) -> None:
+    """Do nothing about a user whose sessions are not what they were."""
+
+
 class LiveSession:
     """One session. What it was sent here has an `s` above `begins_s`; the last of it has `last_s`.
 
     `bearer`: the token that it began with, or was last resumed with; if that is revoked the session ends.
     `backfill`: what it lacked when it came here from another node, for a client that has seen `told_s` there.
     `lifted`: a client that tells the first has all up to the second: it was sent nothing between.
-    `scope`: which dispatches it asked for.
+    `scope`: which dispatches it asked for. `presence`: how it shows its user.
     """
 
     __slots__ = (
@@ -62,6 +67,7 @@ class LiveSession:
         "last_s",
         "lifted",
         "link",
+        "presence",
         "scope",
         "session_id",
         "told_s",
@@ -73,6 +79,7 @@ class LiveSession:
         self.bearer = bearer
         self.user_id = bearer.user_id
         self.scope = scope
+        self.presence = ONLINE
         self.begins_s = begins_s
         self.link: Link | None = None
         self.detached_at = 0.0
@@ -137,6 +144,8 @@ class Sessions:
     def __init__(
         self, hub: Hub[LiveSession], registrar: Registrar, *, most_detached: int, clock: Callable[[], float]
     ) -> None:
+        self.stirred: Callable[[int], None] = _ignore
+        """Called with whose session came, went, or lost its connection."""
         self._hub = hub
         self._registrar = registrar
         self._most_detached = most_detached
@@ -161,6 +170,7 @@ class Sessions:
         """Take in a session that begins here; it takes part in the hub already."""
         self._sessions[session.session_id] = session
         self._registrar.add(session.session_id, session.user_id, session.begins_s, session.scope.encoded())
+        self.stirred(session.user_id)
 
     def adopt(self, session: LiveSession, entry: SessionEntry) -> None:
         """Take in a session that was claimed with this entry, and waits for its client."""
@@ -179,11 +189,13 @@ class Sessions:
         if session.link is not None:
             session.link.replaced()
         session.link = link
+        self.stirred(session.user_id)
 
     def detach(self, session: LiveSession) -> None:
         """Let a session wait for its client. Where too many wait, the one that has waited longest ends."""
         session.link = None
         self._wait(session)
+        self.stirred(session.user_id)
         of_user = self._detached_of[session.user_id]
         if len(of_user) > PER_USER:
             self.end(next(iter(of_user.values())))
@@ -238,6 +250,7 @@ class Sessions:
         self._hub.roster.detach(session, session.user_id, self._clock())
         if self._sessions.pop(session.session_id, None) is not None:
             self._forget_detached(session)
+        self.stirred(session.user_id)
         self._left.set()
 
     def _wait(self, session: LiveSession) -> None:

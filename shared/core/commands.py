@@ -12,7 +12,7 @@ import msgspec
 
 from shared.core.error_catalogue import error_of, name_of
 from shared.core.errors import StarlingError
-from shared.core.model import Channel, Member, User
+from shared.core.model import Channel, Member, Presence, User
 from shared.core.stream import Event
 
 ENVELOPE_VERSION: Final = 1
@@ -225,6 +225,22 @@ class Signals(msgspec.Struct, frozen=True, tag_field="k", tag="signals"):
     v: int = ENVELOPE_VERSION
 
 
+class Present(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a user is on one node from now on, to be told in these groups."""
+
+    user_id: int
+    groups: tuple[int, ...]
+    presence: Presence
+
+
+class Presences(msgspec.Struct, frozen=True, tag_field="k", tag="presences"):
+    """To the nodes, from one of them (its incarnation), of the moment; what a node misses it reads from the leases."""
+
+    node: str
+    items: tuple[Present, ...]
+    v: int = ENVELOPE_VERSION
+
+
 class Replies(msgspec.Struct, frozen=True, tag_field="k", tag="replies"):
     """To the one node that sent the commands."""
 
@@ -233,7 +249,7 @@ class Replies(msgspec.Struct, frozen=True, tag_field="k", tag="replies"):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_to_node = msgspec.msgpack.Decoder(Events | Replies | Signals)
+_to_node = msgspec.msgpack.Decoder(Events | Replies | Signals | Presences)
 _to_shard = msgspec.msgpack.Decoder(Commands)
 
 
@@ -241,15 +257,15 @@ class BadEnvelope(Exception):
     """The bytes are no envelope that this release reads."""
 
 
-def encode_envelope(envelope: Commands | Events | Replies | Signals) -> bytes:
+def encode_envelope(envelope: Commands | Events | Replies | Signals | Presences) -> bytes:
     """Encode an envelope for the bus."""
     return _encoder.encode(envelope)
 
 
-def decode_for_node(body: bytes) -> Events | Replies | Signals:
+def decode_for_node(body: bytes) -> Events | Replies | Signals | Presences:
     """Decode what a node's queue holds. Raises `BadEnvelope`."""
     try:
-        envelope: Events | Replies | Signals = _to_node.decode(body)
+        envelope: Events | Replies | Signals | Presences = _to_node.decode(body)
     except msgspec.MsgspecError as error:
         raise BadEnvelope(str(error)) from error
     if envelope.v > ENVELOPE_VERSION:

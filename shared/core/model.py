@@ -129,6 +129,27 @@ class Invite(msgspec.Struct, frozen=True, omit_defaults=True):
         return not (self.max_age_s and self.expires_at <= now) and not (self.max_uses and self.uses >= self.max_uses)
 
 
+class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a user does beside talking. `kind` as Discord counts them; `since`: Unix ms."""
+
+    name: str
+    kind: int = 0
+    state: str | None = None
+    url: str | None = None
+    since: int = 0
+
+
+class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a user is here. `status`: online, idle, dnd, or offline for who is not, or does not want to be seen."""
+
+    status: str = "online"
+    activities: tuple[Activity, ...] = ()
+
+
+ONLINE = Presence()
+OFFLINE = Presence("offline")
+
+
 class ApplicationCommand(msgspec.Struct, frozen=True):
     """What a bot offers people to call. `kind`: 1 by name, 2 of a user, 3 of a message; `version`: new at each change.
 

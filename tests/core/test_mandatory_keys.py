@@ -37,13 +37,24 @@ from shared.core.events import (
     RoleCreated,
     Target,
 )
-from shared.core.model import Channel, ChannelType, Group, Member, Overwrite, OverwriteType, Role, User
+from shared.core.model import (
+    Activity,
+    Channel,
+    ChannelType,
+    Group,
+    Member,
+    Overwrite,
+    OverwriteType,
+    Presence,
+    Role,
+    User,
+)
 from shared.core.permissions import everyone_of
 from shared.core.stream import Event, Record
 from shared.core.wire.channels import channel_of, typing_of
 from shared.core.wire.dispatches import dispatch_of, ready_of
 from shared.core.wire.groups import guild_create_of, guild_of
-from shared.core.wire.members import encode_members, member_of, role_of
+from shared.core.wire.members import encode_members, member_of, presence_of, role_of
 from shared.core.wire.messages import message_of, reactions_of
 from shared.core.wire.users import application_of, own_user_of, user_of
 from shared.core.wire.values import encode
@@ -56,6 +67,7 @@ ROLE = Role(6, 5, "mods")
 TEXT = Channel(5, ChannelType.TEXT, "general", 5, overwrites=(Overwrite(6, OverwriteType.ROLE, 1, 2),))
 DIRECT = Channel(9, ChannelType.DIRECT, recipients=(ANN, BOT))
 TARGET = Target(71, 3, 2, 11, first_seq=1, index=2)
+SHOWN = Presence("dnd", (Activity("chess", since=AT),))
 SAID = MessageCreated(ANN, "hi", reference_id=70, mentions=(BOT,), reactions=(Reaction("🌱", 2, 1),))
 
 
@@ -73,7 +85,8 @@ GUILD = f"""id name icon splash owner_id afk_channel_id afk_timeout verification
 explicit_content_filter emojis features mfa_level application_id system_channel_id system_channel_flags rules_channel_id
 vanity_url_code description banner premium_tier preferred_locale public_updates_channel_id nsfw_level stickers
 {_inside("roles[]", ROLE_KEYS)}"""
-CREATED = f"""{GUILD} voice_states threads presences {_inside("members[]", MEMBER_KEYS)}
+PRESENCE = f"guild_id status client_status user.id {_inside('activities[]', 'name type created_at')}"
+CREATED = f"""{GUILD} voice_states threads {_inside("presences[]", PRESENCE)} {_inside("members[]", MEMBER_KEYS)}
 {_inside("channels[]", f"{CHANNEL} {OVERWRITE}")}"""
 MESSAGE = f"""id type channel_id content timestamp edited_timestamp tts attachments embeds pinned flags
 {_inside("author", USER)} {_inside("mentions[]", USER)}"""
@@ -113,6 +126,7 @@ MANDATORY: Final = {
     "MESSAGE_DELETE_BULK": f"ids {IN_GROUP}",
     "MESSAGE_REACTION_ADD": f"{IN_GROUP} user_id message_id emoji.name type {_inside('member', MEMBER_KEYS)}",
     "MESSAGE_REACTION_REMOVE": f"{IN_GROUP} user_id message_id emoji.name type",
+    "PRESENCE_UPDATE": PRESENCE,
     "TYPING_START": f"{IN_GROUP} user_id timestamp {_inside('member', MEMBER_KEYS)}",
 }
 
@@ -135,7 +149,7 @@ def _made() -> dict[str, Any]:
         "GET /users/@me": own_user_of(ANN),
         "application": application_of(BOT, "beep", ANN, 1),
         "GET /gateway/bot": BotGateway(url="ws://x", shards=1, session_start_limit=limit).model_dump(),
-        "GUILD_CREATE": guild_create_of(view, AT, encode_members(view.members)),
+        "GUILD_CREATE": guild_create_of(view, AT, encode_members(view.members), {11: SHOWN}),
         "guild": guild_of(GROUP, roles),
         "role": role_of(ROLE),
         "member": member_of(MEMBER),
@@ -159,6 +173,7 @@ def _made() -> dict[str, Any]:
         "MESSAGE_DELETE_BULK": _dispatched("c:5", MessagesDeleted((TARGET,), 11)),
         "MESSAGE_REACTION_ADD": _dispatched("c:5", ReactionAdded(TARGET, "🌱", ANN, MEMBER, SAID.reactions)),
         "MESSAGE_REACTION_REMOVE": _dispatched("c:5", ReactionRemoved(TARGET, "🌱", 11, SAID.reactions)),
+        "PRESENCE_UPDATE": presence_of(11, 5, SHOWN),
         "TYPING_START": typing_of(Typed(5, 11, AT, 5, (), MEMBER)),
     }
 

@@ -74,7 +74,7 @@ def ids_in(value: Any) -> list[Any]:
 def guild_create() -> Json:
     """Return a GUILD_CREATE."""
     view = GroupView(GROUP, 7, (ChannelView(TEXT, 3, 77),), (MEMBER,), 1, (everyone_of(GROUP.id),))
-    created: Json = json.loads(encode(guild_create_of(view, AT, encode_members(view.members))))
+    created: Json = json.loads(encode(guild_create_of(view, AT, encode_members(view.members), {})))
     return created
 
 

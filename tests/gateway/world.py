@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from services.gateway.app import Gateway, assemble, router
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.memory_trails import MemoryTrails
+from services.gateway.presence_leases import MemoryPresenceLeases
 from services.gateway.registry import SessionRegistry
 from services.gateway.trails import Trails
 from shared.auth import Tokens
@@ -87,6 +89,7 @@ class World:
         self.bus = bus or MemoryBus()
         self.topology = Topology(prefix, shards=2, user_slots=user_slots)
         self.tokens = Tokens(SECRET)
+        self.leases = MemoryPresenceLeases(time.monotonic)
         self.ids = IdSource(1)
         self.streams: dict[str, list[Event]] = defaultdict(list)
         self.imported: dict[str, int] = {}
@@ -436,11 +439,11 @@ class World:
 
 
 def settings_of(*, limits: LimitSettings | None = None, **gateway: Any) -> Settings:
-    """Return settings for a node on a free port of this machine."""
+    """Return settings for a node on a free port of this machine, that tells no presence."""
     return Settings(
         http=HttpSettings(port=0),
         limits=limits or LimitSettings(enabled=False),
-        gateway=GatewaySettings(**gateway),
+        gateway=GatewaySettings(**({"presence_members": 0} | gateway)),
     )
 
 
@@ -510,6 +513,7 @@ async def open_node(
             tokens=world.tokens,
             registry=registry or MemoryRegistry(),
             trails=trails or MemoryTrails(),
+            leases=world.leases,
             has_peers=registry is not None,
             metrics=metrics,
             supervisor=supervisor,

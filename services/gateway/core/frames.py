@@ -91,10 +91,18 @@ class Identify(msgspec.Struct, frozen=True):
     token: str
     intents: int | None = None
     shard: tuple[int, int] | None = None
+    presence: Any = None
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """Ops 3 and 4: accepted, without effect."""
+    """Op 4: accepted, without effect."""
+
+
+class UpdatePresence(msgspec.Struct, frozen=True):
+    """Op 3: show me so from now on. What makes no sense is left out (`board.presence_from`)."""
+
+    status: Any = None
+    activities: Any = None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -125,7 +133,7 @@ class SendMessage(Given, frozen=True):
     """Op 100: store and deliver this message."""
 
 
-ClientFrame = Heartbeat | Identify | Ignored | Resume | RequestMembers | SendMessage
+ClientFrame = Heartbeat | Identify | Ignored | UpdatePresence | Resume | RequestMembers | SendMessage
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -136,12 +144,12 @@ class _Envelope(msgspec.Struct, frozen=True):
 _envelopes = msgspec.json.Decoder(_Envelope)
 _payloads: dict[int, msgspec.json.Decoder[Any]] = {
     Op.IDENTIFY: msgspec.json.Decoder(Identify),
+    Op.PRESENCE_UPDATE: msgspec.json.Decoder(UpdatePresence),
     Op.RESUME: msgspec.json.Decoder(Resume),
     Op.REQUEST_GUILD_MEMBERS: msgspec.json.Decoder(RequestMembers),
     Op.MESSAGE_SEND: msgspec.json.Decoder(SendMessage),
 }
 _empty: dict[int, ClientFrame] = {
-    Op.PRESENCE_UPDATE: Ignored(),
     Op.VOICE_STATE_UPDATE: Ignored(),
 }
 

@@ -5,12 +5,12 @@ Ring 1 (core). A node holds the members of small groups and its own users only; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from services.gateway.core.frames import RequestMembers
-from shared.core.model import Member
-from shared.core.wire.members import member_of
+from shared.core.model import Member, Presence
+from shared.core.wire.members import member_of, presence_of
 from shared.core.wire.values import Json, id_of
 
 CHUNK: Final = 1000
@@ -48,8 +48,12 @@ def chunk_of(
     index: int = 0,
     count: int = 1,
     ids: Sequence[int] | None = None,
+    presences: Mapping[int, Presence] | None = None,
 ) -> Json:
-    """Return a GUILD_MEMBERS_CHUNK. `ids`: who was asked for, so that those who are no members are named."""
+    """Return a GUILD_MEMBERS_CHUNK. `ids`: who was asked for, so that those who are no members are named.
+
+    `presences`: of those of the group's members who are known to be there, told where they are asked for.
+    """
     chunk: Json = {
         "guild_id": str(group_id),
         "members": [member_of(member) for member in members],
@@ -60,7 +64,8 @@ def chunk_of(
         found = {member.user.id for member in members}
         chunk["not_found"] = [str(user_id) for user_id in ids if user_id not in found]
     if request.presences is True:
-        chunk["presences"] = []
+        there = ((one.user.id, (presences or {}).get(one.user.id)) for one in members)
+        chunk["presences"] = [presence_of(user_id, group_id, one) for user_id, one in there if one is not None]
     return chunk | nonce_of(request)
 
 

@@ -90,7 +90,13 @@ class FindMembers(msgspec.Struct, frozen=True):
     request: frames.RequestMembers
 
 
-Action = Close | Open | Continue | Confirm | Post | FindMembers
+class Show(msgspec.Struct, frozen=True):
+    """Show the session's user so."""
+
+    presence: frames.UpdatePresence
+
+
+Action = Close | Open | Continue | Confirm | Post | FindMembers | Show
 
 
 class Session:
@@ -134,8 +140,12 @@ class Session:
                 return self.close(CloseCode.NOT_AUTHENTICATED)
             case frames.Ignored():
                 return None
+            case frames.UpdatePresence() if self.phase is Phase.OPENING:
+                return None  # IDENTIFY says it, too
             case _ if self.phase is Phase.OPENING:
                 return self.close(CloseCode.NOT_AUTHENTICATED, "wait for READY")
+            case frames.UpdatePresence():
+                return Show(frame)
             case frames.SendMessage():
                 return Post(frame)
             case frames.RequestMembers():

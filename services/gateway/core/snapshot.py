@@ -6,14 +6,14 @@ events after it fit exactly: nothing between is missing, nothing comes twice (pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from services.gateway.core.intents import WHOLE, Intent, Scope
 from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
 from services.gateway.core.telling import known
 from shared.core.calls import ChannelView, DirectView, GroupView
-from shared.core.model import Member
+from shared.core.model import Member, Presence
 from shared.core.roles import known_only
 from shared.core.wire.dispatches import ready_of
 from shared.core.wire.groups import guild_create_of
@@ -21,7 +21,17 @@ from shared.core.wire.members import encode_members
 from shared.core.wire.values import Json
 
 
-def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], own: Member) -> Json:
+def nobody_shown(_: LocalGroup[Any]) -> Mapping[int, Presence]:
+    """Return no presences: where they are not asked for, or are told behind."""
+    return {}
+
+
+def guild_create(
+    channels: Mapping[int, LocalChannel],
+    group: LocalGroup[Any],
+    own: Member,
+    presences: Mapping[int, Presence] | None = None,
+) -> Json:
     """Return the GUILD_CREATE of a group for one of its members: what it sees, and all members, itself among them.
 
     Of a large group, whose members the node does not know all, it has the one member alone: who needs others asks.
@@ -34,7 +44,7 @@ def guild_create(channels: Mapping[int, LocalChannel], group: LocalGroup[Any], o
         members, encoded = (own,), encode_members((known_only(own, group.roles),))
     heads = tuple(ChannelView(known(one.channel, group), one.seq, one.last_message_id) for one in views)
     view = GroupView(group.group, group.seq, heads, members, group.member_count, tuple(group.roles.values()))
-    return guild_create_of(view, own.joined_at, encoded)
+    return guild_create_of(view, own.joined_at, encoded, presences or {})
 
 
 def first_dispatches(
@@ -47,6 +57,7 @@ def first_dispatches(
     resume_url: str,
     shard: tuple[int, int] | None,
     scope: Scope = WHOLE,
+    presences: Callable[[LocalGroup[Any]], Mapping[int, Presence]] = nobody_shown,
 ) -> Iterator[tuple[str, Json]]:
     """Yield (t, d) of READY and of each GUILD_CREATE of a followed user's session, as far as it asked for them."""
     own = [group_id for group_id in user.groups if scope.takes_group(group_id)]
@@ -61,5 +72,7 @@ def first_dispatches(
         shard=shard,
     )
     yield "READY", ready
+    shown = presences if scope.intents & Intent.GUILD_PRESENCES else nobody_shown
     for group_id in own if scope.intents & Intent.GUILDS else ():
-        yield "GUILD_CREATE", guild_create(channels, groups[group_id], user.groups[group_id].member)
+        group = groups[group_id]
+        yield "GUILD_CREATE", guild_create(channels, group, user.groups[group_id].member, shown(group))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from shared.core.calls import GroupView
-from shared.core.model import Group, Role
+from shared.core.model import Group, Presence, Role
 from shared.core.wire.channels import channels_of
-from shared.core.wire.members import role_of
+from shared.core.wire.members import presence_of, role_of
 from shared.core.wire.values import Json, iso_of
 
 
@@ -67,11 +67,11 @@ def guild_summary_of(group: Group, viewer: int, permissions: int) -> Json:
     }
 
 
-def guild_create_of(view: GroupView, joined_at: int, members: bytes) -> Json:
+def guild_create_of(view: GroupView, joined_at: int, members: bytes, presences: Mapping[int, Presence]) -> Json:
     """Return a GUILD_CREATE: the body of a group for a session of a member who joined then (Unix ms).
 
-    `members` are those of the view, encoded: the same for many sessions, and most of what is told.
-    `last_seq` is the seq of the group's stream to which the body is complete.
+    `presences`: of those members who are there. `members` are those of the view, encoded: the same for many sessions,
+    and most of what is told. `last_seq` is the seq of the group's stream to which the body is complete.
     """
     return guild_of(view.group, view.roles) | {
         "joined_at": iso_of(joined_at),
@@ -82,7 +82,7 @@ def guild_create_of(view: GroupView, joined_at: int, members: bytes) -> Json:
         "members": msgspec.Raw(members),
         "channels": channels_of(view.channels),
         "threads": [],
-        "presences": [],
+        "presences": [presence_of(user_id, view.group.id, one) for user_id, one in presences.items()],
         "voice_states": [],
         "stage_instances": [],
         "guild_scheduled_events": [],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.core.model import Ban, Member, Overwrite, Role, User
+from shared.core.model import OFFLINE, Ban, Member, Overwrite, Presence, Role, User
 from shared.core.wire.users import user_of
 from shared.core.wire.values import Json, encode, iso_of
 
@@ -77,3 +77,24 @@ def ban_dispatch_of(group_id: int, user: User, seq: int) -> Json:
 def member_removed_of(group_id: int, user: User, seq: int) -> Json:
     """Return the payload of GUILD_MEMBER_REMOVE."""
     return {"guild_id": str(group_id), "user": user_of(user), "seq": seq}
+
+
+def presence_of(user_id: int, group_id: int, presence: Presence) -> Json:
+    """Return how a member of a group is: the d of PRESENCE_UPDATE, and one of `presences`."""
+    activities = [
+        {
+            "name": one.name,
+            "type": one.kind,
+            "state": one.state,
+            "url": one.url,
+            "created_at": one.since,
+        }
+        for one in presence.activities
+    ]
+    return {
+        "user": {"id": str(user_id)},
+        "guild_id": str(group_id),
+        "status": presence.status,
+        "activities": activities,
+        "client_status": {"web": presence.status} if presence.status != OFFLINE.status else {},
+    }
