@@ -33,7 +33,7 @@ import msgspec
 
 from deploy.load.company import LoadFailed, Setup, open_company
 from deploy.load.pace import Pace, pace_of
-from deploy.load.people import layout_of, make_people, read_people, write_people
+from deploy.load.people import layout_of, make_people, read_people, real_layout, write_people
 from deploy.load.plan import PROFILES, People, Stage, stage_of
 from deploy.load.record import Part, Record, Second
 from deploy.load.report import is_good, line_of, result_of, table_of, verdict_of
@@ -44,6 +44,9 @@ from deploy.replay.rest import GaveUp
 _COME_S: Final = 300.0
 _EVERY_S: Final = 5.0
 _OTHER_FILES: Final = 200
+_REAL: Final = "real"
+_SIZES: Final = {"hot": 0, "pairs": 2}
+"""Profiles that say themselves who meets; 0: all."""
 
 
 def main() -> int:
@@ -51,7 +54,7 @@ def main() -> int:
     chosen = _parser().parse_args()
     try:
         stage = _stage_of(chosen)
-        layout = layout_of(chosen.users, _size_of(chosen), chosen.groups_each)
+        layout = _layout_of(chosen)
     except ValueError as error:
         print(f"load: {error}", file=sys.stderr)
         return 2
@@ -157,10 +160,13 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _size_of(chosen: argparse.Namespace) -> int:
-    if chosen.profile == "hot":
-        return int(chosen.users)
-    return 2 if chosen.profile == "pairs" else int(chosen.group_size)
+def _layout_of(chosen: argparse.Namespace) -> list[tuple[int, ...]]:
+    """Return who meets. Raises `ValueError`."""
+    if chosen.profile in _SIZES:
+        return layout_of(chosen.users, _SIZES[chosen.profile] or chosen.users, 1)
+    if chosen.group_size == _REAL:
+        return real_layout(chosen.users, chosen.seed)
+    return layout_of(chosen.users, int(chosen.group_size), chosen.groups_each)
 
 
 def _stage_of(chosen: argparse.Namespace) -> Stage:
@@ -181,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gateways", default="", help="instead of it, for WebSockets: URLs with commas between")
     parser.add_argument("--profile", choices=tuple(PROFILES), default="chat", help=f"what they do: {names} (chat)")
     parser.add_argument("--users", type=_positive, default=1000, help="sessions, one for each user (1000)")
-    parser.add_argument("--group-size", type=_positive, default=50, help="members of a group (50)")
+    parser.add_argument("--group-size", default="50", help=f"members of a group, or {_REAL}: as real channels (50)")
     parser.add_argument("--groups-each", type=_positive, default=1, help="groups that a user is in (1)")
     parser.add_argument("--rate", default="100", help="messages per second in all, or FIRST-LAST for a ramp (100)")
     parser.add_argument("--minutes", type=float, default=1.0, help="how long (1)")

@@ -5,9 +5,9 @@ data set of Kummerfeld et al., ACL 2019, CC-BY 4.0): lines `[hh:mm] <nick> text`
 
 - `LENGTHS`: every twentieth of all texts' lengths in bytes of UTF-8; the mean is 56.
 - `AUTHORS`: which share of a log's messages the n most active nicks wrote, the mean of the ten logs.
-- `BURSTS`: messages of a minute divided by the mean of a minute, each tenth of 2,600 minutes: half of the minutes are
-  silent or nearly so, one in ten has three times the mean.
-- `SIZES`: nicks that a log names, each tenth of the ten logs.
+- `BURSTS`: messages of a minute divided by the log's mean, each tenth of 3,154 minutes: two in ten are silent, one in
+  ten has more than twice the mean.
+- `SIZES`: nicks that a log names, speakers and those who came, went or were renamed, each tenth of the ten logs.
 
 Between two entries of a table values are taken evenly.
 """
@@ -23,8 +23,8 @@ from typing import Final
 LENGTHS: Final = (1, 4, 8, 13, 16, 20, 24, 29, 32, 37, 41, 46, 51, 57, 64, 72, 83, 97, 120, 163, 465)
 AUTHORS: Final = ((0, 0.0), (1, 0.091), (2, 0.155), (3, 0.208), (5, 0.291), (10, 0.431), (20, 0.603), (40, 0.786),
                   (60, 0.882), (80, 0.934), (100, 0.964), (166, 1.0))  # fmt: skip
-BURSTS: Final = (0.0, 0.0, 0.0, 0.0, 0.0, 0.4, 0.7, 1.5, 1.9, 3.0, 13.0)
-SIZES: Final = (133, 144, 149, 153, 166, 184, 189, 190, 195, 203, 216)
+BURSTS: Final = (0.0, 0.0, 0.0, 0.29, 0.59, 0.85, 0.93, 1.26, 1.68, 2.18, 10.83)
+SIZES: Final = (133, 144, 149, 153, 169, 184, 188, 190, 195, 203, 216)
 _WORDS: Final = tuple(
     "the to you it is i a and in that have what for on how do of can not with my if just this me so when no "  # noqa: SIM905
     "get but use try install need know file run from there work does package it's are thanks then".split()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import pairwise
@@ -17,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from deploy.load.habits import SIZES, drawn
 from deploy.load.plan import People, Place
 from deploy.replay.rest import Addresses, Counts, Rest, User, new_http_client
 
@@ -41,6 +43,15 @@ def layout_of(users: int, size: int, groups_each: int) -> list[tuple[int, ...]]:
         edges = [number * users // count for number in range(count + 1)]
         places += [tuple(order[first:end]) for first, end in pairwise(edges)]
     return places
+
+
+def real_layout(users: int, seed: int) -> list[tuple[int, ...]]:
+    """Return groups as large as real channels are (`habits.SIZES`), each user in one of them."""
+    chance = random.Random(seed)  # noqa: S311 (no secret)
+    edges = [0]
+    while users - edges[-1] > SIZES[-1]:
+        edges.append(edges[-1] + round(drawn(SIZES, chance)))
+    return [tuple(range(first, end)) for first, end in pairwise([*edges, users])]
 
 
 async def make_people(

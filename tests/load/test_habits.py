@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 
 from deploy.load.habits import BURSTS, LENGTHS, Urn, author_weights, drawn, text_of, zipf_weights
-from deploy.load.people import layout_of
+from deploy.load.people import layout_of, real_layout
 
 
 def test_texts_are_as_long_as_real_ones() -> None:
@@ -21,10 +21,10 @@ def test_texts_are_as_long_as_real_ones() -> None:
 
 
 def test_bursts_are_silence_and_crowds() -> None:
-    """Four in ten minutes are silent, and the mean is not far from 1."""
+    """Two in ten minutes are silent, and the mean is not far from 1."""
     chance = random.Random(2)  # noqa: S311 (a draw to repeat)
     draws = [drawn(BURSTS, chance) for _ in range(10_000)]
-    assert sum(one == 0 for one in draws) / len(draws) == pytest.approx(0.4, abs=0.03)
+    assert sum(one == 0 for one in draws) / len(draws) == pytest.approx(0.2, abs=0.03)
     assert 0.7 < mean(draws) < 1.6
 
 
@@ -61,3 +61,12 @@ def test_what_can_not_be_is_refused(users: int, size: int, each: int) -> None:
     """A group larger than all users, or none, is a `ValueError`."""
     with pytest.raises(ValueError, match="users"):
         layout_of(users, size, each)
+
+
+@pytest.mark.parametrize("users", [1, 200, 1000, 10_000])
+def test_real_groups_are_as_large_as_real_channels(users: int) -> None:
+    """Each user is in one group; all but the last are as large as the logs' channels."""
+    layout = real_layout(users, seed=1)
+    assert [member for place in layout for member in place] == list(range(users))
+    assert all(133 <= len(place) <= 216 for place in layout[:-1])
+    assert 0 < len(layout[-1]) <= 216
