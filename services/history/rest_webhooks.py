@@ -17,7 +17,7 @@ from services.history.payloads import FORM_SCHEMA, SLACK_FORM_SCHEMA, PayloadRou
 from services.history.rest_changes import common_of
 from services.history.service import History, Service
 from services.history.webhook_bodies import SlackMessage, WebhookMessage
-from services.history.webhooks import Opened, Readable, Told, Writable, require_own, settle, write
+from services.history.webhooks import Opened, Readable, Told, Writable, carry_out, require_own, write
 from shared.core.commands import DeleteMessage, EditMessage
 from shared.core.drafts import Given, edit_of
 from shared.core.errors import NotFound, StarlingError
@@ -108,7 +108,7 @@ async def edit_webhook_message(
         embeds=edit.embeds,
         flags=edit.flags,
     )
-    await settle(history, command)
+    await carry_out(history, command)
     return JsonResponse(await _shown(history, opened, message_id))
 
 
@@ -117,7 +117,7 @@ async def delete_webhook_message(history: Service, opened: Writable, message_id:
     """Delete a message that the webhook wrote."""
     await require_own(history, opened, message_id)
     common = common_of(history, opened.access, opened.channel.id, opened.webhook.id)
-    await settle(history, DeleteMessage(**common, message_id=message_id))
+    await carry_out(history, DeleteMessage(**common, message_id=message_id))
     return Response(status_code=204)
 
 

@@ -7,11 +7,12 @@ under older facts; so nothing is written by a webhook whose deletion was answere
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from fastapi import Depends, Query
 
+from services.history.rest_changes import settle
 from services.history.service import History, Service, new_command_id
 from shared.core.calls import Access, ReadWebhook, WebhookView
 from shared.core.commands import AnyCommand, Reply
@@ -106,26 +107,21 @@ async def write(history: History, opened: Opened, told: Told) -> int:
         now_ms=history.now(),
         enforce_nonce=told.enforce_nonce,
     )
-    reply = await settle(history, msgspec.structs.replace(command, by_webhook=True, avatar_url=avatar_url))
+    reply = await carry_out(history, msgspec.structs.replace(command, by_webhook=True, avatar_url=avatar_url))
     return reply.id
 
 
-async def settle(history: History, command: AnyCommand) -> Reply:
+async def carry_out(history: History, command: AnyCommand) -> Reply:
     """Send a webhook's command through the log; return when it is done. Raises its refusal, `UnknownWebhook`."""
-    reply = await history.commands.send(command, timeout_s=history.send_timeout_s)
     try:
-        reply.raise_error()
+        return await settle(history, command)
     except UnknownChannel as error:
         raise UnknownWebhook from error  # it was there when it was permitted
-    return reply
 
 
 async def require_own(history: History, opened: Opened, message_id: int) -> Record:
     """Return a message that this webhook wrote into its channel. Raises `UnknownMessage` for all others."""
     record = await history.pages.find(opened.channel.id, message_id)
-    body: Any = record.body if record is not None else None
-    if record is None or not isinstance(body, MessageCreated) or not body.by_webhook:
-        raise UnknownMessage
-    if body.author.id != opened.webhook.id:
+    if record is None or not isinstance(record.body, MessageCreated) or record.body.author.id != opened.webhook.id:
         raise UnknownMessage
     return record

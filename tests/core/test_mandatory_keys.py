@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from services.gateway.rest import BotGateway, SessionStartLimit
 from services.gateway.resuming import RESUMED
@@ -36,6 +37,7 @@ from shared.core.events import (
     RoleChanged,
     RoleCreated,
     Target,
+    WebhookCreated,
 )
 from shared.core.model import (
     Activity,
@@ -48,6 +50,7 @@ from shared.core.model import (
     Presence,
     Role,
     User,
+    Webhook,
 )
 from shared.core.permissions import everyone_of
 from shared.core.stream import Event, Record
@@ -58,6 +61,7 @@ from shared.core.wire.members import encode_members, member_of, presence_of, rol
 from shared.core.wire.messages import message_of, reactions_of
 from shared.core.wire.users import application_of, own_user_of, user_of
 from shared.core.wire.values import encode
+from shared.core.wire.webhooks import webhook_of
 
 AT: Final = 1_700_000_000_123
 ANN, BOT = User(11, "ann"), User(12, "robot", bot=True)
@@ -66,6 +70,7 @@ MEMBER = Member(5, ANN, AT, roles=(6,))
 ROLE = Role(6, 5, "mods")
 TEXT = Channel(5, ChannelType.TEXT, "general", 5, overwrites=(Overwrite(6, OverwriteType.ROLE, 1, 2),))
 DIRECT = Channel(9, ChannelType.DIRECT, recipients=(ANN, BOT))
+WEBHOOK = Webhook(8, 5, 5, "deploys", ANN)
 TARGET = Target(71, 3, 2, 11, first_seq=1, index=2)
 SHOWN = Presence("dnd", (Activity("chess", since=AT),))
 SAID = MessageCreated(ANN, "hi", reference_id=70, mentions=(BOT,), reactions=(Reaction("🌱", 2, 1),))
@@ -110,6 +115,9 @@ MANDATORY: Final = {
     "direct channel": f"id type {_inside('recipients[]', USER)}",
     "message": MESSAGE,
     "direct message": f"{MESSAGE} channel_type",
+    "message by a webhook": f"{MESSAGE} webhook_id",
+    "webhook": f"id type guild_id channel_id name avatar {_inside('user', USER)}",
+    "WEBHOOKS_UPDATE": IN_GROUP,
     "reaction": REACTION,
     "CHANNEL_CREATE": f"{CHANNEL} {OVERWRITE}",
     "CHANNEL_UPDATE": f"{CHANNEL} {OVERWRITE}",
@@ -157,6 +165,9 @@ def _made() -> dict[str, Any]:
         "direct channel": channel_of(DIRECT),
         "message": message_of(record, 5, 5),
         "direct message": message_of(record, 9, 0),
+        "message by a webhook": message_of(Record(3, AT, replace(SAID, by_webhook=True), id=71), 5, 5),
+        "webhook": webhook_of(WEBHOOK, "token", "https://x"),
+        "WEBHOOKS_UPDATE": _dispatched("g:5", WebhookCreated(WEBHOOK)),
         "reaction": reactions_of(record, ())[0],
         "CHANNEL_CREATE": _dispatched("g:5", ChannelCreated(TEXT)),
         "CHANNEL_UPDATE": _dispatched("g:5", ChannelChanged(TEXT, TEXT)),

@@ -18,6 +18,7 @@ from services.gateway.core.snapshot import guild_create
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
 from shared.core.events import (
     AnyBody,
+    ChannelCreated,
     ChannelOpened,
     GroupJoined,
     GroupLeft,
@@ -27,8 +28,12 @@ from shared.core.events import (
     MessageCreated,
     TokensRevoked,
     UserChanged,
+    WebhookChanged,
+    WebhookCreated,
+    WebhookDeleted,
 )
-from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.model import Channel, ChannelType, Group, Member, Overwrite, OverwriteType, User, Webhook
+from shared.core.permissions import Permission
 from shared.core.revocation import Bearer, Named, Revocations
 from shared.core.stream import Event, Record
 from tests.gateway.hub_model import NodeModel
@@ -360,6 +365,21 @@ def test_a_body_of_a_renamed_user_names_the_member_so() -> None:
     hub: Hub[str] = Hub()
     hub.roster.put_user(SessionView(User(1, "anna"), 1, (MEMBER,), ()), 0.0)
     assert hub.roster.users[1].groups[5].member.user.username == "anna"
+
+
+def test_a_webhooks_change_is_told_to_who_sees_its_channel() -> None:
+    """Of a move both channels are told, each to those who see it; the token and the name to nobody."""
+    hub = hub_of(MEMBER)
+    denied = Overwrite(5, OverwriteType.ROLE, deny=int(Permission.VIEW_CHANNEL))
+    hub.apply(to_group(5, ChannelCreated(Channel(8, ChannelType.TEXT, "secret", 5, overwrites=(denied,)))), 0.0)
+    open_one, hidden = Webhook(70, 5, 7, "deploys", BEN), Webhook(70, 5, 8, "deploys", BEN)
+    changes: tuple[AnyBody, ...] = (WebhookCreated(open_one), WebhookChanged(hidden, open_one), WebhookDeleted(hidden))
+    told = [hub.apply(to_group(seq, change), 0.0) for seq, change in enumerate(changes, 6)]
+    assert [[(out.t, out.d) for out in outs if isinstance(out, Dispatch)] for outs in told] == [
+        [("WEBHOOKS_UPDATE", {"guild_id": "5", "channel_id": "7", "seq": 6})],
+        [("WEBHOOKS_UPDATE", {"guild_id": "5", "channel_id": "7", "seq": 7})],
+        [],
+    ]
 
 
 def test_a_removal_counts_before_the_hole_in_front_of_it_is_filled() -> None:
