@@ -76,6 +76,11 @@ _FRAMES: Final = {
 _THEN: Final = {"resume": "connect again", "identify": "connect again, identify", "never": "stop; a person must act"}
 
 _MODERATED: Final = (group_errors.UnknownGroup, errors.MissingPermissions)
+_IN_GROUP_DIRECT: Final = (
+    group_errors.UnknownChannel,
+    group_errors.WrongChannelType,
+    group_errors.CannotActInDirect,
+)
 _IN_CHANNEL: Final = (group_errors.UnknownChannel, errors.MissingAccess, errors.MissingPermissions)
 _OF_WEBHOOK: Final = (group_errors.UnknownWebhook, errors.MissingAccess, errors.MissingPermissions)
 _BY_TOKEN: Final = (group_errors.InvalidWebhookToken, group_errors.UnknownWebhook)
@@ -153,7 +158,15 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
         (group_errors.UnknownGroup,),
     ),
     "list_directs": (),
-    "open_direct": (account_errors.UnknownUser, account_errors.CannotMessageUser, account_errors.NotVerified),
+    "open_direct": (
+        account_errors.UnknownUser,
+        account_errors.CannotMessageUser,
+        account_errors.NotVerified,
+        account_errors.NotForBots,
+        group_errors.InvalidRecipients,
+        group_errors.TooManyRecipients,
+        group_errors.TooManyDirects,
+    ),
     "list_own_guilds": (),
     "leave_guild": (group_errors.UnknownGroup, errors.MissingPermissions),
     "get_user": (account_errors.UnknownUser,),
@@ -176,8 +189,15 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "list_guild_channels": (group_errors.UnknownGroup,),
     "create_guild_channel": (*_MODERATED, group_errors.TooManyChannels),
     "move_channels": (*_MODERATED, group_errors.UnknownChannel),
-    "change_channel": _IN_CHANNEL,
-    "delete_channel": _IN_CHANNEL,
+    "change_channel": (*_IN_CHANNEL, group_errors.CannotActInDirect),
+    "delete_channel": (*_IN_CHANNEL, group_errors.CannotActInDirect),
+    "add_recipient": (
+        *_IN_GROUP_DIRECT,
+        account_errors.UnknownUser,
+        group_errors.InvalidRecipients,
+        group_errors.TooManyRecipients,
+    ),
+    "remove_recipient": (*_IN_GROUP_DIRECT, group_errors.InvalidRecipients, errors.MissingPermissions),
     "put_overwrite": _IN_CHANNEL,
     "drop_overwrite": (*_IN_CHANNEL, group_errors.UnknownOverwrite),
     "list_roles": (group_errors.UnknownGroup,),

@@ -40,8 +40,9 @@ from shared.core.calls import (
     SessionView,
 )
 from shared.core.errors import StarlingError, Unavailable
+from shared.core.model import Channel, ChannelType
 from shared.core.revocation import Revocations
-from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
+from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
 from shared.lifecycle import Supervisor
 from shared.rpc import Rpc
 from shared.topology import Topology
@@ -358,14 +359,28 @@ class Following:
     async def _meet_direct(self, stream: str) -> bool:
         """Follow a direct channel that turned up by an event, not by its creation; False if it is not for us."""
         first = self._hub.held_events(stream)[0]
-        user_id = next((one for one in first.to if one in self._hub.roster.users), 0)
-        access: Access = await self._call(ReadAccess(owner_of(stream), user_id))
-        if access.channel is None or not access.can_view:
-            return False
-        before: EventPage = await self._call(ReadChannelEvents(owner_of(stream), max(first.record.seq - 2, 0), 1))
+        for user_id in first.to:
+            if user_id not in self._hub.roster.users:
+                continue
+            access: Access = await self._call(ReadAccess(owner_of(stream), user_id))
+            if access.channel is not None and access.can_view:
+                direct = await self._met(access.channel, user_id, first)
+                if direct is not None:
+                    self.perform(self._hub.roster.put_direct(direct))
+                return direct is not None
+        return False
+
+    async def _met(self, channel: Channel, user_id: int, event: Event) -> DirectView | None:
+        """Return a direct channel as it was before an event of it; a group DM, which is new to its user, as it is now.
+
+        Of that the event may be told again, and be from a time when the user was in it before.
+        """
+        if channel.type is ChannelType.GROUP_DIRECT:
+            view = await self._sessions.ask(user_id)
+            return next((one for one in view.directs if one.channel.id == channel.id), None) if view else None
+        before: EventPage = await self._call(ReadChannelEvents(channel.id, max(event.record.seq - 2, 0), 1))
         last_id = before.events[0].record.id if before.events else 0
-        self.perform(self._hub.roster.put_direct(DirectView(access.channel, first.record.seq - 1, last_id)))
-        return True
+        return DirectView(channel, event.record.seq - 1, last_id)
 
     async def _catch_up(self, unit: str, stream: str, head: int | None = None) -> None:
         """Read and apply a followed stream's events from our position on, if it is behind `head` (None: unknown).

@@ -26,9 +26,10 @@ from services.groups.code_store import CodeStore, MemoryCodes
 from services.groups.directs import Directs
 from services.groups.emails import KEPT_MS, Emails, account_bears_out
 from services.groups.facts import FactReader
+from services.groups.group_directs import GroupDirects
 from services.groups.handlers import handlers_of
 from services.groups.invites import Invites
-from services.groups.jobs import CLOSE, DISBAND, LEAVE, OFFICIAL, RENAME, STOP, Jobs
+from services.groups.jobs import CLOSE, DISBAND, JOIN_DIRECT, LEAVE, LEAVE_DIRECT, OFFICIAL, RENAME, STOP, Jobs
 from services.groups.keeping import Keeping
 from services.groups.leaving import Leaving
 from services.groups.mail import LogMailer, Mailer
@@ -136,9 +137,10 @@ def assemble(
     memberships = Memberships(store, changes, names, ids, now, official_group)
     keeping = Keeping(facts, store, memberships, changes, names, jobs)
     offered = application_commands or MemoryApplicationCommands()
-    leaving = Leaving(store, accounts, memberships, changes, usernames, offered, jobs, now)
-    applications = Applications(store, accounts, profiles, leaving)
     blocks = Blocks(store, changes, jobs, now)
+    group_directs = GroupDirects(store, blocks, commands, changes, jobs, ids, now)
+    leaving = Leaving(store, accounts, memberships, group_directs, changes, usernames, offered, jobs, now)
+    applications = Applications(store, accounts, profiles, leaving)
     jobs.do(
         {
             RENAME: profiles.tell_groups,
@@ -147,6 +149,8 @@ def assemble(
             CLOSE: blocks.close,
             DISBAND: keeping.disband,
             OFFICIAL: memberships.join_official,
+            JOIN_DIRECT: group_directs.tell_joined,
+            LEAVE_DIRECT: group_directs.tell_left,
         }
     )
     emails, outbox = _emails_of(store, codes or MemoryCodes(), accounts, mailer, tokens, now, required=email_required)
@@ -167,7 +171,8 @@ def assemble(
         members=Members(facts, store, changes),
         invites=Invites(facts, store, memberships, changes, now),
         webhooks=Webhooks(facts, store, changes, tokens, ids, now, public_url),
-        directs=Directs(store, views, blocks, commands, ids, now),
+        group_directs=group_directs,
+        directs=Directs(store, blocks, commands, ids, now),
         views=views,
         snapshots=Snapshots(store, streams, changes, cache),
         changes=changes,

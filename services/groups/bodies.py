@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from services.groups.core.names import GROUP_NAME_LENGTH, PASSWORD_LENGTH, USERNAME_LENGTH
 from services.groups.core.profiles import BIO_LENGTH
+from shared.core.model import MAX_RECIPIENTS
 from shared.http_bodies import UserBody
 from shared.snowflakes import Snowflake
 
@@ -97,7 +98,9 @@ class NewDirect(BaseModel):
     """With whom a direct channel is to be."""
 
     recipient_id: Snowflake | None = Field(None, description="the other user")
-    recipients: list[Snowflake] | None = Field(None, max_length=10, description="instead: a list of one user")
+    recipients: list[Snowflake] | None = Field(
+        None, max_length=MAX_RECIPIENTS, description="instead: a list of one user; of several for a group DM"
+    )
 
 
 class NewGuild(BaseModel):
@@ -202,7 +205,7 @@ class ChannelBody(BaseModel):
     """A channel. In a guild it has a name and a position, a direct one has recipients."""
 
     id: Snowflake
-    type: int = Field(description="0: text channel of a guild, 1: direct")
+    type: int = Field(description="0: text channel of a guild, 1: direct, 3: group DM, 4: category of a guild")
     last_message_id: Snowflake | None
     last_seq: int = Field(description="seq of the channel's last event, 0 if there is none")
     last_pin_timestamp: str | None
@@ -216,6 +219,8 @@ class ChannelBody(BaseModel):
     rate_limit_per_user: int | None = None
     permission_overwrites: list[dict[str, Any]] | None = None
     recipients: list[UserBody] | None = None
+    owner_id: Snowflake | None = Field(None, description="of a group DM: who may remove others")
+    icon: None = Field(None, description="there are no icons here")
 
 
 class RoleBody(BaseModel):

@@ -1,8 +1,8 @@
 """Direct channels: opened once per pair of users, through the log.
 
-Ring 4 (shell). Three steps: claim the pair (names the channel id), begin the channel's stream by a command whose
-id is the channel's, project it. Each is idempotent, so whoever asks next finishes what a crash cut
-off, and both users get the same channel however they race (rule 12 of docs/rules.md).
+Ring 4 (shell). Two steps: claim the pair (names the channel id), begin the channel's stream by a command whose id is
+the channel's, which its shard projects, too. Each is idempotent, so whoever asks next finishes what a crash cut off,
+and both users get the same channel however they race (rule 12 of docs/rules.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Final
 from services.groups.blocks import Blocks
 from services.groups.core.names import pair_key
 from services.groups.store import Claim, GroupStore
-from services.groups.views import Views
 from shared.command_log import CommandLog
 from shared.core.account_errors import CannotMessageUser, UnknownUser
 from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect
@@ -30,14 +29,12 @@ class Directs:
     def __init__(
         self,
         groups: GroupStore,
-        views: Views,
         blocks: Blocks,
         commands: CommandLog,
         ids: IdSource,
         now: Callable[[], int],
     ) -> None:
         self._groups = groups
-        self._views = views
         self._blocks = blocks
         self._commands = commands
         self._ids = ids
@@ -66,8 +63,7 @@ class Directs:
             return await self._blocks.settle(known)
         recipients = tuple(users[one] for one in sorted(users))
         await self._begin(Channel(channel_id, ChannelType.DIRECT, recipients=recipients))
-        channel = await self._views.project_direct(channel_id)
-        if channel is None:
+        if (channel := await self._groups.read_channel(channel_id)) is None:
             raise Unavailable
         return await self._blocks.settle(channel)
 

@@ -34,6 +34,11 @@ OFFICIAL: Final = "official"
 CLOSE: Final = "close"
 """The job that closes or opens a direct channel; its number is the channel's id."""
 
+JOIN_DIRECT: Final = "join-direct"
+"""The job that tells a user of being in a group DM; its number says who and where (`group_directs.pair_of`)."""
+LEAVE_DIRECT: Final = "leave-direct"
+"""The job that tells a user of being out of a group DM; its number says who and where."""
+
 UNSURE_MS: Final = 20_000
 """When a job is taken up whose change never said how it ended: above the deadline of a change."""
 LEASE_MS: Final = 60_000
@@ -64,10 +69,10 @@ class Jobs:
         """Take in who does jobs of these kinds."""
         self._works |= works
 
-    async def promise(self, kind: str, number: int) -> Job:
-        """Store a job for a change that is about to be made."""
+    async def promise(self, kind: str, number: int, *, unsure_ms: int = UNSURE_MS) -> Job:
+        """Store a job for a change that is about to be made, and is over one way or the other after `unsure_ms`."""
         now = self._now()
-        job = Job(f"{kind}:{number}", now + UNSURE_MS, self._ids.next_id(now))
+        job = Job(f"{kind}:{number}", now + unsure_ms, self._ids.next_id(now))
         await self._groups.put_job(job)
         return job
 
@@ -75,6 +80,10 @@ class Jobs:
         """Have a promised job done now: its change was stored."""
         if await self._groups.take_job(job, self._now()) is not None:
             self._woken.set()
+
+    async def drop(self, job: Job) -> None:
+        """Take a promised job back: its change is surely not made."""
+        await self._groups.end_job(job)
 
     async def ask(self, kind: str, number: int) -> None:
         """Have something done now."""

@@ -20,6 +20,7 @@ from services.groups.core.applications import MAX_APPLICATIONS
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.core.names import username_key
 from services.groups.core.profiles import decide_gone
+from services.groups.group_directs import GroupDirects
 from services.groups.jobs import LEAVE, Jobs
 from services.groups.memberships import Memberships
 from services.groups.store import GroupStore
@@ -45,6 +46,7 @@ class Leaving:
         groups: GroupStore,
         accounts: Accounts,
         memberships: Memberships,
+        group_directs: GroupDirects,
         changes: Changes,
         usernames: Claims,
         application_commands: ApplicationCommandStore,
@@ -54,6 +56,7 @@ class Leaving:
         self._groups = groups
         self._accounts = accounts
         self._memberships = memberships
+        self._group_directs = group_directs
         self._changes = changes
         self._usernames = usernames
         self._application_commands = application_commands
@@ -103,6 +106,7 @@ class Leaving:
                 await self._memberships.leave(user_id, group_id)
             except (UnknownGroup, MissingPermissions):
                 log.warning("deleted_account_owns_group", group=group_id)  # made while it was being deleted
+        await self._group_directs.leave_all(user_id)
         if (user := (await self._groups.read_users((user_id,))).get(user_id)) is not None:
             await self._groups.rename_recipient(user)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State, Tally, keys_of
 from shared.core.ids import MAX_ID
-from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User, Webhook
+from shared.core.model import Ban, Channel, ChannelType, Group, Invite, Member, Role, User, Webhook
 from shared.core.revocation import Revocations
 from shared.core.titles import key_of_name
 
@@ -231,6 +231,15 @@ class MemoryGroups:
     async def read_channel(self, channel_id: int) -> Channel | None:
         """Return a channel."""
         return self._channels.get(channel_id)
+
+    async def read_channels(self, channel_ids: Sequence[int]) -> dict[int, Channel]:
+        """Return those of these channels that are there."""
+        return {one: channel for one, channel in self._channels.some(channel_ids).items() if channel is not None}
+
+    async def list_group_directs(self, user_id: int, limit: int) -> list[Channel]:
+        """Return group DMs of a user, newest id first."""
+        there = (one for one in self._channels.values() if one is not None and one.type is ChannelType.GROUP_DIRECT)
+        return sorted((one for one in there if one.has(user_id)), key=lambda one: -one.id)[:limit]
 
     async def list_channels(self, group_ids: Sequence[int]) -> dict[int, list[Channel]]:
         """Return the channels of each group by position, then id."""

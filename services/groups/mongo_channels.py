@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from services.groups.mongo_documents import VERSION, Documents, one_of, value_of
-from shared.core.model import Channel, User
+from shared.core.model import Channel, ChannelType, User
 
 _MOST_CHANNELS: Final = 500
 _MOST_DIRECTS: Final = 2_000
@@ -32,6 +32,20 @@ class MongoChannels(Documents):
         """Return a channel."""
         document = await self._read("channels", channel_id)
         return value_of(document, Channel) if document is not None and not document.get("gone") else None
+
+    async def read_channels(self, channel_ids: Sequence[int]) -> dict[int, Channel]:
+        """Return those of these channels that are there."""
+        query = {"_id": {"$in": list(channel_ids)}, "gone": {"$ne": True}}
+        async with self._mongo.asking():
+            documents = await self._mongo["channels"].find(query).to_list(len(channel_ids))
+        return {int(document["_id"]): msgspec.convert(document, Channel) for document in documents}
+
+    async def list_group_directs(self, user_id: int, limit: int) -> list[Channel]:
+        """Return group DMs of a user, newest id first."""
+        query = {"recipients.id": user_id, "type": int(ChannelType.GROUP_DIRECT)}
+        async with self._mongo.asking():
+            documents = await self._mongo["channels"].find(query).sort("_id", -1).limit(limit).to_list(limit)
+        return [msgspec.convert(document, Channel) for document in documents]
 
     async def list_channels(self, group_ids: Sequence[int]) -> dict[int, list[Channel]]:
         """Return the channels of each group by position, then id."""

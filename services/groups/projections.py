@@ -21,6 +21,8 @@ from shared.core.events import (
     ChannelDeleted,
     ChannelsMoved,
     DirectChanged,
+    DirectJoined,
+    DirectLeft,
     GroupChanged,
     GroupCreated,
     GroupDeleted,
@@ -123,7 +125,7 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_user(user, seq, bio=bio, owner=bot_owner, gone=gone)
         case UserBlocked(user, present):
             await groups.put_block(owner, user.id, seq, at=record.at, present=present)
-        case DirectChanged():
+        case DirectChanged() | DirectJoined() | DirectLeft():
             return  # told to nodes; what is so was stored before
         case GroupJoined(group_seq, member) | MembershipChanged(group_seq, member):
             await groups.put_membership(Membership(owner, member.group_id, group_seq, present=True), seq)

@@ -41,14 +41,17 @@ async def list_directs(groups: Service, caller: Caller) -> Response:
 
 @router.post("/users/@me/channels", response_model=ChannelBody)
 async def open_direct(groups: Service, caller: Caller, body: NewDirect) -> Response:
-    """Open the direct channel with another user: always the same one for the same two."""
+    """Open the direct channel with another user, always the same one for the same two; or a new one of several."""
     wanted = body.recipients if body.recipient_id is None else [body.recipient_id]
     if wanted is None:
         raise InvalidForm({"recipient_id": [("BASE_TYPE_REQUIRED", "This field is required")]})
-    if len(wanted) != 1:
-        raise InvalidForm({"recipients": [("BASE_TYPE_BAD_LENGTH", "Must be 1 in length.")]})
+    if not wanted:
+        raise InvalidForm({"recipients": [("BASE_TYPE_BAD_LENGTH", "Must be 1 or more in length.")]})
     await groups.emails.require_verified(caller)
-    channel = await groups.directs.open(caller, wanted[0])
+    if len(wanted) == 1:
+        channel = await groups.directs.open(caller, wanted[0])
+    else:
+        channel = await groups.group_directs.create(caller, wanted)
     (view,) = await groups.views.with_heads((channel,))
     return JsonResponse(channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller))
 

@@ -1,21 +1,23 @@
-"""REST routes of the groups service: channels of a guild.
+"""REST routes of the groups service: channels of a guild, and what is done to group DMs.
 
 Ring 4 (shell). Who is not in a group is told that there is none; of a channel, that access is missing, as Discord says.
-Who may do what is decided in `services.groups.core.channels`.
+Who may do what is decided in `services.groups.core.channels`; in a group DM by its shard.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Body, Response
 
 from services.groups.bodies import ChannelBody
 from services.groups.core.channels import MAX_CHANNELS
 from services.groups.guild_bodies import ChangedChannel, ChannelPosition, NewChannel, NewOverwrite
-from services.groups.service import OUTAGES, Acting, Service
-from shared.core.model import ChannelType
+from services.groups.service import OUTAGES, Acting, Groups, Service
+from shared.core.model import Channel, ChannelType
 from shared.core.wire.channels import channel_of, channels_of
+from shared.core.wire.values import Json
 from shared.door import Caller
 from shared.http_errors import JsonResponse
 from shared.snowflakes import Snowflake
@@ -59,16 +61,42 @@ async def get_channel(groups: Service, caller: Caller, channel_id: Snowflake) ->
 
 @router.patch("/channels/{channel_id}", response_model=ChannelBody)
 async def change_channel(groups: Service, actor: Acting, channel_id: Snowflake, body: ChangedChannel) -> Response:
-    """Change a channel of a guild."""
-    (view,) = await groups.views.with_heads((await groups.channels.change(actor, channel_id, body.fields()),))
-    return JsonResponse(channel_of(view.channel, view.last_seq, view.last_message_id))
+    """Change a channel of a guild, or the name of a group DM."""
+    if await groups.views.is_direct(channel_id):
+        name = body.name if "name" in body.model_fields_set else msgspec.UNSET
+        changed = await groups.group_directs.rename(actor.user_id, channel_id, name)
+    else:
+        changed = await groups.channels.change(actor, channel_id, body.fields())
+    return JsonResponse(await _told(groups, changed, actor.user_id))
 
 
 @router.delete("/channels/{channel_id}", response_model=ChannelBody)
 async def delete_channel(groups: Service, actor: Acting, channel_id: Snowflake) -> Response:
-    """Delete a channel of a guild; return it as it was."""
-    (view,) = await groups.views.with_heads((await groups.channels.delete(actor, channel_id),))
-    return JsonResponse(channel_of(view.channel, view.last_seq, view.last_message_id))
+    """Delete a channel of a guild, leave a group DM; return the channel as it was."""
+    if await groups.views.is_direct(channel_id):
+        deleted = await groups.group_directs.remove(actor.user_id, channel_id, actor.user_id)
+    else:
+        deleted = await groups.channels.delete(actor, channel_id)
+    return JsonResponse(await _told(groups, deleted, actor.user_id))
+
+
+async def _told(groups: Groups, channel: Channel, caller: int) -> Json:
+    (view,) = await groups.views.with_heads((channel,))
+    return channel_of(view.channel, view.last_seq, view.last_message_id, viewer=caller)
+
+
+@router.put("/channels/{channel_id}/recipients/{user_id}", status_code=204)
+async def add_recipient(groups: Service, caller: Caller, channel_id: Snowflake, user_id: Snowflake) -> Response:
+    """Add somebody to a group DM, where neither blocks the other; a repeat changes nothing."""
+    await groups.group_directs.add(caller, channel_id, user_id)
+    return Response(status_code=204)
+
+
+@router.delete("/channels/{channel_id}/recipients/{user_id}", status_code=204)
+async def remove_recipient(groups: Service, caller: Caller, channel_id: Snowflake, user_id: Snowflake) -> Response:
+    """Remove somebody from a group DM, as its owner, or leave it. Nothing said there later reaches that user."""
+    await groups.group_directs.remove(caller, channel_id, user_id)
+    return Response(status_code=204)
 
 
 @router.put("/channels/{channel_id}/permissions/{target_id}", status_code=204)

@@ -21,6 +21,7 @@ from services.groups.changes import Changes
 from services.groups.channels import Channels
 from services.groups.directs import Directs
 from services.groups.emails import Emails
+from services.groups.group_directs import GroupDirects
 from services.groups.invites import Invites
 from services.groups.jobs import Jobs
 from services.groups.keeping import Keeping
@@ -61,6 +62,7 @@ class Groups:
     invites: Invites
     webhooks: Webhooks
     directs: Directs
+    group_directs: GroupDirects
     views: Views
     snapshots: Snapshots
     changes: Changes

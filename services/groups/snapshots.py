@@ -19,7 +19,7 @@ from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
 from shared.cache import Cache
 from shared.core.calls import SESSION_DIRECTS, SMALL_GROUP, ChannelView, DirectView, GroupView, SessionView
-from shared.core.model import Channel, Group, Member, Role
+from shared.core.model import Channel, ChannelType, Group, Member, Role
 from shared.core.revocation import NOTHING_REVOKED
 from shared.core.stream import Head, channel_stream, group_stream, user_stream
 from shared.streams import StreamStore
@@ -180,6 +180,7 @@ class Snapshots:
         ids = tuple(dict.fromkeys(user_ids))
         bodies, directs = await asyncio.gather(self._users.read(ids), self._groups.list_directs(ids, SESSION_DIRECTS))
         heads = await self._heads_of(channel for channels in directs.values() for channel in channels)
+        directs = await self._complete(directs)
         found: dict[int, msgspec.Raw] = {}
         for one, (_, body) in bodies.items():
             if its := directs.get(one):
@@ -187,6 +188,17 @@ class Snapshots:
                 body = _encode(msgspec.structs.replace(_decode_session(body), directs=views))
             found[one] = msgspec.Raw(body)
         return found
+
+    async def _complete(self, directs: dict[int, list[Channel]]) -> dict[int, list[Channel]]:
+        """Read group DMs once more, now that their heads are known: what is told is complete to them (rule 8)."""
+        changing = {one.id for its in directs.values() for one in its if one.type is ChannelType.GROUP_DIRECT}
+        if not changing:
+            return directs
+        now = await self._groups.read_channels(sorted(changing))
+        return {
+            user_id: [again for one in its if (again := now.get(one.id, one)).has(user_id)]
+            for user_id, its in directs.items()
+        }
 
     async def read_groups(self, group_ids: Iterable[int]) -> dict[int, GroupView]:
         """Return the bodies of the groups that exist among these."""

@@ -218,6 +218,12 @@ class GroupStore(Protocol):
     async def list_directs(self, user_ids: Sequence[int], limit: int) -> dict[int, list[Channel]]:
         """Return direct channels of each user (at most 200), newest id first, at most `limit` each."""
 
+    async def list_group_directs(self, user_id: int, limit: int) -> list[Channel]:
+        """Return group DMs of a user, newest id first, at most `limit`."""
+
+    async def read_channels(self, channel_ids: Sequence[int]) -> dict[int, Channel]:
+        """Return those of these channels (at most 1,000) that are there."""
+
     async def put_role(self, role: Role, seq: int) -> None:
         """Project a role of a group."""
 

@@ -18,7 +18,6 @@ from shared.cache import Cache
 from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable, WebhookView
 from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, MissingPermissions
-from shared.core.events import ChannelOpened
 from shared.core.group_errors import UnknownBan, UnknownChannel, UnknownGroup, UnknownMember
 from shared.core.model import Ban, Channel, Group, Member, Role, User
 from shared.core.permissions import DIRECT, Permission, permissions_of
@@ -76,14 +75,13 @@ class Views:
 
     async def _read_access(self, channel_id: int, user_id: int) -> tuple[Access, int]:
         """Return what a user may do, and until when (Unix ms): 0 for until something changes in the group."""
-        channel, user = await asyncio.gather(self._find_channel(channel_id), self.read_user(user_id))
+        channel, user = await asyncio.gather(self._groups.read_channel(channel_id), self.read_user(user_id))
         if channel is None:
             return Access(None, user, 0, 0), 0
         if user is None:
             return await self._read_access_of_webhook(channel, user_id), 0
         if not channel.group_id:
-            is_recipient = any(recipient.id == user_id for recipient in channel.recipients)
-            return (Access(channel, user, 0, DIRECT) if is_recipient else Access(None, user, 0, 0)), 0
+            return (Access(channel, user, 0, DIRECT) if channel.has(user_id) else Access(None, user, 0, 0)), 0
         group_id = channel.group_id
         head = await self._streams.read_head(group_stream(group_id))
         # The channel once more: what is told is complete to the head.
@@ -166,6 +164,11 @@ class Views:
             raise MissingAccess
         (view,) = await self.with_heads((access.channel,))
         return view
+
+    async def is_direct(self, channel_id: int) -> bool:
+        """Return whether there is such a direct channel."""
+        channel = await self._groups.read_channel(channel_id)
+        return channel is not None and channel.type.is_direct
 
     async def read_user(self, user_id: int) -> User | None:
         """Return a user."""
@@ -297,18 +300,3 @@ class Views:
             head = heads.get(channel_stream(channel.id)) or Head("")
             views.append(ChannelView(channel, head.seq, head.last_id))
         return views
-
-    async def _find_channel(self, channel_id: int) -> Channel | None:
-        return await self._groups.read_channel(channel_id) or await self.project_direct(channel_id)
-
-    async def project_direct(self, channel_id: int) -> Channel | None:
-        """Project a direct channel from the first event of its own stream; None if there is no such stream.
-
-        Who opened it does this; if they were cut off, whoever asks for the channel first.
-        """
-        bucket = await self._streams.read_bucket(channel_stream(channel_id), 1)
-        first = bucket.records()[0] if bucket is not None else None
-        if first is None or not isinstance(first.body, ChannelOpened):
-            return None
-        await self._groups.put_channel(first.body.channel, first.seq)
-        return first.body.channel

@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from services.history.core.importing import Manifest, OldMessage, buckets_of, head_of
-from shared.core.model import Channel, ChannelType
+from shared.core.model import Channel
 from shared.core.stream import Bucket, channel_stream
 from shared.streams import StreamStore
 
@@ -56,7 +56,7 @@ async def import_messages(
 
     `tell` hears how many are stored. Raises `NotEmpty`, `StoreUnavailable`.
     """
-    if channel.type is ChannelType.DIRECT:
+    if channel.type.is_direct:
         raise NotEmpty("a direct channel has an event of its own from the first day")
     stream = channel_stream(channel.id)
     buckets = iter(buckets_of(channel.id, channel.group_id, messages))

@@ -1,4 +1,4 @@
-"""The mark store: who reacted with what, and which messages are pinned. The seam.
+"""The mark store: who reacted with what, which messages are pinned, what direct channels are like. The seam.
 
 Ring 2. Implementations: `MemoryMarks` (memory_marks.py) and `MongoMarks` (mongo_marks.py), held by
 tests/contracts/test_marks.py. The values, and what they are projections of: `core.marks`.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.history.core.marks import Mark, Pin, Reactor, ReactorKey
-from shared.core.model import User
+from shared.core.model import Channel, User
 
 
 class MarkStore(Protocol):
@@ -30,3 +30,6 @@ class MarkStore(Protocol):
 
     async def list_pins(self, channel_id: int, before: int, limit: int) -> list[Pin]:
         """Return a channel's pins made before `before` (Unix ms), the newest first."""
+
+    async def read_directs(self, channel_ids: Sequence[int]) -> list[Channel | None]:
+        """Return direct channels, by these ids (at most 100)."""

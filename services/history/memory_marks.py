@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.history.core.marks import Mark, Pin, Reactor, ReactorKey
-from shared.core.model import User
+from shared.core.model import Channel, User
 
 
 class MemoryMarks:
@@ -17,6 +17,7 @@ class MemoryMarks:
     def __init__(self) -> None:
         self._reactors: dict[ReactorKey, tuple[int, Reactor]] = {}
         self._pins: dict[int, tuple[int, Pin]] = {}
+        self._directs: dict[int, tuple[int, Channel]] = {}
 
     async def put(self, marks: Sequence[Mark]) -> None:
         """Put marks; one whose `seq` is not above the stored one's changes nothing."""
@@ -25,6 +26,9 @@ class MemoryMarks:
                 case Reactor() as reactor:
                     if self._reactors.get(reactor.key, (0,))[0] < mark.seq:
                         self._reactors[reactor.key] = mark.seq, reactor
+                case Channel() as channel:
+                    if self._directs.get(channel.id, (0,))[0] < mark.seq:
+                        self._directs[channel.id] = mark.seq, channel
                 case Pin() as pin:
                     if self._pins.get(pin.message_id, (0,))[0] < mark.seq:
                         self._pins[pin.message_id] = mark.seq, pin
@@ -57,3 +61,8 @@ class MemoryMarks:
         pins = [one for _, one in self._pins.values() if one.channel_id == channel_id and one.at < before]
         standing = [one for one in pins if not one.gone]
         return sorted(standing, key=lambda one: (one.at, one.message_id), reverse=True)[:limit]
+
+    async def read_directs(self, channel_ids: Sequence[int]) -> list[Channel | None]:
+        """Return direct channels, by these ids."""
+        found = [self._directs.get(channel_id) for channel_id in channel_ids]
+        return [one[1] if one is not None else None for one in found]

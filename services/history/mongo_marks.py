@@ -1,4 +1,4 @@
-"""The mark store on MongoDB: collections `reactions` and `pins`.
+"""The mark store on MongoDB: collections `reactions` and `pins`, and the direct ones among the `channels`.
 
 Ring 3 (adapter). Held by tests/contracts/test_marks.py.
 """
@@ -15,7 +15,7 @@ from pymongo.errors import BulkWriteError
 
 from services.history.core.marks import Mark, Pin, Reactor, ReactorKey
 from shared.core.ids import MAX_ID
-from shared.core.model import User
+from shared.core.model import Channel, User
 from shared.mongo import Document, Mongo
 
 _VERSION: Final = 1
@@ -32,13 +32,15 @@ class MongoMarks:
 
     async def put(self, marks: Sequence[Mark]) -> None:
         """Put marks; one whose `seq` is not above the stored one's changes nothing."""
-        newest: dict[str, dict[Any, Mark]] = {"reactions": {}, "pins": {}}
+        newest: dict[str, dict[Any, Mark]] = {"reactions": {}, "pins": {}, "channels": {}}
         for mark in sorted(marks, key=lambda mark: mark.seq):
             match mark.what:
                 case Reactor() as reactor:
                     newest["reactions"][_name_of(reactor.key)] = mark
                 case Pin(message_id=message_id):
                     newest["pins"][message_id] = mark
+                case Channel(id=channel_id):
+                    newest["channels"][channel_id] = mark
         await asyncio.gather(*(self._put(name, its_marks) for name, its_marks in newest.items() if its_marks))
 
     async def _put(self, collection: str, marks: Mapping[Any, Mark]) -> None:
@@ -89,6 +91,14 @@ class MongoMarks:
             documents = await cursor.to_list(limit)
         return [msgspec.convert(document, Pin) for document in documents]
 
+    async def read_directs(self, channel_ids: Sequence[int]) -> list[Channel | None]:
+        """Return direct channels, by these ids."""
+        async with self._mongo.asking():
+            cursor = self._mongo["channels"].find({"_id": {"$in": list(channel_ids)}})
+            documents = await cursor.to_list(len(channel_ids))
+        found = {int(document["_id"]): msgspec.convert(document, Channel) for document in documents}
+        return [found.get(channel_id) for channel_id in channel_ids]
+
 
 def _name_of(key: ReactorKey) -> str:
     message_id, emoji, user_id = key
@@ -97,5 +107,10 @@ def _name_of(key: ReactorKey) -> str:
 
 def _document_of(key: Any, mark: Mark) -> Document:
     # Fields at their defaults are left out by the codec, and queries name them.
-    defaults = {"epoch": 0, "gone": False} if isinstance(mark.what, Reactor) else {"gone": False}
+    defaults: Document = {}
+    match mark.what:
+        case Reactor():
+            defaults = {"epoch": 0, "gone": False}
+        case Pin():
+            defaults = {"gone": False}
     return {"_id": key, "seq": mark.seq, "v": _VERSION, **defaults, **msgspec.to_builtins(mark.what)}

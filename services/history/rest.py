@@ -145,6 +145,6 @@ async def list_events(
     page = await history.telling.events(channel.id, await history.pages.events(channel.id, after_seq, limit))
     events = []
     for event in page.events:
-        t, d = dispatch_of(event, viewer=caller)
+        t, d = dispatch_of(event, viewer=caller, channel_type=channel.type)
         events.append({"seq": event.record.seq, "t": t, "d": d})
     return JsonResponse({"events": events, "has_more": page.has_more})

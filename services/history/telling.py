@@ -35,7 +35,9 @@ class Telling:
         found, own = await asyncio.gather(self._referenced(channel.id, records), self._own(records, viewer))
         told = []
         for record in records:
-            message = message_of(record, channel.id, channel.group_id, referenced_of(record, found))
+            message = message_of(
+                record, channel.id, channel.group_id, referenced_of(record, found), channel_type=channel.type
+            )
             if reactions := reactions_of(record, own):
                 message["reactions"] = reactions
             told.append(message)

@@ -15,7 +15,7 @@ import structlog
 
 from services.history.core.deciding import Verdict
 from services.history.core.judging import CheckAccess
-from services.history.core.marks import PutMarks, ReadPins, ReadReactors
+from services.history.core.marks import PutMarks, ReadDirects, ReadPins, ReadReactors
 from services.history.core.pinning import MAX_PINS
 from services.history.core.sequencer import ReadClock, Settled, sequence
 from services.history.core.shard import Shard
@@ -252,6 +252,8 @@ class ShardWorker:
                 return await self._marks.read_epochs(keys)
             case ReadPins(channel_ids):
                 return await asyncio.gather(*(self._marks.list_pins(one, MAX_ID, MAX_PINS) for one in channel_ids))
+            case ReadDirects(channel_ids):
+                return await self._marks.read_directs(channel_ids)
             case PutMarks(marks):
                 return await self._marks.put(marks)
         raise TypeError(f"nobody performs {effect!r}")

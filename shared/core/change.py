@@ -99,7 +99,7 @@ def settle(stream: str, now: int, since: int = _NONE) -> Generator[Any, Any, Kno
     """
     known = yield from load(stream, now, since)
     if known.pending:
-        yield from _finish(known, known.pending)
+        yield from _finish(known, [event.record for event in known.pending])
     return known
 
 

@@ -70,6 +70,30 @@ class OpenDirect(Command, frozen=True, tag="open_direct"):
     channel: Channel
 
 
+class DirectCommand(Command, frozen=True):
+    """Base of what `user` does to a group DM; a message of the user's tells it."""
+
+    user: User
+
+
+class AddRecipient(DirectCommand, frozen=True, tag="add_recipient"):
+    """Let somebody in; a repeat changes nothing."""
+
+    added: User
+
+
+class RemoveRecipient(DirectCommand, frozen=True, tag="remove_recipient"):
+    """Remove somebody, which is the owner's right, or leave."""
+
+    removed: User
+
+
+class RenameDirect(DirectCommand, frozen=True, tag="rename_direct"):
+    """Give a group DM another name, or none ("")."""
+
+    name: str
+
+
 class MessageCommand(Command, frozen=True):
     """Base of what is done to messages that there are. The user may do `permissions` by the facts of `group_seq`.
 
@@ -145,6 +169,9 @@ class UnpinMessage(MessageCommand, frozen=True, kw_only=True, tag="unpin_message
 AnyCommand = (
     SendMessage
     | OpenDirect
+    | AddRecipient
+    | RemoveRecipient
+    | RenameDirect
     | EditMessage
     | DeleteMessage
     | DeleteMessages

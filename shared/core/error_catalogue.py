@@ -34,11 +34,14 @@ from shared.core.errors import (
 from shared.core.group_errors import (
     Banned,
     CannotActInDirect,
+    InvalidRecipients,
     InvalidRole,
     InvalidWebhookToken,
     TooManyChannels,
+    TooManyDirects,
     TooManyGroups,
     TooManyInvites,
+    TooManyRecipients,
     TooManyRoles,
     TooManyWebhooks,
     UnknownBan,
@@ -49,6 +52,7 @@ from shared.core.group_errors import (
     UnknownOverwrite,
     UnknownRole,
     UnknownWebhook,
+    WrongChannelType,
 )
 from shared.core.message_errors import (
     CannotActOnSystemMessage,
@@ -100,6 +104,10 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         UnknownChannel,
         TooManyChannels,
         CannotActInDirect,
+        WrongChannelType,
+        InvalidRecipients,
+        TooManyRecipients,
+        TooManyDirects,
         UnknownOverwrite,
         UnknownRole,
         TooManyRoles,

@@ -42,6 +42,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     `mentions`: how those looked whom it calls; `replied_id`: which of them only because it replies to what that user
     wrote, 0 for none: an edit calls that one, too. `embeds` are as Discord shapes them.
     `by_webhook`: the author is no user but a webhook; `avatar_url`: where a picture of it for this message is.
+    `channel`: the group DM from now on, where the message tells that it has changed; it is the event that changed it.
     """
 
     author: User
@@ -61,6 +62,7 @@ class MessageCreated(Body, frozen=True, tag="message_created"):
     by_webhook: bool = False
     avatar_url: str = ""
     replied_id: int = 0
+    channel: Channel | None = None
 
 
 class MessageStub(Body, frozen=True, tag="message_stub"):
@@ -349,6 +351,18 @@ class DirectChanged(Body, frozen=True, tag="direct_changed"):
     closed: bool = True
 
 
+class DirectJoined(Body, frozen=True, tag="direct_joined"):
+    """To the user's own sessions: you are in this group DM, since the event `channel.as_of` of its own stream."""
+
+    channel: Channel
+
+
+class DirectLeft(Body, frozen=True, tag="direct_left"):
+    """To the user's own sessions: you are out of this group DM, at the latest since `channel.as_of` of its stream."""
+
+    channel: Channel
+
+
 class GroupJoined(Body, frozen=True, tag="group_joined"):
     """To the user's own sessions: you are in this group, since `group_seq` of its stream."""
 
@@ -419,6 +433,8 @@ AnyBody = (
     | UserChanged
     | UserBlocked
     | DirectChanged
+    | DirectJoined
+    | DirectLeft
     | GroupJoined
     | GroupLeft
     | MembershipChanged

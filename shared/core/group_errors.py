@@ -140,3 +140,34 @@ class TooManyInvites(StarlingError):
     code = 30016
     status = 400
     message = "Maximum number of invites reached (1000)"
+
+
+class InvalidRecipients(StarlingError):
+    """One of these users can't be in the group DM, or is not in it."""
+
+    code = 50033
+    status = 400
+    message = "Invalid Recipient(s)"
+
+
+class TooManyRecipients(StarlingError):
+    """The group DM has as many users as it may have."""
+
+    code = 30004
+    status = 400
+    message = "Maximum number of recipients reached (10)"
+
+
+class TooManyDirects(StarlingError):
+    """The user is in as many group DMs as one may be."""
+
+    status = 400
+    message = "Maximum number of group DMs reached (50)"
+
+
+class WrongChannelType(StarlingError):
+    """What was asked for is not possible in a channel of this type."""
+
+    code = 50024
+    status = 400
+    message = "Cannot execute action on this channel type"

@@ -5,7 +5,7 @@ in `wire`. Ids are ints here and decimal strings on the wire; times are Unix ms.
 """
 
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,7 +15,22 @@ class ChannelType(IntEnum):
 
     TEXT = 0
     DIRECT = 1
+    GROUP_DIRECT = 3
     CATEGORY = 4
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it is between users, in no group."""
+        return self in _DIRECT
+
+
+RECIPIENT_ADDED: Final = 1
+RECIPIENT_REMOVED: Final = 2
+NAME_CHANGED: Final = 4
+"""Discord's types of the messages that tell of changes of a group DM."""
+MAX_RECIPIENTS: Final = 10
+"""Users of a group DM."""
+_DIRECT: Final = frozenset({ChannelType.DIRECT, ChannelType.GROUP_DIRECT})
 
 
 class OverwriteType(IntEnum):
@@ -71,6 +86,9 @@ class Overwrite(msgspec.Struct, frozen=True, omit_defaults=True):
 class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
     """A stream of messages: in a group (`group_id`), or direct (`recipients`: the users in it).
 
+    `owner_id`, of a group DM: who may remove others; the first of the others once that one left. `as_of`, of a direct
+    channel: the seq of the event of its own stream that made it so.
+
     `parent_id`: the category it stands under, 0 for none. `slow_s`: the pause that a user keeps between two messages.
     `closed`: one of the two in a direct channel blocks the other, or is gone, so nobody may write.
     """
@@ -87,6 +105,12 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
     nsfw: bool = False
     overwrites: tuple[Overwrite, ...] = ()
     closed: bool = False
+    owner_id: int = 0
+    as_of: int = 0
+
+    def has(self, user_id: int) -> bool:
+        """Whether a user is in this direct channel."""
+        return any(user.id == user_id for user in self.recipients)
 
 
 class ChannelMove(msgspec.Struct, frozen=True):

@@ -51,7 +51,7 @@ def place_of(channel: Channel, group_seq: int, permissions: int) -> Place:
         refusal = MissingPermissions.__name__
     elif channel.type is ChannelType.CATEGORY:
         refusal = NotText.__name__
-    if channel.type is ChannelType.DIRECT:
+    if channel.type.is_direct:
         if channel.closed and not refusal:
             refusal = CannotMessageUser.__name__
         to = tuple(dict.fromkeys(user.id for user in channel.recipients))

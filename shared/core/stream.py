@@ -16,8 +16,9 @@ from typing import Final
 
 import msgspec
 
-from shared.core.events import AnyBody, GroupDeleted, MessageCreated, MessageStub
+from shared.core.events import AnyBody, ChannelOpened, GroupDeleted, MessageCreated, MessageStub
 from shared.core.ids import IdSource, ms_of
+from shared.core.model import Channel
 
 BUCKET_VERSION: Final = 1
 Key = int | tuple[int, str]
@@ -122,6 +123,13 @@ class Tail(msgspec.Struct, frozen=True):
     last_ordinal: int = 0
     group_id: int = 0
     to: tuple[int, ...] = ()
+    next_to: tuple[int, ...] | None = None
+    """Whom the next bucket's events go to, where that is not `to`: whoever comes or goes ends a bucket."""
+
+    @property
+    def recipients(self) -> tuple[int, ...]:
+        """Whom the stream's next event goes to, in a direct channel: the users in it."""
+        return self.to if self.next_to is None else self.next_to
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -171,7 +179,14 @@ class Bucket(msgspec.Struct, frozen=True):
             self.last_ordinal,
             self.group_id,
             self.to,
+            self._next_to(),
         )
+
+    def _next_to(self) -> tuple[int, ...] | None:
+        if not self.to or not self.messages or self.messages[-1].seq != self.next_seq - 1:
+            return None
+        there = recipients_after(self.messages[-1].body)
+        return there if there != self.to else None
 
     def records(self) -> list[Record]:
         """Return all events of the bucket in seq order."""
@@ -191,9 +206,27 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     referenced: Record | msgspec.UnsetType | None = msgspec.UNSET
 
 
+def direct_after(record: Record) -> Channel | None:
+    """Return a direct channel as it is after an event that opened or has changed it; None of any other event."""
+    body = record.body
+    if not isinstance(body, ChannelOpened | MessageCreated) or body.channel is None:
+        return None
+    return msgspec.structs.replace(body.channel, as_of=record.seq)
+
+
+def recipients_after(body: AnyBody) -> tuple[int, ...] | None:
+    """Return the users of a group DM after an event that has changed it; None of any other event."""
+    if not isinstance(body, MessageCreated) or body.channel is None:
+        return None
+    return tuple(user.id for user in body.channel.recipients)
+
+
 def event_of(place: Tail | Bucket, record: Record) -> Event:
-    """Return the event of a record that stands in the bucket `place`."""
-    return Event(place.stream, record, place.group_id, place.to)
+    """Return the event of a record that stands in the bucket `place`. It goes to who comes by it, too."""
+    to = place.to
+    if to and (there := recipients_after(record.body)) is not None:
+        to = tuple(dict.fromkeys((*to, *there)))
+    return Event(place.stream, record, place.group_id, to)
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -256,7 +289,7 @@ def successor_of(tail: Tail) -> Tail:
         last_id=tail.last_id,
         last_ordinal=tail.last_ordinal,
         group_id=tail.group_id,
-        to=tail.to,
+        to=tail.recipients,
     )
 
 
@@ -265,9 +298,10 @@ def plan(
 ) -> tuple[Write, int]:
     """Return the next write of a stream and how many of the drafts are in it, from the first on.
 
-    The write that fills the bucket seals it, and so does the one that ends a group's stream (rule 4). Where the first
-    draft begins a new window the write only seals, and takes none. What was not taken goes into the next write, once
-    this one is acknowledged.
+    The write that fills the bucket seals it. So do the one that ends a group's stream (rule 4), and one that ends with
+    a change of who is in a group DM, since all events of a bucket go to the same users. Where the first draft begins a
+    new window the write only seals, and takes none. What was not taken goes into the next write, once this one is
+    acknowledged.
     """
     before = successor_of(tail) if tail.sealed else tail
     messages: list[Record] = []
@@ -275,6 +309,7 @@ def plan(
     seq, window, size = before.next_seq, before.window, before.size
     first_id, last_id, ordinal = before.first_id, before.last_id, before.last_ordinal
     sealed = False
+    next_to = None
     taken = 0
     for draft in drafts:
         if isinstance(draft.body, MessageCreated):
@@ -302,6 +337,9 @@ def plan(
             or size >= limits.size_bytes
         ):
             sealed = True
+        if before.to and (there := recipients_after(draft.body)) is not None and there != before.to:
+            next_to, sealed = there, True
+        if sealed:
             break
     after = Tail(
         before.stream,
@@ -318,5 +356,6 @@ def plan(
         ordinal,
         before.group_id,
         before.to,
+        next_to,
     )
     return Write(before, after, tuple(messages), tuple(changes), now if dirty else 0), taken

@@ -16,7 +16,7 @@ import msgspec
 
 from shared.core.amending import Amendment
 from shared.core.events import GroupDeleted
-from shared.core.stream import Bucket, Event, Head, Key, Record, Tail, Write, bucket_name
+from shared.core.stream import Bucket, Event, Head, Key, Record, Tail, Write, bucket_name, event_of
 
 DEDUPE_MS: Final = 10 * 60 * 1000
 """How long after storing a nonce or command id is recognised (promise 3)."""
@@ -108,7 +108,7 @@ class Knowledge:
         self.projected = projected
         self.published = published
         self.seen: dict[Key, Stored] = {}
-        self.pending: list[Record] = []
+        self.pending: list[Event] = []
         """Events found stored above `projected` or `published` when the stream was loaded, in seq order."""
         self.is_over = False
         """Whether the stream has ended: nothing comes behind its last event."""
@@ -197,7 +197,7 @@ def load(stream: str, now: int, since: int | None = None) -> Generator[Any, Any,
     for bucket in chain(reversed(older), newest[1:]):
         records = bucket.records()
         known.remember(records, bucket.first_seq)
-        known.pending += [record for record in records if record.seq > finished]
+        known.pending += [event_of(bucket, record) for record in records if record.seq > finished]
         known.changed = max((known.changed, *(one.seq for one in bucket.changes if one.seq > finished)))
     known.is_over = any(isinstance(last.body, GroupDeleted) for last in newest[-1].changes[-1:])
     known.prune(now)

@@ -340,6 +340,22 @@ async def test_direct_channels_of_a_user(store: GroupStore) -> None:
     assert await ids(10, BOB.id) == [[]]
 
 
+async def test_group_dms_of_a_user(store: GroupStore) -> None:
+    """They are found by each who is in them now, newest first; channels of any kind by id, without the gone."""
+    for channel_id in (3, 9):
+        await store.put_channel(Channel(channel_id, ChannelType.GROUP_DIRECT, recipients=(ALICE, BOB), as_of=1), 1)
+    await store.put_channel(Channel(6, ChannelType.DIRECT, recipients=(ALICE, BOB)), 1)
+    left = Channel(3, ChannelType.GROUP_DIRECT, recipients=(BOB,), owner_id=BOB.id, as_of=4)
+    await store.put_channel(left, 4)
+    assert [one.id for one in await store.list_group_directs(BOB.id, 10)] == [9, 3]
+    assert [one.id for one in await store.list_group_directs(BOB.id, 1)] == [9]
+    assert [one.id for one in await store.list_group_directs(ALICE.id, 10)] == [9]
+    await store.remove_channel(6, 2)
+    found = await store.read_channels((3, 6, 7, 9))
+    assert sorted(found) == [3, 9]
+    assert found[3] == left
+
+
 async def test_removed_member_leaves_a_tombstone(store: GroupStore) -> None:
     """After a removal a late join of lower seq changes nothing; a later one does."""
     assert await store.read_member(GARDEN.id, 5) is None

@@ -14,7 +14,7 @@ from services.history.marks import MarkStore
 from services.history.memory_marks import MemoryMarks
 from services.history.mongo_marks import MongoMarks
 from shared.core.ids import MAX_ID
-from shared.core.model import User
+from shared.core.model import Channel, ChannelType, User
 from shared.mongo import open_database
 from shared.settings import MongoSettings
 
@@ -108,3 +108,13 @@ async def test_pins_newest_first(store: MarkStore) -> None:
     again = Pin(pins[2].message_id, 7, 3, NOW + 50)
     await store.put([Mark(9, again), Mark(8, pins[2])])
     assert (await store.list_pins(7, MAX_ID, 1)) == [again]
+
+
+async def test_direct_channels_as_they_are(store: MarkStore) -> None:
+    """The newest state holds, whatever comes late; who is not there is told as None, in the order that was asked."""
+    channel = Channel(7, ChannelType.GROUP_DIRECT, "Lunch", recipients=(ALICE, BOB), owner_id=ALICE.id, as_of=3)
+    await store.put([Mark(3, channel), Mark(1, Channel(7, ChannelType.GROUP_DIRECT, recipients=(ALICE,), as_of=1))])
+    other = Channel(8, ChannelType.DIRECT, recipients=(ALICE, BOB), as_of=1)
+    await store.put([Mark(1, other)])
+    await store.put([Mark(2, Channel(7, ChannelType.GROUP_DIRECT, as_of=2))])
+    assert await store.read_directs((8, 9, 7)) == [other, None, channel]

@@ -473,7 +473,7 @@ async def test_knowledge_is_read_back(store: StreamStore) -> None:
 
     known = await drive(load("c:1", NOW), store, refuse)
     assert known.tail == second.after
-    assert [record.seq for record in known.pending] == [2, 3, 4]
+    assert [event.record.seq for event in known.pending] == [2, 3, 4]
     for record in (*first.messages[:2], *second.messages):
         place = known.stored_at((BOB.id, record.nonce), NOW)
         assert place is not None

@@ -1,7 +1,7 @@
 """A small world for tests of the groups service: replicas on shared memory stores, a log shard, a listener.
 
 `open_world` gives stores and a bus, `World.open_replica` a whole service on them, as many as a test wants. The
-stand-in for history stores and answers commands as its sequencer does.
+stand-in for history stores, projects and answers commands as its sequencer does.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from services.groups.service import Groups
 from services.groups.store import GroupStore
 from services.history.core.deciding import Verdict
 from services.history.core.judging import CheckAccess
+from services.history.core.marks import PutMarks, ReadDirects
 from services.history.core.sequencer import ReadClock, Settled, sequence
 from services.history.core.shard import Shard
 from shared.audit import AuditStore
@@ -36,6 +37,7 @@ from shared.command_log import open_command_log
 from shared.core.calls import SessionView
 from shared.core.commands import AnyCommand, Events, Replies, decode_for_node, decode_for_shard, encode_envelope
 from shared.core.ids import IdSource
+from shared.core.model import Channel
 from shared.core.permissions import DIRECT
 from shared.core.stream import Event, Write
 from shared.core.writing import Publish
@@ -244,6 +246,14 @@ class World:
                 return [Verdict(DIRECT) for _ in effect.pairs]
             if isinstance(effect, ReadClock):
                 return self.now
+            if isinstance(effect, PutMarks):
+                for mark in effect.marks:
+                    assert isinstance(mark.what, Channel)
+                    await self.store.put_channel(mark.what, mark.seq)
+                return None
+            if isinstance(effect, ReadDirects):
+                found = await self.store.read_channels(effect.channel_ids)
+                return [found.get(channel_id) for channel_id in effect.channel_ids]
             assert isinstance(effect, Publish)
             for event in effect.events:
                 keys = self.topology.keys_of(event.group_id, event.to)

@@ -19,16 +19,20 @@ from shared.core.commands import Typed
 from shared.core.events import (
     ChannelOpened,
     DirectChanged,
+    DirectJoined,
+    DirectLeft,
     GroupDeleted,
     GroupJoined,
     GroupLeft,
     MemberBanned,
     MemberRemoved,
     MembershipChanged,
+    MessageCreated,
     TokensRevoked,
     UserBlocked,
     UserChanged,
 )
+from shared.core.model import ChannelType
 from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
 from shared.core.wire.dispatches import dispatch_of, hint_of
 
@@ -124,8 +128,11 @@ class Hub(Generic[S]):
         channel.seq = event.record.seq
         if event.record.id:  # a message's, also if it was deleted since
             channel.last_message_id = event.record.id
+        body = event.record.body
+        if isinstance(body, MessageCreated) and body.channel is not None:
+            return self.roster.change_direct(channel, event, body)
         sessions = self.roster.sessions_of(channel)
-        t, d = dispatch_of(event) if sessions else (None, None)
+        t, d = dispatch_of(event, channel_type=channel.channel.type) if sessions else (None, None)
         if t is None or d is None:
             return []
         told: list[Out[S]] = [Dispatch(t, d, sessions, event.stream, event.record.seq)]
@@ -145,9 +152,10 @@ class Hub(Generic[S]):
                 if (unit := user_stream(user_id)) in self._held:
                     self._held.keep(unit, event)
             return self._not_ours()
-        if isinstance(event.record.body, ChannelOpened):
+        body = event.record.body
+        if isinstance(body, ChannelOpened) and _opens_direct(event):
             self.applied += 1
-            return self.roster.open_direct(DirectView(event.record.body.channel, event.record.seq, 0))
+            return self.roster.open_direct(DirectView(body.channel, event.record.seq, 0))
         self.holes += 1
         return self._await_repair(event, now)
 
@@ -164,6 +172,10 @@ class Hub(Generic[S]):
             case DirectChanged(channel_id, closed):
                 self.roster.close_direct(channel_id, closed=closed)
                 return []
+            case DirectJoined(channel):
+                return self.roster.join_direct(user, channel)
+            case DirectLeft(channel):
+                return self.roster.leave_direct(user, channel, event)
             case UserChanged() | UserBlocked() as change:
                 if isinstance(change, UserChanged):
                     self.roster.change_user(change.user)
@@ -218,11 +230,7 @@ class Hub(Generic[S]):
             return [Repair(unit)]
         out: list[Out[S]] = []
         for event in events:
-            if (
-                is_read
-                and self.roster.position(event.stream) is None
-                and not isinstance(event.record.body, ChannelOpened)
-            ):
+            if is_read and self.roster.position(event.stream) is None and not _opens_direct(event):
                 self.foreign += 1
             else:
                 out += self.apply(event, now)
@@ -245,3 +253,9 @@ class Hub(Generic[S]):
             "events_foreign": self.foreign,
             "events_holes": self.holes,
         }
+
+
+def _opens_direct(event: Event) -> bool:
+    """Whether a direct channel of two came to be. Of a group DM this may be told again when somebody has left it."""
+    body = event.record.body
+    return isinstance(body, ChannelOpened) and body.channel.type is ChannelType.DIRECT

@@ -25,12 +25,13 @@ from services.gateway.core.state import (
 )
 from services.gateway.core.telling import channel_told
 from shared.core.calls import DirectView, GroupView, SessionView
-from shared.core.events import TokensRevoked
+from shared.core.events import MessageCreated, TokensRevoked
 from shared.core.model import Channel, ChannelType, Member, User
 from shared.core.revocation import Bearer
 from shared.core.roles import all_roles
-from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
+from shared.core.stream import Event, channel_stream, direct_after, group_stream, owner_of, user_stream
 from shared.core.wire.channels import direct_of
+from shared.core.wire.directs import direct_change_of, direct_deleted_of
 from shared.core.wire.groups import guild_delete_of
 
 WHOLE_DIRECT: Final = 50
@@ -238,6 +239,65 @@ class Roster(Generic[S]):
         if (local := self.channels.get(channel_id)) is not None:
             local.channel = msgspec.structs.replace(local.channel, closed=closed)
 
+    def change_direct(self, local: LocalChannel, event: Event, message: MessageCreated) -> list[Out[S]]:
+        """Take in an event of a group DM that has changed it; who is in it now is told, whoever came or went, too.
+
+        Whom it lets out is told by the user's own stream. What this node holds may be of a later event already.
+        """
+        channel = direct_after(event.record)
+        if channel is None:
+            return []
+        if channel.as_of > local.channel.as_of:
+            self._put_recipients(local, channel)
+        out: list[Out[S]] = []
+        for user_id in local.recipients:
+            if (user := self.users.get(user_id)) is not None and user.sessions:
+                for t, d in direct_change_of(event, message, channel, user_id):
+                    out.append(Dispatch(t, d, tuple(user.sessions), event.stream, event.record.seq))
+        if not any(user_id in self.users for user_id in local.recipients):
+            self._forget_channels((channel.id,))
+        return out
+
+    def join_direct(self, user: LocalUser[S], channel: Channel) -> list[Out[S]]:
+        """Take in that a user is in a group DM, which its own stream mostly says first."""
+        local = self.channels.get(channel.id)
+        is_known = local is not None and (local.channel.has(user.user.id) or local.channel.as_of > channel.as_of)
+        if is_known or channel_stream(channel.id) in self._held:
+            return []
+        unit = user_stream(user.user.id)
+        return [Repair(unit)] if self._held.begin(unit) else []
+
+    def leave_direct(self, user: LocalUser[S], channel: Channel, event: Event) -> list[Out[S]]:
+        """Tell a user's sessions that it is out of a group DM, unless it came back since."""
+        local = self.channels.get(channel.id)
+        if local is not None and local.channel.has(user.user.id):
+            if local.channel.as_of > channel.as_of:
+                return []
+            left = tuple(one for one in local.channel.recipients if one.id != user.user.id)
+            self._put_recipients(local, msgspec.structs.replace(local.channel, recipients=left))
+            if not any(user_id in self.users for user_id in local.recipients):
+                self._forget_channels((channel.id,))
+        if not user.sessions:
+            return []
+        told = direct_deleted_of(channel, event.record.seq)
+        return [Dispatch("CHANNEL_DELETE", told, tuple(user.sessions), event.stream, event.record.seq)]
+
+    def _put_recipients(self, local: LocalChannel, channel: Channel) -> None:
+        self._forget_recipients(local)
+        local.channel = channel
+        self._note_recipients(channel)
+
+    def _note_recipients(self, channel: Channel) -> None:
+        for user in channel.recipients:
+            self.directs.setdefault(user.id, set()).add(channel.id)
+
+    def _forget_recipients(self, local: LocalChannel) -> None:
+        for user_id in local.recipients:
+            if (followed := self.directs.get(user_id)) is not None:
+                followed.discard(local.channel.id)
+                if not followed:
+                    del self.directs[user_id]
+
     def _rename_recipient(self, changed: User) -> None:
         """Show a user in direct channels as it is called now."""
         for channel_id in self.directs.get(changed.id, ()):
@@ -298,12 +358,14 @@ class Roster(Generic[S]):
 
         Nothing changes if it is known, or if none of its users is followed (any more).
 
-        Sessions that were there before are told of it: of a short one everything, of a long one from its head on.
+        Sessions that were there before are told of it: of a short one everything, of a long one, or a group DM, which
+        may be older than that its user is in it, from its head on.
         """
         if view.channel.id in self.channels or not any(user.id in self.users for user in view.channel.recipients):
             return []
         unit = channel_stream(view.channel.id)
         is_whole = view.last_seq <= WHOLE_DIRECT and self._has_sessions(view.channel)
+        is_whole = is_whole and view.channel.type is ChannelType.DIRECT
         seq, last_id = (_OPENED, 0) if is_whole else (view.last_seq, view.last_message_id)
         out = self.open_direct(DirectView(view.channel, seq, last_id))
         return out + self.compare(unit, view.last_seq)
@@ -330,8 +392,7 @@ class Roster(Generic[S]):
         self._tracking.begin(channel_stream(channel.id), seq)
         if group is not None:
             group.channels.add(channel.id)
-        for user in channel.recipients:
-            self.directs.setdefault(user.id, set()).add(channel.id)
+        self._note_recipients(channel)
 
     def drop_channel(self, channel_id: int, group: LocalGroup[S]) -> None:
         """Follow a channel of a group no more: it is deleted."""
@@ -356,7 +417,7 @@ class Roster(Generic[S]):
 
     def sessions_of(self, channel: LocalChannel) -> tuple[S, ...]:
         """Return the sessions that may see a channel."""
-        if channel.channel.type is not ChannelType.DIRECT:
+        if not channel.channel.type.is_direct:
             group = self.groups.get(channel.channel.group_id)
             return group.sights.audience(channel.channel.id) if group is not None else ()
         return tuple(
@@ -445,8 +506,4 @@ class Roster(Generic[S]):
             channel = self.channels.pop(channel_id)
             self._tracking.end(channel_stream(channel_id))
             self._held.end(channel_stream(channel_id))
-            for user_id in channel.recipients:
-                if (followed := self.directs.get(user_id)) is not None:
-                    followed.discard(channel_id)
-                    if not followed:
-                        del self.directs[user_id]
+            self._forget_recipients(channel)

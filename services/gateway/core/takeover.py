@@ -7,7 +7,7 @@ Rules 5 and 6 of docs/rules.md; who performs the plan is `services.gateway.takin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -16,12 +16,24 @@ from services.gateway.core.intents import Scope, heard_encoded
 from services.gateway.core.retracing import Retraced, retrace
 from services.gateway.core.roster import WHOLE_DIRECT, Roster
 from services.gateway.core.snapshot import guild_create
-from services.gateway.core.state import LocalGroup, LocalUser
+from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
 from services.gateway.core.telling import channel_told, tellings
 from shared.core.calls import SESSION_DIRECTS, DirectView
-from shared.core.events import ChannelCreated, GroupJoined, GroupLeft, MembershipChanged, UserBlocked, UserChanged
-from shared.core.stream import Event, channel_stream, group_stream, user_stream
+from shared.core.events import (
+    ChannelCreated,
+    DirectJoined,
+    DirectLeft,
+    GroupJoined,
+    GroupLeft,
+    MembershipChanged,
+    MessageCreated,
+    UserBlocked,
+    UserChanged,
+)
+from shared.core.model import Channel, ChannelType
+from shared.core.stream import Event, channel_stream, direct_after, group_stream, owner_of, user_stream
 from shared.core.wire.channels import direct_of
+from shared.core.wire.directs import direct_change_of, direct_deleted_of
 from shared.core.wire.dispatches import dispatch_of
 from shared.core.wire.groups import guild_delete_of
 from shared.core.wire.values import Json, encode
@@ -172,6 +184,7 @@ def plan_of(
     user = roster.users[user_id]
     told_own = (event for event in changes if isinstance(event.record.body, UserChanged | UserBlocked))
     plan.first += [missed for event in told_own if (missed := missed_of(event, user_id)) is not None]
+    moved = _tell_moved_directs(plan, roster, user_id, origin, changes)
     changed = changed_groups(changes)
     for group_id, (is_in, seq) in user.ahead.items():
         changed[group_id] = changed[group_id][0] if group_id in changed else not is_in, seq
@@ -202,7 +215,7 @@ def plan_of(
                 plan.created.add(channel_id)
                 after = 0
             plan.read(stream, max(after, told.get(stream, 0)), roster.channels[channel_id].seq)
-    return plan if _place_directs(plan, roster, user_id, origin, told) else None
+    return plan if _place_directs(plan, roster, user_id, origin, told, moved) else None
 
 
 def _is_ahead(event: Event, group: LocalGroup[Any]) -> bool:
@@ -248,12 +261,35 @@ def _tell_new_group(
     plan.groups.append(created)
 
 
-def _place_directs(plan: Plan, roster: Roster[Any], user_id: int, origin: Origin, told: Mapping[str, int]) -> bool:
-    """Place the direct channels; False if there may be some that we don't know."""
+def _tell_moved_directs(
+    plan: Plan, roster: Roster[Any], user_id: int, origin: Origin, changes: Sequence[Event]
+) -> set[int]:
+    """Tell the group DMs that the user came into, with today's head, or is out of; return both."""
+    moved: dict[int, tuple[Channel, int]] = {}
+    for event in changes:
+        match event.record.body:
+            case DirectJoined(channel) | DirectLeft(channel):
+                moved[channel.id] = channel, event.record.seq
+    for channel_id, (channel, seq) in moved.items():
+        if origin.knew(channel_stream(channel_id)):
+            plan.tell("CHANNEL_DELETE", direct_deleted_of(channel, seq))
+        if channel_id in roster.directs.get(user_id, ()):
+            local = roster.channels[channel_id]
+            plan.tell("CHANNEL_CREATE", direct_of(DirectView(local.channel, local.seq, local.last_message_id), user_id))
+    return set(moved)
+
+
+def _place_directs(
+    plan: Plan, roster: Roster[Any], user_id: int, origin: Origin, told: Mapping[str, int], moved: Collection[int]
+) -> bool:
+    """Place the direct channels, but for those that were told already; False if there may be some that we don't know.
+
+    What was said in a group DM before it turned up here is left to pages.
+    """
     direct_ids = roster.directs.get(user_id, ())
     if len(direct_ids) >= SESSION_DIRECTS:
         return False
-    for channel_id in sorted(direct_ids):
+    for channel_id in sorted(set(direct_ids) - set(moved)):
         stream = channel_stream(channel_id)
         channel = roster.channels[channel_id]
         after = origin.position_of(stream)
@@ -262,7 +298,8 @@ def _place_directs(plan: Plan, roster: Roster[Any], user_id: int, origin: Origin
         elif after is None or not origin.knew(stream):
             if after is None:
                 # As for a session that is there when a direct channel turns up late: see `Roster.put_direct`.
-                after = _OPENED if channel.seq <= WHOLE_DIRECT else channel.seq
+                is_whole = channel.seq <= WHOLE_DIRECT and channel.channel.type is ChannelType.DIRECT
+                after = _OPENED if is_whole else channel.seq
             view = DirectView(channel.channel, after, 0 if after < channel.seq else channel.last_message_id)
             opened = {"seq": _OPENED} if after == _OPENED else {}
             plan.tell("CHANNEL_CREATE", direct_of(view, user_id) | opened)
@@ -270,16 +307,21 @@ def _place_directs(plan: Plan, roster: Roster[Any], user_id: int, origin: Origin
     return True
 
 
-def missed_of(event: Event, user_id: int) -> Missed | None:
+def missed_of(event: Event, user_id: int, local: LocalChannel | None = None) -> Missed | None:
     """Return the dispatch of a user's or channel's event that was read; None if clients get none of it."""
-    t, d = dispatch_of(event, viewer=user_id)
+    channel_type = local.channel.type if local is not None else ChannelType.DIRECT
+    t, d = dispatch_of(event, viewer=user_id, channel_type=channel_type)
     return Missed(t, encode(d), event.stream, event.record.seq) if t is not None and d is not None else None
 
 
 def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> Iterator[Missed]:
     """Yield the dispatches of an event that was read by the plan."""
     if event.stream[0] != "g":
-        if (missed := missed_of(event, user_id)) is not None:
+        body, local = event.record.body, roster.channels.get(owner_of(event.stream))
+        if isinstance(body, MessageCreated) and (channel := direct_after(event.record)) is not None:
+            for t, d in direct_change_of(event, body, channel, user_id):
+                yield Missed(t, encode(d), event.stream, event.record.seq)
+        elif (missed := missed_of(event, user_id, local)) is not None:
             yield missed
         return
     retraced = plan.sights.get(event.group_id)

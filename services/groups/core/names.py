@@ -72,6 +72,11 @@ def require_channel_name(name: str) -> str:
     return require_title("name", name, CHANNEL_NAME_LENGTH)
 
 
+def require_direct_name(name: str | None) -> str:
+    """Return the name of a group DM as it is kept; None and "" for none. Raises `InvalidForm`."""
+    return require_title("name", name, CHANNEL_NAME_LENGTH) if name else ""
+
+
 def require_role_name(name: str) -> str:
     """Return the role's name as it is kept. Raises `InvalidForm`."""
     return require_title("name", name, ROLE_NAME_LENGTH)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from services.history.core.directing import directed
 from services.history.core.marks import ReactorKey
 from services.history.core.pinning import pinned, take_in_pin, unpinned
 from services.history.core.reacting import added, cleared, reactor_key_of, removed, take_in_reactor
@@ -20,6 +21,7 @@ from shared.core.commands import (
     ClearReactions,
     DeleteMessage,
     DeleteMessages,
+    DirectCommand,
     EditMessage,
     MessageCommand,
     OpenDirect,
@@ -47,6 +49,7 @@ from shared.core.message_errors import (
     UnknownMessage,
     UnknownReference,
 )
+from shared.core.model import Channel
 from shared.core.permissions import Permission
 from shared.core.sending import created_by, edited_by, refusal_of_parts
 from shared.core.stream import Bucket, Draft, Key, Record
@@ -76,24 +79,30 @@ Messages = Mapping[int, Standing]
 
 
 class Facts:
-    """What a channel's commands are decided on: the messages that they are about, whose reactions stand there, pins."""
+    """What a channel's commands are decided on: the messages that they are about, whose reactions stand there, pins.
 
-    __slots__ = ("messages", "pins", "reactors")
+    `direct`: the direct channel itself.
+    """
+
+    __slots__ = ("direct", "messages", "pins", "reactors")
 
     def __init__(self) -> None:
         self.messages: dict[int, Standing] = {}
         self.reactors: dict[ReactorKey, int] = {}
         self.pins: dict[int, int] = {}
+        self.direct: Channel | None = None
 
     def copy(self) -> Facts:
         """Return facts that can become others without these."""
         copied = Facts()
         copied.messages, copied.reactors, copied.pins = dict(self.messages), dict(self.reactors), dict(self.pins)
+        copied.direct = self.direct
         return copied
 
     def take_in(self, change: AnyBody) -> None:
         """Be as things are after an event. What is new among them nobody asked for yet."""
-        if isinstance(change, MessageCreated):
+        if isinstance(change, MessageCreated | ChannelOpened):
+            self.direct = change.channel or self.direct
             return
         for target, patch in patches_of(change):
             if (standing := self.messages.get(target.id)) is None:
@@ -126,6 +135,8 @@ def user_of(command: AnyCommand) -> int:
             return author.id
         case MessageCommand(user_id=user_id):
             return user_id
+        case DirectCommand(user=user):
+            return user.id
         case _:
             return 0
 
@@ -137,7 +148,7 @@ def message_ids_of(command: AnyCommand) -> tuple[int, ...]:
             return (reference_id,)
         case DeleteMessages(message_ids=message_ids):
             return message_ids
-        case SendMessage() | OpenDirect():
+        case SendMessage() | OpenDirect() | DirectCommand():
             return ()
         case _:
             return (command.message_id,)
@@ -153,6 +164,11 @@ def needs_pins(command: AnyCommand) -> bool:
     return isinstance(command, PinMessage | UnpinMessage)
 
 
+def needs_direct(command: AnyCommand) -> bool:
+    """Whether the direct channel itself must be known to decide on this."""
+    return isinstance(command, DirectCommand)
+
+
 def draft_of(command: AnyCommand, facts: Facts, verdict: Verdict | None, now: int) -> Draft | None:
     """Return the event that a command comes to; None if there is nothing to change.
 
@@ -164,6 +180,9 @@ def draft_of(command: AnyCommand, facts: Facts, verdict: Verdict | None, now: in
             return Draft(_message_by(command, facts.messages, verdict), command.command_id, nonce)
         case OpenDirect():
             return Draft(ChannelOpened(command.channel), command.command_id)
+        case DirectCommand():
+            told = directed(command, facts.direct)
+            return Draft(told, command.command_id) if told is not None else None
         case _:
             if verdict is None:
                 verdict = Verdict(command.permissions)
@@ -221,6 +240,8 @@ def _change_of(command: MessageCommand, facts: Facts, permissions: int, now: int
             return MessageEdited(standing.target, standing.sent_at, edited_by(command, standing.message, now))
         case DeleteMessage():
             standing = _require_message(messages, command.message_id)
+            if standing.message.channel is not None:
+                raise CannotActOnSystemMessage  # it is the change that it tells of
             if standing.target.author_id != command.user_id and not permissions & Permission.MANAGE_MESSAGES:
                 raise MissingPermissions
             return MessageDeleted(_deleted(standing), command.user_id)

@@ -10,11 +10,20 @@ from typing import Any, Final
 
 import msgspec
 
-from services.history.core.deciding import Facts, message_ids_of, messages_in, needs_pins, reactor_keys_of, record_of
+from services.history.core.deciding import (
+    Facts,
+    message_ids_of,
+    messages_in,
+    needs_direct,
+    needs_pins,
+    reactor_keys_of,
+    record_of,
+)
 from services.history.core.lanes import Hit, Lane
-from services.history.core.marks import Pin, ReadPins, ReadReactors
-from shared.core.commands import Reply, refusal_of
+from services.history.core.marks import Mark, Pin, PutMarks, ReadDirects, ReadPins, ReadReactors, marks_of
+from shared.core.commands import OpenDirect, Reply, refusal_of
 from shared.core.errors import InternalError, StarlingError
+from shared.core.model import Channel
 from shared.core.replies import NOTHING, messages_among, place_of_reference, referenced_of
 from shared.core.stream import Bucket, Event, Tail, event_of, owner_of
 from shared.core.writing import FindBucket, ReadBucket, Together
@@ -34,6 +43,7 @@ def find_facts(lanes: Sequence[Lane], now: int) -> Generator[Any, Any, None]:
     yield from _find_messages(lanes, now)
     yield from _find_reactors(lanes)
     yield from _find_pins(lanes)
+    yield from _find_directs(lanes)
 
 
 def _find_messages(lanes: Sequence[Lane], now: int) -> Generator[Any, Any, None]:
@@ -86,6 +96,15 @@ def _find_pins(lanes: Sequence[Lane]) -> Generator[Any, Any, None]:
             lane.facts.pins = {pin.message_id: pin.at for pin in pins}
 
 
+def _find_directs(lanes: Sequence[Lane]) -> Generator[Any, Any, None]:
+    """Read the direct channels that commands are about."""
+    asking = [lane for lane in lanes if any(needs_direct(command) for _, command in lane.queue)]
+    if asking:
+        found: list[Channel | None] = yield ReadDirects(tuple(owner_of(lane.stream) for lane in asking))
+        for lane, channel in zip(asking, found, strict=True):
+            lane.facts.direct = channel
+
+
 def _search_of(tail: Tail, message_id: int) -> ReadBucket | FindBucket:
     """Return how to find the bucket of a message: what is new is in the tail.
 
@@ -97,12 +116,16 @@ def _search_of(tail: Tail, message_id: int) -> ReadBucket | FindBucket:
 
 
 def find_again(hits: Sequence[Hit], replies: dict[int, Reply]) -> Generator[Any, Any, None]:
-    """Reply to repeats with what is stored, and let their events be published again."""
+    """Reply to repeats with what is stored, and let their events be published again.
+
+    A direct channel that is opened once more is projected once more, too: its first event may be older than that.
+    """
     places = list(dict.fromkeys((lane.stream, place.first_seq) for _, _, lane, place in hits))
     if not places:
         return
     buckets: list[Bucket | None] = yield Together(tuple(ReadBucket(*place) for place in places))
     by_place = dict(zip(places, buckets, strict=True))
+    marks: list[Mark] = []
     for index, command, lane, place in hits:
         bucket = by_place[lane.stream, place.first_seq]
         record = next((one for one in bucket.records() if one.seq == place.seq), None) if bucket else None
@@ -111,6 +134,10 @@ def find_again(hits: Sequence[Hit], replies: dict[int, Reply]) -> Generator[Any,
             continue
         lane.events[record.seq] = event_of(bucket, record)
         replies[index] = Reply(command.command_id, record.seq, record.id)
+        if isinstance(command, OpenDirect):
+            marks += marks_of(owner_of(lane.stream), (record,))
+    if marks:
+        yield PutMarks(tuple(marks))
 
 
 def find_referenced(lanes: Iterable[Lane]) -> Generator[Any, Any, None]:

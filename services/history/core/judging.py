@@ -15,8 +15,9 @@ from services.history.core.deciding import Facts, Verdict, draft_of, keys_of, us
 from services.history.core.lanes import Hit, Lane
 from services.history.core.pauses import require_pause
 from services.history.core.shard import Shard
-from shared.core.commands import AnyCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
+from shared.core.commands import AnyCommand, DirectCommand, MessageCommand, OpenDirect, Reply, SendMessage, refusal_of
 from shared.core.errors import StarlingError
+from shared.core.group_errors import UnknownChannel
 from shared.core.message_errors import CommandExpired
 from shared.core.stream import Draft, Key, Tail, room_in
 from shared.core.writing import Stored
@@ -95,6 +96,8 @@ def decide(
         drafts.append(decided)
         taken.append((index, command))
         keys.update(its_keys)
+        if isinstance(command, DirectCommand):
+            break  # it may say who may do what comes next
     return drafts, taken
 
 
@@ -113,6 +116,7 @@ def _judge(
     if command.expires_at <= now:
         return refusal_of(command.command_id, CommandExpired())
     try:
+        _require_recipient(lane.known.tail, command)
         drafted = draft_of(command, facts, verdict, now)
         require_pause(shard, lane.stream, command, verdict, writing, now)
         return drafted or Reply(command.command_id)
@@ -121,6 +125,14 @@ def _judge(
         if isinstance(command, SendMessage) and not refusal.retryable:  # what can't be known now holds nobody to it
             shard.remember_refusal(lane.stream, command, reply, now)
         return reply
+
+
+def _require_recipient(tail: Tail, command: AnyCommand) -> None:
+    """Raise unless who does something in a direct channel is in it, whatever was so when that was permitted."""
+    if tail.group_id or tail.next_seq == 1 or isinstance(command, OpenDirect):
+        return
+    if user_of(command) not in tail.recipients:
+        raise UnknownChannel
 
 
 def _begun_by(command: AnyCommand, tail: Tail) -> Tail:

@@ -14,6 +14,7 @@ from services.history.core.deciding import Facts, is_plain
 from services.history.core.marks import PutMarks, marks_of
 from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, Reply
+from shared.core.events import MessageCreated
 from shared.core.stream import Event, Record, Tail, Write, channel_stream, event_of, owner_of
 from shared.core.writing import Amend, Knowledge, Stored, Together
 
@@ -47,22 +48,29 @@ class Lane:
     def learn(self, known: Knowledge) -> None:
         """Take fresh knowledge; what was found unprojected or unpublished is so with this batch."""
         self.known = known
-        for record in known.pending:
-            self.events[record.seq] = event_of(known.tail, record)
+        for event in known.pending:
+            self.events[event.record.seq] = event
             self.touched = True
-        self.changes = [record for record in known.pending if record.seq > known.projected and not record.id]
+        records = (event.record for event in known.pending)
+        self.changes = [record for record in records if record.seq > known.projected and _is_projected(record)]
         known.pending = []
 
     def take_in(self, write: Write, taken: Sequence[tuple[int, AnyCommand]], replies: dict[int, Reply]) -> None:
         """Take in that a write with what these commands came to was stored, and reply to them."""
         self.known.advance(write)
         self.touched = True
-        self.changes += write.changes
-        for record in write.changes:
+        changes = [one for one in write.records if _is_projected(one)] if write.after.to else write.changes
+        self.changes += changes
+        for record in changes:
             self.facts.take_in(record.body)
         for (index, command), record in zip(taken, write.records, strict=True):
             replies[index] = Reply(command.command_id, record.seq, record.id)
             self.events[record.seq] = event_of(write.after, record)
+
+
+def _is_projected(record: Record) -> bool:
+    """Whether an event changes more than the end of the channel: it is no message, or one that tells of a change."""
+    return not record.id or (isinstance(record.body, MessageCreated) and record.body.channel is not None)
 
 
 Hit = tuple[int, AnyCommand, Lane, Stored]

@@ -1,9 +1,10 @@
-"""Marks: what is kept beside the messages in projections of their own, one document each: reactors and pins.
+"""Marks: what is kept beside the messages in projections of their own, one document each.
 
-Ring 1 (core). A message counts its reactions, a reactor names the user; a channel's pins are found by its pins,
-however long it is. A mark is put under the seq of the event that made it so, and a lower seq changes nothing, so it
-can be put again in any order (rule 4 of docs/rules.md). When an emoji's reactions are cleared its marks stay: they
-have the `epoch` that the message had then, and only those of today's count.
+Ring 1 (core). They are reactors, pins, and direct channels as their own events tell them. A message counts its
+reactions, a reactor names the user; a channel's pins are found by its pins, however long it is. A mark is put under the
+seq of the event that made it so, and a lower seq changes nothing, so it can be put again in any order (rule 4 of
+docs/rules.md). When an emoji's reactions are cleared its marks stay: they have the `epoch` that the message had then,
+and only those of today's count.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from shared.core.events import (
+    ChannelOpened,
+    MessageCreated,
     MessageDeleted,
     MessagePinned,
     MessagesDeleted,
@@ -21,8 +24,8 @@ from shared.core.events import (
     ReactionRemoved,
     Target,
 )
-from shared.core.model import User
-from shared.core.stream import Record
+from shared.core.model import Channel, User
+from shared.core.stream import Record, direct_after
 
 ReactorKey = tuple[int, str, int]
 """Message, emoji, user."""
@@ -54,10 +57,10 @@ class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A reactor or pin as it is since the event `seq` of its channel's stream."""
+    """A reactor, a pin or a direct channel as it is since the event `seq` of its channel's stream."""
 
     seq: int
-    what: Reactor | Pin
+    what: Reactor | Pin | Channel
 
 
 class ReadReactors(msgspec.Struct, frozen=True):
@@ -78,10 +81,19 @@ class ReadPins(msgspec.Struct, frozen=True):
     channel_ids: tuple[int, ...]
 
 
+class ReadDirects(msgspec.Struct, frozen=True):
+    """[list[Channel | None]]: direct channels, by these ids."""
+
+    channel_ids: tuple[int, ...]
+
+
 def marks_of(channel_id: int, records: Iterable[Record]) -> Iterator[Mark]:
     """Yield the marks that project these records of a channel."""
     for record in records:
         match record.body:
+            case ChannelOpened() | MessageCreated():
+                if (direct := direct_after(record)) is not None:
+                    yield Mark(record.seq, direct)
             case ReactionAdded(target=target, emoji=emoji, user=user, reactions=reactions):
                 epoch = next(one.epoch for one in reactions if one.emoji == emoji)
                 yield Mark(record.seq, Reactor(target.id, emoji, user, epoch))

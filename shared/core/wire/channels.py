@@ -36,8 +36,11 @@ def channel_of(channel: Channel, last_seq: int = 0, last_message_id: int = 0, *,
         "last_pin_timestamp": None,
         "flags": 0,
     }
-    if channel.type is ChannelType.DIRECT:
-        return head | {"recipients": [user_of(user) for user in channel.recipients if user.id != viewer]}
+    if channel.type.is_direct:
+        head["recipients"] = [user_of(user) for user in channel.recipients if user.id != viewer]
+        if channel.type is ChannelType.GROUP_DIRECT:
+            head |= {"name": channel.name or None, "icon": None, "owner_id": str(channel.owner_id)}
+        return head
     return head | {
         "guild_id": str(channel.group_id),
         "name": channel.name,

@@ -37,7 +37,7 @@ from shared.core.events import (
     WebhookCreated,
     WebhookDeleted,
 )
-from shared.core.model import User
+from shared.core.model import ChannelType, User
 from shared.core.stream import Event, owner_of
 from shared.core.wire.channels import channel_of, direct_of, invite_facts_of
 from shared.core.wire.groups import guild_delete_of
@@ -61,26 +61,31 @@ def _change_of(event: Event) -> Json:
     return where | ({"guild_id": str(event.group_id)} if event.group_id else {})
 
 
-def _update_of(event: Event, change: MessageEdited | MessagePinned | MessageUnpinned) -> Json:
-    return message_update_of(change, event.record.seq, owner_of(event.stream), event.group_id, event.referenced)
+def _update_of(
+    event: Event, change: MessageEdited | MessagePinned | MessageUnpinned, channel_type: ChannelType
+) -> Json:
+    where = owner_of(event.stream), event.group_id
+    return message_update_of(change, event.record.seq, *where, event.referenced, channel_type=channel_type)
 
 
-def dispatch_of(event: Event, *, viewer: int = 0) -> tuple[str, Json] | tuple[None, None]:
+def dispatch_of(
+    event: Event, *, viewer: int = 0, channel_type: ChannelType = ChannelType.DIRECT
+) -> tuple[str, Json] | tuple[None, None]:
     """Return name and payload (`t`, `d`) of an event's dispatch; (None, None) if clients get none of it as such.
 
     Those are accounts and groups coming to be, joins, which a session sees as a GUILD_CREATE made from the
-    group's body, and what was written once and is deleted today. `viewer` matters only where a DM opens.
+    group's body, and what was written once and is deleted today. `viewer` matters only where a DM opens,
+    `channel_type` only for messages in direct channels.
     """
     record = event.record
     match record.body:
         case MessageCreated():
-            return "MESSAGE_CREATE", message_of(record, owner_of(event.stream), event.group_id, event.referenced)
-        case MessageEdited() as edited:
-            return "MESSAGE_UPDATE", _update_of(event, edited)
+            where = owner_of(event.stream), event.group_id
+            return "MESSAGE_CREATE", message_of(record, *where, event.referenced, channel_type=channel_type)
         case MessageDeleted(target):
             return "MESSAGE_DELETE", {"id": str(target.id)} | _change_of(event)
-        case MessagePinned() | MessageUnpinned() as changed:
-            return "MESSAGE_UPDATE", _update_of(event, changed)
+        case MessageEdited() | MessagePinned() | MessageUnpinned() as changed:
+            return "MESSAGE_UPDATE", _update_of(event, changed, channel_type)
         case ReactionAdded(target, emoji, user, member):
             added: Json = {
                 "user_id": str(user.id),

@@ -18,11 +18,17 @@ _REPLY_TYPE: Final = 19
 
 
 def message_of(
-    record: Record, channel_id: int, group_id: int, referenced: Record | msgspec.UnsetType | None = msgspec.UNSET
+    record: Record,
+    channel_id: int,
+    group_id: int,
+    referenced: Record | msgspec.UnsetType | None = msgspec.UNSET,
+    *,
+    channel_type: ChannelType = ChannelType.DIRECT,
 ) -> Json:
     """Return a message from its record (whose body is `MessageCreated`); `group_id` is 0 in a direct channel.
 
-    `referenced`: what a reply replies to, None if that is deleted; UNSET: nobody looked.
+    `channel_type`: of which kind that is. `referenced`: what a reply replies to, None if that is deleted; UNSET: nobody
+    looked.
     """
     body = record.body
     if not isinstance(body, MessageCreated):
@@ -49,7 +55,7 @@ def message_of(
     if group_id:
         message["guild_id"] = str(group_id)
     else:
-        message["channel_type"] = int(ChannelType.DIRECT)  # discord.js drops a DM's message without
+        message["channel_type"] = int(channel_type)  # discord.js drops a DM's message without
     if body.by_webhook:
         message["webhook_id"] = str(body.author.id)
     if nonce := record.nonce or body.nonce:
@@ -58,8 +64,11 @@ def message_of(
         reference = {"type": 0, "message_id": str(body.reference_id), "channel_id": str(channel_id)}
         message["message_reference"] = reference | ({"guild_id": str(group_id)} if group_id else {})
         if referenced is not msgspec.UNSET:
-            its_own = message_of(referenced, channel_id, group_id) if referenced is not None else None
-            message["referenced_message"] = its_own
+            message["referenced_message"] = (
+                message_of(referenced, channel_id, group_id, channel_type=channel_type)
+                if referenced is not None
+                else None
+            )
     return message
 
 
@@ -91,8 +100,10 @@ def message_update_of(
     channel_id: int,
     group_id: int,
     referenced: Record | msgspec.UnsetType | None = msgspec.UNSET,
+    *,
+    channel_type: ChannelType = ChannelType.DIRECT,
 ) -> Json:
     """Return a MESSAGE_UPDATE: the whole message as it was then, `seq` the edit's own; `referenced` as above."""
     target = edited.target
     record = Record(seq, edited.sent_at, edited.message, id=target.id, ordinal=target.ordinal)
-    return message_of(record, channel_id, group_id, referenced)
+    return message_of(record, channel_id, group_id, referenced, channel_type=channel_type)
