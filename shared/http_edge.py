@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.core.errors import BodyTooLarge, InternalError, InvalidForm, InvalidJson, StarlingError, Unavailable
 from shared.http_errors import answer_of, answer_of_status
+from shared.http_limits import Noted, begin, headers_of
 from shared.metrics import Metrics
 
 log = structlog.stdlib.get_logger(__name__)
@@ -55,12 +56,14 @@ class Edge:
         deadline_s: float,
         max_in_flight: int,
         clock: Callable[[], float] = time.perf_counter,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._deadline_s = deadline_s
         self._max_in_flight = max_in_flight
         self._clock = clock
+        self._wall = wall
         self._in_flight = 0
         self._seconds = metrics.histogram(
             "starling_http_request_seconds",
@@ -75,7 +78,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begun = self._clock()
-        answer = _Answer(send)
+        answer = _Answer(send, begin(), self._wall)
         deadline = asyncio.timeout(self._deadline_s)
         turn = scope[_TURN] = _Turn(deadline, self._end_turn)
         self._in_flight += 1
@@ -172,15 +175,19 @@ class _Turn:
 
 
 class _Answer:
-    """Passes an answer on and remembers its status; 0 until it began."""
+    """Passes an answer on with what is left of budgets, and remembers its status; 0 until it began."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, noted: list[Noted], wall: Callable[[], float]) -> None:
         self._send = send
+        self._noted = noted
+        self._wall = wall
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if told := headers_of(self._noted, self._wall()):
+                message["headers"] = [*message.get("headers", ()), *told]
         await self._send(message)
 
 

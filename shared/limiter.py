@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.core.limits import Budgets
+from shared.core.limits import Budgets, Spent
 
 
 class Limiter(Protocol):
     """So many uses per minute and key, all of them at once if nothing was used before."""
 
-    async def spend(self, key: str) -> float:
-        """Use one; return 0, or the seconds until there is room (then nothing was used). Never raises."""
+    async def spend(self, key: str) -> Spent:
+        """Use one; return how long to wait if there was no room, and what is left. Never raises."""
 
 
 class LocalLimiter:
@@ -26,6 +26,6 @@ class LocalLimiter:
         self._budgets = Budgets(per_minute / 60, per_minute)
         self._now = now
 
-    async def spend(self, key: str) -> float:
-        """Use one; return 0, or the seconds until there is room."""
-        return self._budgets.spend(key, self._now())
+    async def spend(self, key: str) -> Spent:
+        """Use one; return how long to wait if there was no room, and what is left."""
+        return self._budgets.use(key, self._now())

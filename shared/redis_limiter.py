@@ -10,17 +10,19 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
+from shared.core.limits import Spent
 from shared.limiter import LocalLimiter
 from shared.redis_client import RedisAway, RedisClient
 
-# KEYS: budget. ARGV: now (ms), ms that one use takes to come back, uses at once. Returns ms to wait, 0 if it was used.
+# KEYS: budget. ARGV: now (ms), ms that one use takes to come back, uses at once. Returns ms to wait, 0 if it was used,
+# and ms until the budget is full again: as text, since Redis cuts numbers to whole ones.
 _SPEND: Final = """
 local now, each, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + each
 local over = full - now - each * burst
-if over > 0 then return math.ceil(over) end
+if over > 0 then return {math.ceil(over), string.format('%.3f', full - each - now)} end
 redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - now))
-return 0
+return {0, string.format('%.3f', full - now)}
 """
 
 
@@ -34,13 +36,15 @@ class RedisLimiter:
         self._now = now
         self._alone = LocalLimiter(per_minute, now)
 
-    async def spend(self, key: str) -> float:
-        """Use one; return 0, or the seconds until there is room."""
+    async def spend(self, key: str) -> Spent:
+        """Use one; return how long to wait if there was no room, and what is left: in one question."""
         # What strangers say makes a key, of any length.
         digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
         each_ms = 60_000 / self._per_minute
         try:
-            wait = await self._spend((f"{self._place}:{digest}",), (self._now(), each_ms, self._per_minute))
+            wait, full = await self._spend((f"{self._place}:{digest}",), (self._now(), each_ms, self._per_minute))
         except RedisAway:
             return await self._alone.spend(key)
-        return int(wait) / 1000
+        full_ms = float(full)
+        remaining = int(self._per_minute - full_ms / each_ms + 1e-6)
+        return Spent(int(wait) / 1000, self._per_minute, max(remaining, 0), full_ms / 1000)

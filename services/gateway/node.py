@@ -45,6 +45,7 @@ from shared.core.account_errors import UnknownUser
 from shared.core.errors import RateLimited, StarlingError, Unauthorized
 from shared.core.revocation import Bearer
 from shared.core.wire.values import id_of
+from shared.http_limits import note
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
 from shared.settings import GatewaySettings
@@ -157,7 +158,9 @@ class Node:
 
     def require_poll(self, token: str) -> None:
         """Count a request for events. Raises `Unauthorized` without a token of ours, `RateLimited`."""
-        self.admission.require_poll(self._tokens.verify(token).user_id, self.clock())
+        spent = self.admission.count_poll(self._tokens.verify(token).user_id, self.clock())
+        if spent is not None and (wait_s := note("polls", spent).wait_s):
+            raise RateLimited(retry_after=wait_s)
 
     def act(self, connection: Connection, action: Action) -> None:
         """Do what a client's frame asks for."""

@@ -15,6 +15,7 @@ from shared.core.commands import Signals, Typed, encode_envelope
 from shared.core.errors import MissingAccess, MissingPermissions, RateLimited, Unavailable
 from shared.core.group_errors import UnknownChannel
 from shared.core.limits import Budgets
+from shared.http_limits import note
 from shared.rpc import Rpc
 from shared.topology import Topology
 
@@ -38,7 +39,7 @@ class Signalling:
 
         Raises `RateLimited`, `UnknownChannel`, `MissingAccess`, `MissingPermissions`, `Unavailable`.
         """
-        if self._budgets is not None and (wait_s := self._budgets.spend(user_id, self._now())):
+        if self._budgets is not None and (wait_s := note("typing", self._budgets.use(user_id, self._now())).wait_s):
             raise RateLimited(retry_after=wait_s)
         access: Access = await self._rpc.call(ReadAccess(channel_id, user_id))
         if access.channel is None:

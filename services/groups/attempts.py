@@ -9,6 +9,7 @@ from __future__ import annotations
 from services.groups.core.names import username_key
 from services.groups.core.origin import origin_of
 from shared.core.errors import RateLimited
+from shared.http_limits import note
 from shared.limiter import Limiter
 
 
@@ -24,21 +25,21 @@ class Attempts:
 
     async def count_address(self, address: str) -> None:
         """Count one of an address; of IPv6, of its network."""
-        await _spend(self._addresses, origin_of(address))
+        await _spend("addresses", self._addresses, origin_of(address))
 
     async def count_login(self, login: str) -> None:
         """Count one at the account that is told by this name."""
-        await _spend(self._accounts, username_key(login))
+        await _spend("accounts", self._accounts, username_key(login))
 
     async def count_mail(self, mailbox: str) -> None:
         """Count a mail to an address, or to whatever address a user has asked for one at."""
-        await _spend(self._mails, mailbox.casefold())
+        await _spend("mails", self._mails, mailbox.casefold())
 
     async def count_user(self, user_id: int) -> None:
         """Count one of a user who is logged in."""
-        await _spend(self._accounts, str(user_id))
+        await _spend("accounts", self._accounts, str(user_id))
 
 
-async def _spend(limiter: Limiter | None, key: str) -> None:
-    if limiter is not None and (wait := await limiter.spend(key)):
+async def _spend(bucket: str, limiter: Limiter | None, key: str) -> None:
+    if limiter is not None and (wait := note(bucket, await limiter.spend(key)).wait_s):
         raise RateLimited(retry_after=wait)

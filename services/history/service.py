@@ -25,6 +25,7 @@ from shared.core.model import Channel
 from shared.core.permissions import Permission
 from shared.door import Caller
 from shared.http import Probe
+from shared.http_limits import note
 from shared.rpc import Rpc
 from shared.snowflakes import Snowflake
 
@@ -49,17 +50,20 @@ class History:
 
     def spend(self, caller: int) -> None:
         """Count one more write of a user. Raises `RateLimited`."""
-        if self.budgets is not None and (wait := self.budgets.spend(caller, self.now())):
-            raise RateLimited(retry_after=wait)
+        _spend("writes", self.budgets, caller, self.now())
 
     def spend_of_webhook(self, webhook_id: int) -> None:
         """Count one more write by a webhook. Raises `RateLimited`."""
-        if self.webhook_budgets is not None and (wait := self.webhook_budgets.spend(webhook_id, self.now())):
-            raise RateLimited(retry_after=wait)
+        _spend("webhooks", self.webhook_budgets, webhook_id, self.now())
 
     def readiness(self) -> Mapping[str, Probe]:
         """Return what `/readyz` asks of this service: it needs no more than the process's parts."""
         return {}
+
+
+def _spend(bucket: str, budgets: Budgets | None, key: int, now: int) -> None:
+    if budgets is not None and (wait := note(bucket, budgets.use(key, now)).wait_s):
+        raise RateLimited(retry_after=wait)
 
 
 def new_command_id() -> int:

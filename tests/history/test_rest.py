@@ -163,6 +163,16 @@ async def test_over_budget_is_told_when_to_come_again() -> None:
         answers = [await world.post(ADA, content="x") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert answers[2].json()["retry_after"] == 1.0
+        told = [
+            [answer.headers[f"x-ratelimit-{name}"] for name in ("limit", "remaining", "reset-after", "bucket")]
+            for answer in answers
+        ]
+        assert told == [
+            ["2", left, reset, "writes"] for left, reset in (("1", "1.000"), ("0", "2.000"), ("0", "2.000"))
+        ]
+        assert [answer.headers.get("x-ratelimit-scope") for answer in answers] == [None, None, "user"]
+        assert all(float(answer.headers["x-ratelimit-reset"]) > 1_700_000_000 for answer in answers)
+        assert "x-ratelimit-limit" not in (await world.get("messages", ADA)).headers
         assert (await world.post(BEN, content="x")).status_code == 200
 
 

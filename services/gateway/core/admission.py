@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Final
 
 from shared.core.errors import RateLimited
-from shared.core.limits import Budgets
+from shared.core.limits import Budgets, Spent
 
 UNLIMITED: Final = 0
 _STARTS_S: Final = 5
@@ -97,10 +97,9 @@ class Admission:
         if self._identifies is not None and self._identifies.spend(user_id, int(now * 1000)):
             raise RateLimited
 
-    def require_poll(self, user_id: int, now: float) -> None:
-        """Count a request for events of a user. Raises `RateLimited` if there were too many in the last minute."""
-        if self._polls is not None and (wait_s := self._polls.spend(user_id, int(now * 1000))):
-            raise RateLimited(retry_after=wait_s)
+    def count_poll(self, user_id: int, now: float) -> Spent | None:
+        """Count a request for events of a user; return what is left of its budget, None where there is none."""
+        return self._polls.use(user_id, int(now * 1000)) if self._polls is not None else None
 
     def require_room(self, sessions: int) -> None:
         """Raise `RateLimited` if a user with so many sessions may not begin another.
