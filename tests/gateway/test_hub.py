@@ -302,12 +302,12 @@ def to_user(seq: int, body: AnyBody) -> Event:
     return Event("u:1", Record(seq, 0, body), to=(1,))
 
 
-def hub_of(*memberships: Member, attached: bool = True) -> Hub[str]:
+def hub_of(*memberships: Member, attached: bool = True, body: GroupView = BODY) -> Hub[str]:
     """Return a hub that follows ann at 1 and the group at 4, with a session of hers."""
     hub: Hub[str] = Hub()
     hub.roster.put_user(SessionView(ANN, 1, memberships, ()), 0.0)
     if attached:
-        hub.roster.put_group(BODY, 0.0)
+        hub.roster.put_group(body, 0.0)
     hub.roster.attach("phone", 1)
     return hub
 
@@ -341,7 +341,7 @@ def test_who_is_told_of_a_group_is_told_of_its_members_as_they_are() -> None:
 
 def test_who_is_renamed_is_shown_by_the_new_name() -> None:
     """The user's own sessions hear it once, other members by the group; whoever comes later sees the new name."""
-    hub = hub_of(MEMBER)
+    hub = hub_of(MEMBER, body=msgspec.structs.replace(BODY, members=(MEMBER,), member_count=1))
     ben, renamed = User(2, "ben"), User(1, "anna", "Anna")
     direct = Channel(9, ChannelType.DIRECT, recipients=(ANN, ben))
     hub.roster.open_direct(DirectView(direct, 1, 0))
