@@ -394,6 +394,34 @@ async def test_a_removal_that_only_the_group_has_told_yet_is_told(cluster: Clust
             assert [d["id"] for d in again.got("GUILD_DELETE")] == [str(group.id)]
 
 
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_join_that_only_the_group_has_told_yet_is_told_once(cluster: Cluster, dies: bool) -> None:
+    """The session moves before the user's own stream says it: one GUILD_CREATE in all, and every message behind it."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with open_client(one, world.token(ann)) as here, open_client(two, world.token(ann)) as there:
+        async with cut_client(one, world.token(ben)) as client:
+            joined = await world.join(ben, group, tells=False)
+            await here.until("GUILD_MEMBER_ADD")
+            await cluster.checkpoint("one")
+        if dies:
+            await cluster.kill("one")
+        else:
+            await one.wait_detached(1)
+        async with open_client(two) as again:
+            await again.resume(client, world.token(ben))
+            await say_all(world, ann, channel, "between")
+            await there.until_content("between")
+            await world.tell(ben, joined)
+            await say_all(world, ann, channel, "behind")
+            await again.until_content("behind")
+            (created,) = [*client.got("GUILD_CREATE"), *again.got("GUILD_CREATE")]
+            seqs = [d["seq"] for d in again.got("MESSAGE_CREATE")]
+            assert seqs == list(range(created["channels"][0]["last_seq"] + 1, 3))
+
+
 async def test_who_left_and_came_back_in_the_last_moment_misses_nothing(cluster: Cluster) -> None:
     """Left, joined and told messages since the last checkpoint: the group is told anew from where nothing is missed."""
     world = cluster.world

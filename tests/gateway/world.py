@@ -98,6 +98,8 @@ class World:
         self.groups: dict[int, Group] = {}
         self.channels: dict[int, Channel] = {}
         self.members: dict[int, dict[int, Member]] = defaultdict(dict)
+        self.untold: set[tuple[int, int]] = set()
+        """User and group where the group's stream says that the user is in, and the user's own does not yet."""
         self.revocations: dict[int, Revocations] = {}
         self.commands: list[SendMessage] = []
         self.losing = 0
@@ -131,7 +133,7 @@ class World:
         group, channel = self.add_group(owner, name)
         (created,) = self.streams[group_stream(group.id)]
         await self.publish(created)
-        await self._tell(owner, GroupJoined(created.record.seq, self.members[group.id][owner.id]))
+        await self.tell(owner, GroupJoined(created.record.seq, self.members[group.id][owner.id]))
         return group, channel
 
     def add_group(self, owner: User, name: str) -> tuple[Group, Channel]:
@@ -160,13 +162,17 @@ class World:
         self.channels[channel.id] = changed
         await self.publish(self._append(group_stream(channel.group_id), ChannelChanged(changed, before)))
 
-    async def join(self, user: User, group: Group) -> None:
-        """Make a user a member."""
+    async def join(self, user: User, group: Group, *, tells: bool = True) -> GroupJoined:
+        """Make a user a member; `tells` False: the user's own stream does not say it yet. Returns what it says."""
         member = Member(group.id, user, AT)
         self.members[group.id][user.id] = member
         added = self._append(group_stream(group.id), MemberAdded(member))
         await self.publish(added)
-        await self._tell(user, GroupJoined(added.record.seq, member))
+        joined = GroupJoined(added.record.seq, member)
+        self.untold.add((user.id, group.id))
+        if tells:
+            await self.tell(user, joined)
+        return joined
 
     async def leave(self, user: User, group: Group, *, tells: bool = True) -> None:
         """Take a member away; `tells` False: what tells the user's own sessions is not published yet."""
@@ -174,7 +180,7 @@ class World:
         removed = self._append(group_stream(group.id), MemberRemoved(user))
         await self.publish(removed)
         if tells:
-            await self._tell(user, GroupLeft(group.id, removed.record.seq))
+            await self.tell(user, GroupLeft(group.id, removed.record.seq))
         else:
             self._append(user_stream(user.id), GroupLeft(group.id, removed.record.seq))
 
@@ -183,13 +189,13 @@ class World:
         bearer = self.tokens.verify(token) if token else Bearer(user.id, 0, "")
         revoked = TokensRevoked(before, bearer.issued, bearer.fingerprint)
         self.revocations[user.id] = self.revocations.get(user.id, NOTHING_REVOKED).after(revoked)
-        await self._tell(user, revoked)
+        await self.tell(user, revoked)
 
     async def rename(self, user: User, name: str) -> User:
         """Give a user another name, in the user's own stream and in those of its groups."""
         renamed = User(user.id, name)
         self.users[user.id] = renamed
-        await self._tell(user, UserChanged(renamed))
+        await self.tell(user, UserChanged(renamed))
         for group_id, members in self.members.items():
             if user.id in members:
                 members[user.id] = Member(group_id, renamed, AT)
@@ -206,7 +212,7 @@ class World:
     async def close_direct(self, channel: Channel, *, closed: bool) -> None:
         """Let nobody write in a direct channel, or both again."""
         for user in channel.recipients:
-            await self._tell(user, DirectChanged(channel.id, closed))
+            await self.tell(user, DirectChanged(channel.id, closed))
 
     async def say(self, author: User, channel: Channel, content: str) -> Event:
         """Store and publish a message, as a send by REST does."""
@@ -265,7 +271,10 @@ class World:
         keys = self.topology.keys_of(events[0].group_id, events[0].to)
         await self.bus.publish(self.topology.events, keys, encode_envelope(Events(events)))
 
-    async def _tell(self, user: User, body: AnyBody) -> None:
+    async def tell(self, user: User, body: AnyBody) -> None:
+        """Append to a user's own stream and publish it."""
+        if isinstance(body, GroupJoined):
+            self.untold.discard((user.id, body.member.group_id))
         await self.publish(self._append(user_stream(user.id), body))
 
     def _append(self, stream: str, body: AnyBody, nonce: str = "", command_id: int = 0) -> Event:
@@ -336,7 +345,11 @@ class World:
         return calls.Sessions(tuple(views), call.user_ids[len(told) :])
 
     def _session_of(self, user: User) -> calls.SessionView:
-        memberships = tuple(members[user.id] for members in self.members.values() if user.id in members)
+        memberships = tuple(
+            members[user.id]
+            for group_id, members in self.members.items()
+            if user.id in members and (user.id, group_id) not in self.untold
+        )
         directs = tuple(
             calls.DirectView(*self._head(channel)) for channel in self.channels.values() if user in channel.recipients
         )

@@ -94,12 +94,16 @@ class Roster(Generic[S]):
     def join(self, group_id: int, member: Member, group_seq: int, *, user_seq: int = 0) -> list[Out[S]]:
         """Attach a local user to a group, unless a later fact is known. `user_seq`: the user's own stream says it.
 
-        While that stream is being repaired it may say next that the user left: then the group waits.
+        Where that does not say so yet the group's stream lets nobody in: a node that takes the session over knows of
+        the group by the user's own stream, and would tell it once more, from a later head. While that stream is being
+        repaired it may say next that the user left: then the group waits.
         """
         user = self.users.get(member.user.id)
         group = self.groups.get(group_id)
         if user is None:
             return []
+        if user_seq:
+            user.own.add(group_id)
         _, ahead = user.ahead.get(group_id, (False, 0))
         if user_seq and ahead <= group_seq:
             user.ahead.pop(group_id, None)
@@ -109,7 +113,7 @@ class Roster(Generic[S]):
         if group is not None and group.deleted:
             ahead = group.deleted
             user.ahead[group_id] = False, ahead
-        if ahead > group_seq:
+        if ahead > group_seq or group_id not in user.own:
             return []
         if not user_seq:
             user.ahead[group_id] = True, group_seq
@@ -149,6 +153,8 @@ class Roster(Generic[S]):
         user = self.users.get(user_id)
         if user is None:
             return []
+        if is_own:
+            user.own.discard(group_id)
         if is_own and user.ahead.get(group_id, (False, 0))[1] <= group_seq:
             user.ahead.pop(group_id, None)
         joined = user.groups.get(group_id)
@@ -323,6 +329,7 @@ class Roster(Generic[S]):
         self.users[user_id] = user
         self._tracking.begin(user_stream(user_id), view.user_seq)
         for member in view.memberships:
+            user.own.add(member.group_id)
             group = self.groups.get(member.group_id)
             if group is not None and group.deleted:
                 user.ahead[member.group_id] = False, group.deleted

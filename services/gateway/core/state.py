@@ -60,6 +60,8 @@ class LocalUser(Generic[S]):
     groups: dict[int, Joined] = field(default_factory=dict)
     ahead: dict[int, tuple[bool, int]] = field(default_factory=dict)
     """Groups that the user is in, or out of, as their own streams say (at that seq) and the user's does not say yet."""
+    own: set[int] = field(default_factory=set)
+    """Groups that the user is in as the user's own stream says."""
     sessions: set[S] = field(default_factory=set)
 
 
