@@ -107,7 +107,7 @@ def _plot(samples: list[tuple[float, Sample]], path: Path) -> None:
 
     from deploy.load.plots import kept
 
-    figures = ("memory", "files", "tasks", "bindings", "sessions", "keys", "messages")
+    figures = ("memory", "files", "tasks", "bindings", "sessions", "keys", "lasting-keys", "messages")
     picture = Figure(figsize=(11, 2.2 * len(figures)), layout="constrained")
     panels = picture.subplots(len(figures), 1, sharex=True)
     for panel, figure in zip(panels, figures, strict=True):
@@ -118,7 +118,8 @@ def _plot(samples: list[tuple[float, Sample]], path: Path) -> None:
             panel.plot([at for at, _ in points], [value / scale for _, value in points], label=name.rpartition(" ")[0])
         panel.set_ylabel(f"{figure}, MiB" if figure == "memory" else figure)
         panel.set_ylim(bottom=0)
-        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7)
+        if names:
+            panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7)
     panels[-1].set_xlabel("minutes")
     kept(picture, path)
 
