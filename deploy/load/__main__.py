@@ -21,28 +21,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import resource
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from deploy.load.company import LoadFailed, Setup, open_company
+from deploy.load.console import Progress, keep_result, raise_file_limit, say
 from deploy.load.pace import Pace, pace_of
 from deploy.load.people import layout_of, make_people, read_people, real_layout, write_people
 from deploy.load.plan import PROFILES, People, Stage, stage_of
-from deploy.load.record import Part, Record, Second
-from deploy.load.report import is_good, line_of, result_of, table_of, verdict_of
+from deploy.load.record import Part, Record
+from deploy.load.report import is_good, table_of, verdict_of
 from deploy.load.run import arrive, play
 from deploy.local.folder import STATUS
 from deploy.replay.rest import GaveUp
 
 _COME_S: Final = 300.0
-_EVERY_S: Final = 5.0
 _OTHER_FILES: Final = 200
 _REAL: Final = "real"
 _SIZES: Final = {"hot": 0, "pairs": 2}
@@ -102,22 +99,6 @@ async def _run(chosen: argparse.Namespace, people: People, stage: Stage) -> tupl
     return company.record, parts
 
 
-class Progress:
-    """Says how far a run is, each few seconds, on standard error."""
-
-    def __init__(self, is_terminal: bool) -> None:
-        self._every_s = 1.0 if is_terminal else _EVERY_S
-        self._next_s = 0.0
-        self._cpu_s = 0.0
-
-    def take(self, second: Second) -> None:
-        """Take in a second's figures."""
-        cpu_s, self._cpu_s = second.load_cpu_s - self._cpu_s, second.load_cpu_s
-        if second.at_s >= self._next_s:
-            self._next_s = second.at_s + self._every_s - 0.5
-            say(line_of(second, cpu_s))
-
-
 def pids_of(data: Path | None) -> Callable[[], Mapping[str, int]]:
     """Return what tells the processes of the `make cluster` on a folder; none without one."""
 
@@ -129,35 +110,6 @@ def pids_of(data: Path | None) -> Callable[[], Mapping[str, int]]:
         return {one["name"]: int(one["pid"]) for one in listed if one["pid"]}
 
     return pids
-
-
-def keep_result(folder: Path, record: Record, parts: list[Part], about: Mapping[str, Any]) -> None:
-    """Write result.json and, if matplotlib is there, plots. Raises `OSError`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    machine = {"cores": os.cpu_count(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    (folder / "result.json").write_bytes(result_of(record, parts, {**about, **machine}))
-    say(f"all of it is in {folder}/result.json")
-    try:
-        from deploy.load.plots import plot_run
-    except ImportError:
-        say("no plots: matplotlib is not installed here")
-        return
-    for path in plot_run(folder, record, parts):
-        say(f"a plot is in {path}")
-
-
-def raise_file_limit(needed: int) -> str | None:
-    """Open as many files as we may, and our children with us; return what is in the way of `needed`."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        return f"a process may open {hard} files here, {needed} are needed: raise `ulimit -Hn`, or take more --workers"
-    return None
-
-
-def say(line: str) -> None:
-    """Tell how far it is."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def _layout_of(chosen: argparse.Namespace) -> list[tuple[int, ...]]:

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -70,19 +70,19 @@ class _Hand:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._stdin = cast(asyncio.StreamWriter, process.stdin)  # they were asked for
+        self._stdout = cast(asyncio.StreamReader, process.stdout)
         self.last: Report | None = None
         self.fresh: list[Report] = []
         self._answers: asyncio.Queue[Heads | Behind | Ended] = asyncio.Queue()
 
     def tell(self, what: ToWorker) -> None:
-        assert self._process.stdin is not None  # noqa: S101 (it was asked for)
-        self._process.stdin.write(msgspec.json.encode(what) + b"\n")
+        self._stdin.write(msgspec.json.encode(what) + b"\n")
 
     async def listen(self) -> None:
         """Take in what the worker tells, until it has ended. Raises `LoadFailed` if that was not asked for."""
-        assert self._process.stdout is not None  # noqa: S101 (it was asked for)
         decode = msgspec.json.Decoder(FromWorker).decode
-        while line := await self._process.stdout.readline():
+        while line := await self._stdout.readline():
             told = decode(line)
             if isinstance(told, Report):
                 self._report(told)
@@ -104,8 +104,7 @@ class _Hand:
 
     async def end(self) -> None:
         """Let the process end."""
-        assert self._process.stdin is not None  # noqa: S101 (it was asked for)
-        self._process.stdin.close()
+        self._stdin.close()
         try:
             async with asyncio.timeout(_END_S):
                 await self._process.wait()

@@ -25,8 +25,8 @@ from typing import Any, Final
 
 import msgspec
 
-from deploy.load.__main__ import Progress, raise_file_limit, say
 from deploy.load.company import LoadFailed, Setup, open_company
+from deploy.load.console import Progress, raise_file_limit, say
 from deploy.load.pace import Pace
 from deploy.load.people import layout_of
 from deploy.load.plan import stage_of

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.load.__main__ import Progress, keep_result, raise_file_limit, say
 from deploy.load.company import Company, LoadFailed, Setup, open_company
+from deploy.load.console import Progress, keep_result, raise_file_limit, say
 from deploy.load.pace import Pace
 from deploy.load.people import layout_of
 from deploy.load.plan import Stage, stage_of
