@@ -167,6 +167,7 @@ class GatewaySettings(BaseModel, frozen=True):
 class GroupsSettings(BaseModel, frozen=True):
     """Accounts and groups."""
 
+    max_members: int = Field(250_000, ge=1, description="members that a group has at most")
     official: int = Field(0, ge=0, description="id of the group that every new account joins; 0: none")
 
 

@@ -115,6 +115,7 @@ def assemble(
     mailer: Mailer | None = None,
     email_required: bool = False,
     official_group: int = 0,
+    max_members: int = 250_000,
     public_url: str = "",
 ) -> Groups:
     """Return the service on these seams, with nothing running yet. Many may stand on the same stores.
@@ -134,7 +135,7 @@ def assemble(
     door = Door(tokens, views.read_revocations, clock)
     profiles = Profiles(store, changes, usernames, jobs)
     accounts = Accounts(store, changes, usernames, passwords, tokens, door, ids, now)
-    memberships = Memberships(store, changes, names, ids, now, official_group)
+    memberships = Memberships(store, changes, names, ids, now, official_group, max_members)
     keeping = Keeping(facts, store, memberships, changes, names, jobs)
     offered = application_commands or MemoryApplicationCommands()
     blocks = Blocks(store, changes, jobs, now)
@@ -168,7 +169,7 @@ def assemble(
         notices=notices,
         roles=Roles(facts, changes, ids, now),
         channels=Channels(facts, changes, ids, now),
-        members=Members(facts, store, changes),
+        members=Members(facts, store, memberships, changes),
         invites=Invites(facts, store, memberships, changes, now),
         webhooks=Webhooks(facts, store, changes, tokens, ids, now, public_url),
         group_directs=group_directs,
@@ -238,6 +239,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 mailer=_mailer_of(settings),
                 email_required=settings.email.required,
                 official_group=settings.groups.official,
+                max_members=settings.groups.max_members,
                 public_url=settings.http.front_door,
             )
             parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)

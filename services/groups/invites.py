@@ -84,7 +84,10 @@ class Invites:
         return found
 
     async def accept(self, user_id: int, code: str) -> tuple[Invite, Group, Channel]:
-        """Join the group by an invite; a member stays one. Raises `TooManyGroups` beside what is decided."""
+        """Join the group by an invite; a member stays one.
+
+        Raises `TooManyGroups` and `TooManyMembers` beside what is decided.
+        """
         found = await self.find(code)
         group_id = found[0].group_id
         user = await self._facts.require_user(user_id)
@@ -96,7 +99,12 @@ class Invites:
             invite = await self._groups.read_invite(code)
             is_banned = await self._groups.read_ban(group_id, user_id) is not None
             member = await self._facts.member(group_id, user_id)
-            return decide_accept(group, invite, member, user, self._now(), is_banned=is_banned)
+            if invite is not None and await self._groups.read_channel(invite.channel_id) is None:
+                raise UnknownInvite  # its channel was deleted meanwhile
+            event = decide_accept(group, invite, member, user, self._now(), is_banned=is_banned)
+            if event is not None:
+                await self._memberships.require_place(group_id)
+            return event
 
         await self._changes.change(group_stream(group_id), decide)
         return found

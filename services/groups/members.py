@@ -11,7 +11,6 @@ from collections.abc import Collection
 import msgspec
 
 from services.groups.changes import Changes
-from services.groups.core.decisions import MAX_GROUPS, require_room
 from services.groups.core.members import (
     MemberPatch,
     decide_add_member,
@@ -23,6 +22,7 @@ from services.groups.core.members import (
 )
 from services.groups.core.names import require_nick
 from services.groups.facts import FactReader
+from services.groups.memberships import Memberships
 from services.groups.store import GroupStore
 from shared.core.change import Actor
 from shared.core.events import AnyBody
@@ -34,9 +34,10 @@ from shared.core.stream import group_stream
 class Members:
     """Changes of members. All raise `StoreUnavailable` and `Unavailable` beside what the decisions tell."""
 
-    def __init__(self, facts: FactReader, groups: GroupStore, changes: Changes) -> None:
+    def __init__(self, facts: FactReader, groups: GroupStore, memberships: Memberships, changes: Changes) -> None:
         self._facts = facts
         self._groups = groups
+        self._memberships = memberships
         self._changes = changes
 
     async def change(self, actor: Actor, group_id: int, target_id: int, patch: MemberPatch) -> Member:
@@ -71,8 +72,7 @@ class Members:
         nick = require_nick(nick)
         added: list[Member] = []
         if await self._facts.member(group_id, target_id) is None:
-            joined = (await self._groups.list_memberships((target_id,), MAX_GROUPS)).get(target_id, [])
-            require_room(len(joined))
+            await self._memberships.require_room(target_id)
 
         async def decide(_: int) -> AnyBody | None:
             facts = await self._facts.facts(group_id, actor.user_id)
@@ -80,6 +80,8 @@ class Members:
             target = await self._facts.member(group_id, target_id)
             is_banned = await self._groups.read_ban(group_id, target_id) is not None
             event = decide_add_member(facts, user, target, is_banned=is_banned, nick=nick, roles=roles)
+            if event is not None:
+                await self._memberships.require_place(group_id)
             added[:] = [event.member] if event is not None else []
             return event
 

@@ -23,7 +23,7 @@ from services.groups.core.names import group_name_key, group_name_taken, require
 from services.groups.store import GroupStore
 from shared.core.errors import Unauthorized
 from shared.core.events import AnyBody
-from shared.core.group_errors import Banned, UnknownGroup
+from shared.core.group_errors import Banned, TooManyMembers, UnknownGroup
 from shared.core.ids import IdSource
 from shared.core.model import Channel, Group, User
 from shared.core.stream import group_stream
@@ -42,6 +42,7 @@ class Memberships:
         ids: IdSource,
         now: Callable[[], int],
         official_group: int,
+        max_members: int,
     ) -> None:
         self._groups = groups
         self._changes = changes
@@ -49,6 +50,7 @@ class Memberships:
         self._ids = ids
         self._now = now
         self._official_group = official_group
+        self._max_members = max_members
 
     async def create_group(self, user_id: int, name: str, *, public: bool) -> tuple[Group, Channel]:
         """Create a group, owned by the user, and its first channel. Raises `InvalidForm`, `TooManyGroups`."""
@@ -82,7 +84,7 @@ class Memberships:
         """Let a new user into the official group, public or not. Idempotent; the work of a job."""
         try:
             await self._let_in(self._official_group, user_id)
-        except (UnknownGroup, Banned, Unauthorized) as error:
+        except (UnknownGroup, Banned, TooManyMembers, Unauthorized) as error:
             log.warning("official_group_not_joined", reason=type(error).__name__)
 
     async def look_for_official(self) -> None:
@@ -102,9 +104,12 @@ class Memberships:
             group = await self._find_group(group_id)
             if group is not None and key and group_name_key(group.name) != key:
                 group = None  # it is called otherwise now
-            return decide_join(
+            event = decide_join(
                 group, is_member=is_member, is_banned=is_banned, user=user, now=self._now(), is_official=not key
             )
+            if event is not None:
+                await self.require_place(group_id)
+            return event
 
         await self._changes.change(group_stream(group_id), decide)
         group = await self._find_group(group_id)
@@ -135,6 +140,11 @@ class Memberships:
         if user_id not in users:
             raise Unauthorized
         return users[user_id]
+
+    async def require_place(self, group_id: int) -> None:
+        """Raise `TooManyMembers` for a group that has as many members as one may have."""
+        if (await self._groups.tally_members((group_id,)))[group_id].members >= self._max_members:
+            raise TooManyMembers
 
     async def require_room(self, user_id: int) -> None:
         """Raise `TooManyGroups` for who is in as many groups as one may be in."""

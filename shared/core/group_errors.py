@@ -86,6 +86,14 @@ class UnknownMember(StarlingError):
     message = "Unknown Member"
 
 
+class TooManyMembers(StarlingError):
+    """The group has as many members as one may have."""
+
+    code = 30019
+    status = 400
+    message = "Maximum number of server members reached"
+
+
 class UnknownBan(StarlingError):
     """The user is not banned from the group."""
 

@@ -132,3 +132,17 @@ async def test_codes_can_not_be_tried_fast(world: World) -> None:
         told = [(await groups.call("GET", f"/invites/{number}", ann)).status_code for number in range(20)]
     assert 404 in told
     assert told[-1] == 429
+
+
+async def test_an_invite_into_a_deleted_channel_lets_nobody_in(groups: Replica, rival: Replica) -> None:
+    """Not before the channel is gone nor after, though the invite itself was not closed."""
+    ann, _ = await groups.register("ann")
+    ben, _ = await groups.register("ben")
+    group, _ = await groups.create_group(ann, "Room")
+    made = (await groups.call("POST", f"/guilds/{group}/channels", ann, {"name": "more"})).json()
+    code = await invite(groups, ann, int(made["id"]))
+    await rival.call("DELETE", f"/channels/{made['id']}", ann)
+    for method in ("GET", "POST"):
+        answer = await groups.call(method, f"/invites/{code}", ben)
+        assert (answer.status_code, answer.json()["code"]) == (404, 10006)
+    assert (await groups.call("GET", f"/guilds/{group}/invites", ann)).json() == []

@@ -186,6 +186,7 @@ class World:
         mailer: Mailer | None = None,
         verified: bool = False,
         official_group: int = 0,
+        max_members: int = 1_000,
     ) -> AsyncIterator[Replica]:
         """Open one more process of the groups service. `per_minute` 0: no budgets. `fuse` guards all it uses."""
         guard = fuse.guard if fuse is not None else lambda target: target
@@ -215,6 +216,7 @@ class World:
                     mailer=mailer,
                     email_required=verified,
                     official_group=official_group,
+                    max_members=max_members,
                 )
                 state = {"groups": groups, "door": groups.door}
                 app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state=state)

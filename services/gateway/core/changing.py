@@ -108,7 +108,11 @@ class Changing(Generic[S]):
     @staticmethod
     def _audience(telling: Telling, group: LocalGroup[S], before: tuple[S, ...] | None) -> Collection[S]:
         if telling.needs:
-            return group.sights.holders(telling.needs)
+            holders = group.sights.holders(telling.needs)
+            if not telling.channel_id:
+                return holders
+            seeing = set(group.sights.audience(telling.channel_id))
+            return tuple(session for session in holders if session in seeing)
         if not telling.channel_id:
             return group.audience
         if telling.t == "CHANNEL_DELETE":

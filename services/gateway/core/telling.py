@@ -42,7 +42,7 @@ from shared.core.wire.webhooks import webhooks_update_of
 
 
 class Telling(NamedTuple):
-    """A dispatch, to all in the group; or to those who see a channel, or have a permission in the group."""
+    """A dispatch, to all in the group; or to those who see a channel, have a permission in the group, or both."""
 
     t: str
     d: Json
@@ -75,10 +75,11 @@ def _facts(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalCha
         case BanLifted(user):
             lifted = ban_dispatch_of(group_id, user, seq)
             yield Telling("GUILD_BAN_REMOVE", lifted, needs=Permission.BAN_MEMBERS)
-        case InviteCreated() | InviteDeleted():
+        case InviteCreated() | InviteDeleted() as change:
             t, d = dispatch_of(event)
+            place = change.invite.channel_id if isinstance(change, InviteCreated) else change.channel_id
             if t is not None and d is not None:
-                yield Telling(t, d, needs=Permission.MANAGE_CHANNELS)
+                yield Telling(t, d, place, Permission.MANAGE_CHANNELS)
         case WebhookCreated(webhook) | WebhookDeleted(webhook):
             yield Telling("WEBHOOKS_UPDATE", webhooks_update_of(webhook.channel_id, group_id, seq), webhook.channel_id)
         case WebhookChanged(webhook, before):
