@@ -3,7 +3,7 @@
 Ring 4 (shell). What a change comes to is decided by the channel's shard, on the channel as it is then, and is an event
 of the channel's own stream (rule 12 of docs/rules.md); here is asked who may add whom. Whoever came or went is told
 once more by the user's own stream, before the answer: so a session that moves to another node knows it for sure. That
-is a job, stored before the command. Why it is so: docs/adr/0018-a-group-dm-changes-by-its-own-messages.md.
+is a job, stored before the command. Why it is so: docs/adr/0019-a-group-dm-changes-by-its-own-messages.md.
 """
 
 from __future__ import annotations
