@@ -49,7 +49,8 @@ class MongoMembers(Documents):
         """Return a page of members by user id above `after`, without the gone.
 
         Looks into as much of the ids as should hold the page, and where they lie thinner into eight times as much:
-        mostly one read of the index. The embedded server reads all of a range, however few are asked for.
+        mostly one read of the index. The embedded server reads all of a range, however few are asked for;
+        others stop at the page's end, also where ids lie thicker than on the average.
         """
         tally = await self._read_tally(group_id)
         if tally is None:
