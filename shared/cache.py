@@ -11,8 +11,35 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
+class CacheUse:
+    """What came of looking into a cache for one kind of value."""
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.misses = 0
+        """Nothing was there, or the cache was away."""
+        self.outdated = 0
+        """What was there was of an older version than the store's."""
+
+    def note_miss(self, *, was_there: bool) -> None:
+        """Take in that the value has to be read from the store."""
+        self.outdated += was_there
+        self.misses += not was_there
+
+    def statistics(self, kind: str) -> dict[str, float]:
+        """Return figures for metrics."""
+        return {
+            f"cached_{kind}_hits": self.hits,
+            f"cached_{kind}_misses": self.misses,
+            f"cached_{kind}_outdated": self.outdated,
+        }
+
+
 class Cache(Protocol):
-    """Small values under string keys, each with a version that only goes up and a time to live."""
+    """Small values under string keys, each with a version that only goes up and a time to live.
+
+    Of that up to a tenth may be cut, drawn anew each time, so that what was put together does not end together.
+    """
 
     async def get(self, key: str) -> tuple[int, bytes] | None:
         """Return (version, value), or None: not there, expired, dropped or the cache is away."""

@@ -7,12 +7,14 @@ tests/contracts/test_cache.py.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Final
 
 from shared.redis_client import RedisAway, RedisClient
 
 _VERSION_DIGITS: Final = 20
+_JITTER: Final = 0.1
 
 # Versions are ordered as decimal strings of equal length: Lua's numbers are doubles, exact only to 2^53.
 # KEYS: value, version. ARGV: version, value, ms to live. The version lives as long as the longest ask.
@@ -68,8 +70,9 @@ class RedisCache:
 
     async def put(self, key: str, version: int, value: bytes, *, ttl_s: float) -> bool:
         """Store unless a newer version was stored or dropped; True if stored."""
+        lives_ms = _ms(ttl_s * (1 - _JITTER * random.random()))  # noqa: S311 (no secret)
         try:
-            return bool(await self._put(self._keys(key), (_ordered(version), value, _ms(ttl_s))))
+            return bool(await self._put(self._keys(key), (_ordered(version), value, lives_ms)))
         except RedisAway:
             return False
 

@@ -17,7 +17,7 @@ import structlog
 from services.groups.changes import Changes
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.store import GroupStore
-from shared.cache import Cache
+from shared.cache import Cache, CacheUse
 from shared.core.calls import SESSION_DIRECTS, SMALL_GROUP, ChannelView, DirectView, GroupView, SessionView
 from shared.core.model import Channel, ChannelType, Group, Member, Role
 from shared.core.revocation import NOTHING_REVOKED
@@ -84,6 +84,7 @@ class _Bodies(Generic[B]):
         self._changes = changes
         self._cache = cache
         self._one_by_one = asyncio.Semaphore(_AT_ONCE)
+        self.use = CacheUse()
 
     async def read(self, ids: Sequence[int]) -> dict[int, tuple[int, bytes]]:
         """Return each body with its seq."""
@@ -100,8 +101,10 @@ class _Bodies(Generic[B]):
             if head is None or min(head.projected, head.published) < head.seq:
                 restless.append(one)
             elif (known := cached.get(keys[one])) is not None and known[0] == head.seq:
+                self.use.hits += 1
                 found[one] = known
             else:
+                self.use.note_miss(was_there=known is not None)
                 resting[one] = head
         if resting:
             proven = await self._read_resting(resting)
@@ -174,6 +177,10 @@ class Snapshots:
         self._rooms = _Bodies(
             "group", group_stream, self._read_groups, _group_as_cached, streams=streams, changes=changes, cache=cache
         )
+
+    def statistics(self) -> dict[str, float]:
+        """Return figures for metrics."""
+        return {**self._users.use.statistics("sessions"), **self._rooms.use.statistics("groups")}
 
     async def read_sessions(self, user_ids: Iterable[int]) -> dict[int, msgspec.Raw]:
         """Return what the sessions of these users begin with, each an encoded `SessionView`; none for nobody."""

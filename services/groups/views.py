@@ -14,7 +14,7 @@ import msgspec
 from services.groups.core.decisions import MAX_GROUPS
 from services.groups.core.names import require_prefix
 from services.groups.store import GroupStore
-from shared.cache import Cache
+from shared.cache import Cache, CacheUse
 from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable, WebhookView
 from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, MissingPermissions
@@ -26,6 +26,7 @@ from shared.core.roles import all_roles, known_only, known_overwrites
 from shared.core.stream import Event, Head, channel_stream, group_stream
 from shared.core.titles import key_of_name
 from shared.core.webhooks import PERMISSIONS, author_of
+from shared.joining import Joining
 from shared.streams import StreamStore
 
 MAX_EVENTS_READ: Final = 100
@@ -52,6 +53,9 @@ class Views:
         self._cache = cache
         self._now = now
         self._streams = streams
+        self._joining: Joining[Access] = Joining()
+        self.use = CacheUse()
+        """Of cached access."""
 
     async def read_access(self, channel_id: int, user_id: int) -> Access:
         """Return what a user may do in a channel, by facts complete to at least `group_seq`.
@@ -61,13 +65,23 @@ class Views:
         instead of four, and never stale.
         """
         key = f"access:{channel_id}:{user_id}"
-        if (known := await self._cache.get(key)) is not None:
+        known = await self._cache.get(key)
+        if known is not None:
             seq, facts = known
             access = _decode_access(facts)
             if access is not None and access.channel is not None:
                 head = await self._streams.read_head(group_stream(access.channel.group_id))
                 if head.projected == seq:
+                    self.use.hits += 1
                     return access
+        self.use.note_miss(was_there=known is not None)
+        return await self._joining.ask((channel_id, user_id), lambda: self._read_anew(key, channel_id, user_id))
+
+    async def _read_anew(self, key: str, channel_id: int, user_id: int) -> Access:
+        """Read what a user may do, and cache it: also that it is nothing, but not that there is no such channel.
+
+        A channel may be there that is answered to be stored, and not projected yet.
+        """
         access, until = await self._read_access(channel_id, user_id)
         if access.channel is not None and access.channel.group_id and not until:
             await self._cache.put(key, access.group_seq, msgspec.msgpack.encode(access), ttl_s=_ACCESS_S)

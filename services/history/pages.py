@@ -2,8 +2,9 @@
 
 Ring 4 (shell). Every answer is of one moment: first the head is read, then as much of the chain as is needed, and what
 is above the head's seq is left out. The head is raised before anybody is told of an event, so an answer never lacks
-what was acknowledged before it was asked for. Readers who want the same share one query (`joining`), sealed buckets
-are kept (`core.cached`); both hold to that. Newest first, with Discord's meaning of `before`, `after` and `around`.
+what was acknowledged before it was asked for. Readers who want the same share one query (`shared.joining`), and sealed
+buckets are kept (`core.cached`); both hold to that. Newest first, with Discord's meaning of `before`, `after`
+and `around`.
 
 A page reads the bucket that holds its cursor, then walks the chain by name: one or two documents where messages are
 dense. Where they are sparse it reads neighbours together, never more than it still lacks messages. Buckets in which
@@ -19,10 +20,10 @@ from typing import Final
 import msgspec
 
 from services.history.core.cached import Kept, SealedBuckets
-from services.history.joining import Joining
 from shared.core.calls import EventPage
 from shared.core.events import MessageCreated
 from shared.core.stream import Bucket, Event, Head, Record, channel_stream, event_of
+from shared.joining import Joining
 from shared.streams import StreamStore
 
 MAX_LIMIT: Final = 100
@@ -91,8 +92,9 @@ class Pages:
 
     def statistics(self) -> dict[str, float]:
         """Return figures for metrics."""
+        asked = {"pages_asked": self._joining.asked, "page_queries": self._joining.queries}
         kept = {"cache_hits": self.hits, "cache_misses": self.misses}
-        return {**self._joining.statistics(), **self._sealed.statistics(), **kept}
+        return {**asked, **self._sealed.statistics(), **kept}
 
     async def _events(self, head: Head, after_seq: int, limit: int) -> EventPage:
         events: list[Event] = []

@@ -135,7 +135,7 @@ class Examined:
 
 
 async def test_a_page_of_members_costs_what_it_holds(mongo: Mongo) -> None:
-    """In a group of 6,000 a page looks at little more than it tells; at most, where a third registered at once, at those.
+    """In a group of 6,000 a page looks at little more than it tells; at most, where a third came at once, at those.
 
     So it is on the embedded server; others stop at the page's end.
     """

@@ -41,7 +41,9 @@ class Joining(Generic[T]):
     def __init__(self) -> None:
         self._lines: dict[Hashable, _Line[T]] = {}
         self.asked = 0
+        """How often something was asked for."""
         self.queries = 0
+        """How many queries that took."""
 
     async def ask(self, key: Hashable, query: Callable[[], Awaitable[T]]) -> T:
         """Return the result, never None, of a query of this key that begins from now on, or raise its error."""
@@ -74,7 +76,3 @@ class Joining(Generic[T]):
         except Exception as error:
             answer.error = error
             raise
-
-    def statistics(self) -> dict[str, float]:
-        """Return figures for metrics."""
-        return {"pages_asked": self.asked, "page_queries": self.queries}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.history.joining import Joining
+from shared.joining import Joining
 from shared.streams import StoreUnavailable
 
 
@@ -49,7 +49,7 @@ async def test_many_readers_make_one_query() -> None:
     slow.open[1].set_result(0)
     assert {await task for task in first} == {1}
     assert {await task for task in second} == {2}
-    assert joining.statistics() == {"pages_asked": 200, "page_queries": 2}
+    assert (joining.asked, joining.queries) == (200, 2)
 
 
 async def test_who_gives_up_leaves_the_others_theirs() -> None:
