@@ -224,6 +224,7 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "read_audit_log": (*_MODERATED,),
     "list_bans": _MODERATED,
     "get_ban": (*_MODERATED, group_errors.UnknownBan),
+    "ban_users": (*_MODERATED, group_errors.BansFailed),
     "ban_user": (*_MODERATED, account_errors.UnknownUser),
     "lift_ban": (*_MODERATED, group_errors.UnknownBan),
     "create_invite": (*_IN_CHANNEL, group_errors.TooManyInvites),

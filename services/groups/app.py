@@ -29,7 +29,19 @@ from services.groups.facts import FactReader
 from services.groups.group_directs import GroupDirects
 from services.groups.handlers import handlers_of
 from services.groups.invites import Invites
-from services.groups.jobs import CLOSE, DISBAND, JOIN_DIRECT, LEAVE, LEAVE_DIRECT, OFFICIAL, RENAME, STOP, Jobs
+from services.groups.jobs import (
+    CLOSE,
+    DISBAND,
+    JOIN_DIRECT,
+    LEAVE,
+    LEAVE_DIRECT,
+    OFFICIAL,
+    PURGE,
+    RENAME,
+    SCRUB,
+    STOP,
+    Jobs,
+)
 from services.groups.keeping import Keeping
 from services.groups.leaving import Leaving
 from services.groups.mail import LogMailer, Mailer
@@ -42,6 +54,7 @@ from services.groups.notices import Notices
 from services.groups.outbox import Outbox
 from services.groups.passwords import Passwords, open_passwords
 from services.groups.profiles import Profiles
+from services.groups.purging import Purging
 from services.groups.rest import router as groups_router
 from services.groups.rest_application_commands import router as application_commands_router
 from services.groups.rest_applications import router as applications_router
@@ -142,6 +155,7 @@ def assemble(
     group_directs = GroupDirects(store, blocks, commands, changes, jobs, ids, now)
     leaving = Leaving(store, accounts, memberships, group_directs, changes, usernames, offered, jobs, now)
     applications = Applications(store, accounts, profiles, leaving)
+    purging = Purging(store, streams, commands, jobs, ids, now)
     jobs.do(
         {
             RENAME: profiles.tell_groups,
@@ -152,6 +166,8 @@ def assemble(
             OFFICIAL: memberships.join_official,
             JOIN_DIRECT: group_directs.tell_joined,
             LEAVE_DIRECT: group_directs.tell_left,
+            PURGE: purging.begin,
+            SCRUB: purging.scrub,
         }
     )
     emails, outbox = _emails_of(store, codes or MemoryCodes(), accounts, mailer, tokens, now, required=email_required)
@@ -169,7 +185,7 @@ def assemble(
         notices=notices,
         roles=Roles(facts, changes, ids, now),
         channels=Channels(facts, changes, ids, now),
-        members=Members(facts, store, memberships, changes),
+        members=Members(facts, store, memberships, changes, purging),
         invites=Invites(facts, store, memberships, changes, now),
         webhooks=Webhooks(facts, store, changes, tokens, ids, now, public_url),
         group_directs=group_directs,

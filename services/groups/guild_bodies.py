@@ -25,6 +25,7 @@ from services.groups.core.names import (
     ROLE_NAME_LENGTH,
 )
 from services.groups.core.roles import MAX_ROLES
+from services.groups.purging import MAX_SECONDS
 from shared.core.errors import InvalidForm
 from shared.core.ids import MAX_ID
 from shared.core.model import Overwrite, OverwriteType
@@ -223,10 +224,28 @@ class AddedMember(BaseModel):
 
 
 class NewBan(BaseModel):
-    """A ban. Messages are not deleted yet, whatever is asked for."""
+    """A ban. What the user wrote in the last seconds or days is deleted, soon after the answer."""
 
-    delete_message_seconds: int | None = Field(None, ge=0, le=7 * 24 * 3600)
-    delete_message_days: int | None = Field(None, ge=0, le=7)
+    delete_message_seconds: int | None = Field(None, ge=0, le=MAX_SECONDS)
+    delete_message_days: int | None = Field(None, ge=0, le=7, description="the older way to say it")
+
+    def seconds(self) -> int:
+        """Return how far back messages are deleted."""
+        return self.delete_message_seconds or (self.delete_message_days or 0) * 24 * 3600
+
+
+class NewBans(BaseModel):
+    """Bans of several users."""
+
+    user_ids: list[Snowflake] = Field(min_length=1, max_length=200)
+    delete_message_seconds: int | None = Field(None, ge=0, le=MAX_SECONDS)
+
+
+class BansBody(BaseModel):
+    """Who of several is banned now, and who can't be."""
+
+    banned_users: list[Snowflake]
+    failed_users: list[Snowflake]
 
 
 class NewInvite(BaseModel):

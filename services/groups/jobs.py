@@ -39,6 +39,11 @@ JOIN_DIRECT: Final = "join-direct"
 LEAVE_DIRECT: Final = "leave-direct"
 """The job that tells a user of being out of a group DM; its number says who and where."""
 
+PURGE: Final = "purge"
+"""The job that has deleted what a banned user wrote in a group; its number says who, where, since when and for whom."""
+SCRUB: Final = "scrub"
+"""The same in one channel, from some message on back."""
+
 UNSURE_MS: Final = 20_000
 """When a job is taken up whose change never said how it ended: above the deadline of a change."""
 LEASE_MS: Final = 60_000

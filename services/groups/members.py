@@ -11,6 +11,7 @@ from collections.abc import Collection
 import msgspec
 
 from services.groups.changes import Changes
+from services.groups.core.authority import authority_of
 from services.groups.core.members import (
     MemberPatch,
     decide_add_member,
@@ -23,10 +24,14 @@ from services.groups.core.members import (
 from services.groups.core.names import require_nick
 from services.groups.facts import FactReader
 from services.groups.memberships import Memberships
+from services.groups.purging import Purging
 from services.groups.store import GroupStore
+from shared.core.account_errors import UnknownUser
 from shared.core.change import Actor
+from shared.core.errors import MissingPermissions
 from shared.core.events import AnyBody
 from shared.core.model import Member
+from shared.core.permissions import Permission
 from shared.core.roles import known_only
 from shared.core.stream import group_stream
 
@@ -34,8 +39,16 @@ from shared.core.stream import group_stream
 class Members:
     """Changes of members. All raise `StoreUnavailable` and `Unavailable` beside what the decisions tell."""
 
-    def __init__(self, facts: FactReader, groups: GroupStore, memberships: Memberships, changes: Changes) -> None:
+    def __init__(
+        self,
+        facts: FactReader,
+        groups: GroupStore,
+        memberships: Memberships,
+        changes: Changes,
+        purging: Purging,
+    ) -> None:
         self._facts = facts
+        self.purging = purging
         self._groups = groups
         self._memberships = memberships
         self._changes = changes
@@ -97,8 +110,11 @@ class Members:
 
         await self._changes.change(group_stream(group_id), decide, actor=actor)
 
-    async def ban(self, actor: Actor, group_id: int, target_id: int) -> None:
-        """Keep a user out of a group, and remove a member. Raises `UnknownUser`."""
+    async def ban(self, actor: Actor, group_id: int, target_id: int, delete_s: int = 0) -> None:
+        """Keep a user out of a group, and remove a member. Raises `UnknownUser`.
+
+        What the user wrote in the last `delete_s` seconds is deleted soon.
+        """
 
         async def decide(_: int) -> AnyBody | None:
             facts = await self._facts.facts(group_id, actor.user_id)
@@ -108,6 +124,25 @@ class Members:
             return decide_ban(facts, user, target, ban, actor.reason)
 
         await self._changes.change(group_stream(group_id), decide, actor=actor)
+        if delete_s:
+            await self.purging.ask(actor.user_id, group_id, target_id, delete_s)
+
+    async def ban_many(
+        self, actor: Actor, group_id: int, target_ids: Collection[int], delete_s: int
+    ) -> tuple[list[int], list[int]]:
+        """Ban each of these; return who is banned now and who can't be. Raises `UnknownGroup`, `MissingPermissions`."""
+        authority = authority_of(await self._facts.facts(group_id, actor.user_id))
+        authority.require(Permission.BAN_MEMBERS, Permission.MANAGE_GUILD)
+        banned: list[int] = []
+        failed: list[int] = []
+        for target_id in target_ids:
+            try:
+                await self.ban(actor, group_id, target_id, delete_s)
+            except (MissingPermissions, UnknownUser):
+                failed.append(target_id)
+            else:
+                banned.append(target_id)
+        return banned, failed
 
     async def lift_ban(self, actor: Actor, group_id: int, target_id: int) -> None:
         """Let a banned user in again."""

@@ -11,8 +11,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from services.groups.bodies import BanBody, MemberBody
-from services.groups.guild_bodies import AddedMember, ChangedMember, ChangedOwnMember, NewBan
+from services.groups.guild_bodies import AddedMember, BansBody, ChangedMember, ChangedOwnMember, NewBan, NewBans
 from services.groups.service import OUTAGES, Acting, Service
+from shared.core.group_errors import BansFailed
 from shared.core.ids import MAX_ID
 from shared.core.permissions import Permission
 from shared.core.wire.members import ban_of, member_of
@@ -124,8 +125,19 @@ async def ban_user(
     body: NewBan | None = None,
 ) -> Response:
     """Keep a user out, member or not. When this is answered, nothing said there later reaches the banned."""
-    await groups.members.ban(actor, guild_id, user_id)
+    await groups.members.ban(actor, guild_id, user_id, body.seconds() if body is not None else 0)
     return Response(status_code=204)
+
+
+@router.post("/guilds/{guild_id}/bulk-ban", response_model=BansBody)
+async def ban_users(groups: Service, actor: Acting, guild_id: Snowflake, body: NewBans) -> Response:
+    """Ban up to 200 users; who can't be banned is told, unless that is all of them."""
+    user_ids = dict.fromkeys(body.user_ids)
+    banned, failed = await groups.members.ban_many(actor, guild_id, user_ids, body.delete_message_seconds or 0)
+    if not banned:
+        raise BansFailed
+    told = {"banned_users": [str(one) for one in banned], "failed_users": [str(one) for one in failed]}
+    return JsonResponse(told)
 
 
 @router.delete("/guilds/{guild_id}/bans/{user_id}", status_code=204)

@@ -130,6 +130,17 @@ class DeleteMessages(MessageCommand, frozen=True, kw_only=True, tag="delete_mess
     message_ids: tuple[int, ...]
 
 
+class PurgeMessages(Command, frozen=True, kw_only=True, tag="purge_messages"):
+    """Delete those of these messages that there are and that this author wrote: it was banned by the user `by`.
+
+    That asks for no permission in the channel. At most 100, each once.
+    """
+
+    by: int
+    author_id: int
+    message_ids: tuple[int, ...]
+
+
 class AddReaction(MessageCommand, frozen=True, kw_only=True, tag="add_reaction"):
     """React with an emoji; a repeat changes nothing. `member`: the user in the group, as the group shows it."""
 
@@ -175,6 +186,7 @@ AnyCommand = (
     | EditMessage
     | DeleteMessage
     | DeleteMessages
+    | PurgeMessages
     | AddReaction
     | RemoveReaction
     | ClearReactions

@@ -33,6 +33,7 @@ from shared.core.errors import (
 )
 from shared.core.group_errors import (
     Banned,
+    BansFailed,
     CannotActInDirect,
     InvalidRecipients,
     InvalidRole,
@@ -116,6 +117,7 @@ CATALOGUE: dict[str, type[StarlingError]] = {
         UnknownMember,
         UnknownBan,
         Banned,
+        BansFailed,
         UnknownInvite,
         TooManyInvites,
         TooManyMembers,

@@ -110,6 +110,14 @@ class Banned(StarlingError):
     message = "The user is banned from this guild"
 
 
+class BansFailed(StarlingError):
+    """None of the users could be banned."""
+
+    code = 500000
+    status = 400
+    message = "Failed to ban users"
+
+
 class UnknownInvite(StarlingError):
     """No such invite, or it is used up or over."""
 

@@ -107,7 +107,9 @@ async def test_a_crash_loses_and_doubles_nothing(world: World, groups: Replica, 
         logs = AuditLogs(fuse.guard(world.audit), store, world.clock)
         jobs = Jobs(store, IdSource(9), world.clock)
         changes = Changes(streams, store, fuse.guard(world.bus), world.topology, jobs, logs, IdSource(9), world.clock)
-        members = Members(FactReader(store, world.clock), store, groups.groups.memberships, changes)
+        members = Members(
+            FactReader(store, world.clock), store, groups.groups.memberships, changes, groups.groups.members.purging
+        )
         with suppress(Crash):
             await members.ban(Actor(ann_id), group, bob_id)
         world.now += 1

@@ -464,6 +464,12 @@ async def find_members(scene: Scene) -> tuple[str, str, Json]:
     return "GET", f"{scene.path}/members/search?query=a&limit=5", None
 
 
+@case(MODERATED)
+async def ban_users(scene: Scene) -> tuple[str, str, Json]:
+    """Ban several at once."""
+    return "POST", f"{scene.path}/bulk-ban", {"user_ids": [str(await scene.new_member()), str(await scene.new_user())]}
+
+
 @case(ABOVE)
 async def read_audit_log(scene: Scene) -> tuple[str, str, Json]:
     """Read who did what: a moderator here may not."""

@@ -6,7 +6,7 @@ says; who finds them, and in which order commands are decided, is `sequencer`'s 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -26,6 +26,7 @@ from shared.core.commands import (
     MessageCommand,
     OpenDirect,
     PinMessage,
+    PurgeMessages,
     RemoveReaction,
     SendMessage,
     UnpinMessage,
@@ -146,7 +147,7 @@ def message_ids_of(command: AnyCommand) -> tuple[int, ...]:
     match command:
         case SendMessage(reference_id=reference_id) if reference_id:
             return (reference_id,)
-        case DeleteMessages(message_ids=message_ids):
+        case DeleteMessages(message_ids=message_ids) | PurgeMessages(message_ids=message_ids):
             return message_ids
         case SendMessage() | OpenDirect() | DirectCommand():
             return ()
@@ -180,6 +181,10 @@ def draft_of(command: AnyCommand, facts: Facts, verdict: Verdict | None, now: in
             return Draft(_message_by(command, facts.messages, verdict), command.command_id, nonce)
         case OpenDirect():
             return Draft(ChannelOpened(command.channel), command.command_id)
+        case PurgeMessages():
+            found = _to_delete(command.message_ids, facts.messages)
+            targets = tuple(one for one in found if one.author_id == command.author_id)
+            return Draft(MessagesDeleted(targets, command.by), command.command_id) if targets else None
         case DirectCommand():
             told = directed(command, facts.direct)
             return Draft(told, command.command_id) if told is not None else None
@@ -248,7 +253,7 @@ def _change_of(command: MessageCommand, facts: Facts, permissions: int, now: int
         case DeleteMessages():
             if not permissions & Permission.MANAGE_MESSAGES:
                 raise MissingPermissions
-            found = [_deleted(messages[one]) for one in sorted(command.message_ids, reverse=True) if one in messages]
+            found = _to_delete(command.message_ids, messages)
             return MessagesDeleted(tuple(found), command.user_id) if found else None
         case AddReaction():
             standing = _require_message(messages, command.message_id)
@@ -268,6 +273,11 @@ def _change_of(command: MessageCommand, facts: Facts, permissions: int, now: int
             place = standing.target, standing.sent_at, standing.message
             return unpinned(*place, command.user_id, facts.pins, permissions)
     raise TypeError(f"nobody decides on {type(command).__name__}")
+
+
+def _to_delete(message_ids: Collection[int], messages: Messages) -> list[Target]:
+    """Return those of these messages that there are, the newest first."""
+    return [_deleted(messages[one]) for one in sorted(message_ids, reverse=True) if one in messages]
 
 
 def _deleted(standing: Standing) -> Target:
