@@ -66,6 +66,8 @@ class Faults:
                 return await self._stop(fault.target, fault.seconds)
             case "drain" | "restart":
                 return await self._restart(fault.target)
+            case "overtake":
+                return await self._overtake(fault.target, fault.latency_s, fault.seconds)
             case "partition":
                 return await self._partition(fault.target, fault.seconds)
         links = self._links(fault.target)
@@ -118,6 +120,20 @@ class Faults:
             await asyncio.to_thread(ask_restart, self._behind.data, name)
         except Refused as refusal:
             self.problems.append(str(refusal))
+        return True
+
+    async def _overtake(self, name: str, latency_s: float, seconds: float) -> bool:
+        """Let a worker write late, and have its shards given to another while its writes are on their way."""
+        store, broker = self._behind.servers[f"{name}.mongo"], self._behind.servers[f"{name}.rabbitmq"]
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        store.delay(latency_s)
+        try:
+            while loop.time() < until:
+                await asyncio.sleep(2.5 * latency_s)
+                broker.cut()
+        finally:
+            store.delay(0)
         return True
 
     async def _partition(self, name: str, seconds: float) -> bool:

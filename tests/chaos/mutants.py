@@ -63,7 +63,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         "shared/mongo_streams.py",
         'UpdateOne({"_id": name, "next_seq": before.next_seq, "sealed": False}, update, upsert=True)',
         'UpdateOne({"_id": name}, update, upsert=True)',
-        "delay:history.mongo cut:history.rabbitmq partition:history",
+        "overtake:history",
         frozenset({1, 2, 3, 4, 5}),
     ),
 }

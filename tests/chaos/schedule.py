@@ -26,19 +26,22 @@ CARDS: Final = (
     *(("delay", one) for one in (DOOR, "gateway.rabbitmq", "gateway.redis", "history.mongo", "groups.mongo")),
     *(("silence", one) for one in (DOOR, "gateway.rabbitmq", "gateway.redis", "history.rabbitmq", "groups.mongo")),
     *(("partition", one) for one in SERVICES),
+    ("overtake", "history"),
 )
 """Kind and kind of target: a service (one of its processes), a server, or a link: of clients to the door, of all to a
 server, of one process to a server. A kill is -9; a stop is SIGSTOP, and SIGCONT after a while; drain and restart are an
 operator's; a cut resets connections; a delay slows each way; a silence lets nothing through and closes nothing; a
-partition cuts a host off from all others."""
+partition cuts a host off from all others; who is to be overtaken writes late, and loses its shards again and again while
+its writes are on their way."""
 _SECONDS: Final[Mapping[str, tuple[float, float]]] = {
     "stop": (1.0, 15.0),
     "delay": (4.0, 12.0),
     "silence": (3.0, 20.0),
     "partition": (4.0, 25.0),
+    "overtake": (6.0, 12.0),
 }
 """RabbitMQ gives up who is silent for about 9 s: some are noticed, some are not."""
-_LATENCY_S: Final = (0.02, 1.0)
+_LATENCY_S: Final[Mapping[str, tuple[float, float]]] = {"delay": (0.02, 1.0), "overtake": (0.4, 1.2)}
 _REST_S: Final[Mapping[str, float]] = {"rabbitmq": 6.0, "mongo": 4.0}
 """What takes long to start is left in peace for longer."""
 _FIRST_S: Final = 2.0
@@ -81,7 +84,7 @@ def plan_of(
             chance.shuffle(deck)
         kind, what = deck.pop()
         lasts = chance.uniform(*_SECONDS[kind]) if kind in _SECONDS else 0.0
-        latency = chance.uniform(*_LATENCY_S) if kind == "delay" else 0.0
+        latency = chance.uniform(*_LATENCY_S[kind]) if kind in _LATENCY_S else 0.0
         target = _one_of(what, counts, chance)
         if at >= seconds:
             return tuple(faults)
