@@ -17,7 +17,7 @@ from services.gateway.compressing import Compressor
 from services.gateway.core.admission import Admission, Proxies
 from services.gateway.core.frames import INVALID_SESSION, MAX_FRAME_BYTES, CloseCode, hello
 from services.gateway.core.handshake import Refusal, answer_of, forwarded_of, target_of
-from services.gateway.core.session import Action, Close, Session, SessionRules
+from services.gateway.core.session import Action, Close, Phase, Session, SessionRules
 from services.gateway.core.websocket import (
     ABNORMAL,
     Failure,
@@ -243,6 +243,11 @@ class Connection(SocketOutbox, asyncio.Protocol):
         """Close with a code; what was pushed before still goes out, if the peer reads it in time."""
         if (action := self.session.close(code, reason)) is not None:
             self.end(action)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client waits for what comes of its IDENTIFY or RESUME: it has not closed meanwhile."""
+        return self.session.phase is Phase.OPENING
 
     def begin(self, session: LiveSession) -> bool:
         """Take in that this is the session from now on; False if the connection was closed meanwhile."""

@@ -98,6 +98,11 @@ class Listener(Outbox):
 
     # What node and session call.
 
+    @property
+    def waits(self) -> bool:
+        """Whether the client waits for what comes of its request: it has not closed meanwhile."""
+        return not self.close_code
+
     def begin(self, session: LiveSession) -> bool:
         """Take in that this is the session from now on; False if the connection was closed meanwhile."""
         if self.close_code:

@@ -104,6 +104,8 @@ class Resuming:
             # First, so that who has a void token moves no session.
             async with asyncio.timeout(_TAKING_S), self._turns:
                 await self._follow(bearer.user_id)
+            if not connection.waits:
+                return  # its client may have gone on at another node, which must keep the session
             session = self._sessions.get(session_id)  # it may have come meanwhile
             if session is None and not self._hub.roster.voids(bearer):
                 session = await asyncio.shield(self._begin_taking(session_id, bearer, told_s, resume))

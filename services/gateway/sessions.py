@@ -119,6 +119,10 @@ class AnyConnection(Link, Protocol):
     hears_resumed: bool
     """Whether RESUMED tells the client anything."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether the client waits for what comes of its IDENTIFY or RESUME: it has not closed meanwhile."""
+
     def begin(self, session: LiveSession) -> bool:
         """Take in that this is the session from now on; False if the connection was closed meanwhile."""
 

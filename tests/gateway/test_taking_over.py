@@ -14,9 +14,11 @@ import pytest
 
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registry import RegistryUnavailable, SessionEntry
+from shared.core import calls
 from tests.gateway.listeners import PollClient, open_listening, open_stream
 from tests.gateway.nodes import Cluster, cluster, contents, say_all
 from tests.gateway.world import Client, ServedNode, open_client
+from tests.waiting import wait_until
 
 __all__ = ["cluster"]
 
@@ -596,6 +598,33 @@ async def test_a_node_takes_over_from_the_one_that_had_its_name(cluster: Cluster
         assert contents(again) == ["missed", "live"]
         given = anew.metrics.registry.get_sample_value("starling_gateway_resumes_total", {"outcome": "given"})
         assert (anew.sessions, given) == (1, None)
+
+
+async def test_a_client_that_did_not_wait_keeps_its_session_where_it_went(cluster: Cluster) -> None:
+    """A node that could not follow the user for long takes no session whose client has gone on elsewhere meanwhile."""
+    world = cluster.world
+    ann = world.register("ann")
+    _, channel = await world.create_group(ann)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ann)) as client:
+        await cluster.known("one")
+    await one.wait_detached(1)
+    gate = world.gates[calls.ReadSessions] = asyncio.Event()
+    async with open_client(two) as hasty:
+        told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+        await hasty.send(6, told)
+        await wait_until(lambda: calls.ReadSessions((ann.id,)) in world.asked)
+        hasty.socket.transport.abort()
+    async with open_client(one) as again, open_client(two) as other:
+        await again.resume(client, world.token(ann))
+        await other.send(2, {"token": world.token(ann), "properties": {}})
+        gate.set()
+        await other.until("READY")
+        for content in ("first", "second"):
+            await say_all(world, ann, channel, content)
+            await other.until_content(content)
+            await again.until_content(content)
+        assert (one.sessions, two.sessions) == (1, 1)
 
 
 async def test_what_cant_be_placed_is_said_so(cluster: Cluster) -> None:
