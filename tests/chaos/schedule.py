@@ -31,8 +31,8 @@ CARDS: Final = (
 """Kind and kind of target: a service (one of its processes), a server, or a link: of clients to the door, of all to a
 server, of one process to a server. A kill is -9; a stop is SIGSTOP, and SIGCONT after a while; drain and restart are an
 operator's; a cut resets connections; a delay slows each way; a silence lets nothing through and closes nothing; a
-partition cuts a host off from all others; who is to be overtaken writes late, and loses its shards again and again while
-its writes are on their way."""
+partition cuts a host off from all others; who is to be overtaken writes late, and loses its shards again and again
+while its writes are on their way."""
 _SECONDS: Final[Mapping[str, tuple[float, float]]] = {
     "stop": (1.0, 15.0),
     "delay": (4.0, 12.0),
