@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +83,12 @@ class Device:
                     if frame["t"] == t and all(frame["d"].get(key) == value for key, value in fields.items()):
                         found: Json = frame["d"]
                         return found
+                await self._news.wait()
+
+    async def wait_for_any(self, wanted: Callable[[str, Json], bool]) -> None:
+        """Wait until there was a dispatch (`t`, `d`) that is wanted."""
+        async with asyncio.timeout(DEADLINE_S), self._news:
+            while not any(wanted(frame["t"], frame["d"]) for frame in self.dispatches):
                 await self._news.wait()
 
     async def wait_for_messages(self, channel_id: str, count: int) -> list[Json]:
@@ -226,7 +232,7 @@ async def open_devices(*places: tuple[Person, int]) -> AsyncIterator[list[Device
             connection = await stack.enter_async_context(connect(f"{url}/gateway?v=10&encoding=json"))
             device = Device(connection)
             receiving.append(tasks.create_task(device.receive()))
-            identify = {"token": person.token, "properties": {}, "intents": 1 << 9 | 1}
+            identify = {"token": person.token, "properties": {}}  # no intents: all
             await connection.send(json.dumps({"op": 2, "d": identify}))
             device.ready = await device.wait_for("READY")
             for guild in device.ready["guilds"]:
