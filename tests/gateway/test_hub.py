@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.core.snapshot import guild_create
-from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
+from shared.core.calls import SMALL_GROUP, ChannelView, DirectView, GroupView, SessionView
 from shared.core.events import (
     AnyBody,
     ChannelCreated,
@@ -337,6 +337,20 @@ def test_who_is_told_of_a_group_is_told_of_its_members_as_they_are() -> None:
     ben = Member(5, User(2, "ben"), 0)
     hub.roster.put_group(msgspec.structs.replace(BODY, members=(ben,), member_count=300), 0.0)
     assert told() == ([1], True)
+
+
+def test_a_node_holds_no_members_of_a_large_group_but_its_own_users() -> None:
+    """It holds all as long as they are few; of one that grows larger none, also when it is small again."""
+    hub = hub_of(MEMBER, body=msgspec.structs.replace(BODY, members=(MEMBER,), member_count=1))
+    group = hub.roster.groups[5]
+    for number in range(SMALL_GROUP):
+        assert len(group.members) == number + 1 == group.member_count
+        hub.apply(to_group(5 + number, MemberAdded(Member(5, User(100 + number, "one"), 0))), 0.0)
+    assert (group.members, group.member_count, group.users) == ({}, SMALL_GROUP + 1, {1})
+    hub.apply(to_group(5 + SMALL_GROUP, MemberRemoved(User(100, "one"))), 0.0)
+    hub.apply(to_group(6 + SMALL_GROUP, MemberRemoved(User(101, "one"))), 0.0)
+    hub.apply(to_group(7 + SMALL_GROUP, MemberAdded(Member(5, User(100, "one"), 0))), 0.0)
+    assert (group.members, group.member_count) == ({}, SMALL_GROUP)
 
 
 def test_who_is_renamed_is_shown_by_the_new_name() -> None:
