@@ -23,6 +23,7 @@ import random
 import shutil
 import sys
 import time
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -89,6 +90,9 @@ def main() -> int:
             outcome = asyncio.run(run(plan, hosts, _tell))
         except (NoHosts, NotInstalled, StartFailed, Refused) as failure:
             print(f"chaos: {failure}", file=sys.stderr)
+            return 2
+        except ExceptionGroup as failures:
+            traceback.print_exception(failures)
             return 2
     (folder / "result.json").write_text(json.dumps({"seed": seed, **json_of(outcome)}, indent=2) + "\n")
     print(told_of(outcome), flush=True)

@@ -113,11 +113,20 @@ async def _messages(url: str) -> float:
     async with asyncio.timeout(_ASK_S):
         connection = await aiormq.connect(url)
         try:
-            channel = await connection.channel()
-            declared = [await channel.queue_declare(name, passive=True) for name in names]
+            return float(sum([await _waiting(connection, name) for name in names]))
         finally:
             await connection.close()
-    return float(sum(one.message_count or 0 for one in declared))
+
+
+async def _waiting(connection: aiormq.abc.AbstractConnection, name: str) -> int:
+    """Return how many messages wait in a queue, 0 if there is no such queue yet."""
+    channel = await connection.channel()
+    try:
+        declared = await channel.queue_declare(name, passive=True)
+    except aiormq.exceptions.ChannelNotFoundEntity:
+        return 0
+    await channel.close()
+    return declared.message_count or 0
 
 
 def judge_leaks(began: Sample, ended: Sample) -> list[str]:

@@ -17,6 +17,7 @@ import json
 import shutil
 import sys
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -101,29 +102,6 @@ class Soak(Run):
             await asyncio.sleep(_GROUP_S)
 
 
-def _plot(samples: list[tuple[float, Sample]], path: Path) -> None:
-    """Draw what each process held over time, a panel for each figure."""
-    from matplotlib.figure import Figure
-
-    from deploy.load.plots import kept
-
-    figures = ("memory", "files", "tasks", "bindings", "sessions", "keys", "lasting-keys", "messages")
-    picture = Figure(figsize=(11, 2.2 * len(figures)), layout="constrained")
-    panels = picture.subplots(len(figures), 1, sharex=True)
-    for panel, figure in zip(panels, figures, strict=True):
-        names = sorted({name for _, one in samples for name in one if name.endswith(f" {figure}")})
-        for name in names:
-            points = [(at / 60, one[name]) for at, one in samples if name in one]
-            scale = 2**20 if figure == "memory" else 1
-            panel.plot([at for at, _ in points], [value / scale for _, value in points], label=name.rpartition(" ")[0])
-        panel.set_ylabel(f"{figure}, MiB" if figure == "memory" else figure)
-        panel.set_ylim(bottom=0)
-        if names:
-            panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7)
-    panels[-1].set_xlabel("minutes")
-    kept(picture, path)
-
-
 async def _soak(plan: Plan) -> tuple[Soak, Any]:
     data = plan.folder / "data"
     data.mkdir(parents=True)
@@ -156,6 +134,9 @@ def main() -> int:
     except (OSError, NotInstalled, StartFailed, Refused) as failure:
         print(f"soak: {failure}", file=sys.stderr)
         return 2
+    except ExceptionGroup as failures:
+        traceback.print_exception(failures)
+        return 2
     leaks = judge_leaks(soak.began, soak.ended) if soak.began else ["it did not come to its end"]
     told = {
         "minutes": chosen.minutes,
@@ -172,7 +153,9 @@ def main() -> int:
     for leak in leaks:
         print(f"LEFT BEHIND {leak}")
     try:
-        _plot(soak.samples, folder / "soak.png")
+        from tests.chaos.picture import plot_samples
+
+        plot_samples(soak.samples, folder / "soak.png")
     except ImportError:
         print("no picture: matplotlib is not installed (pip install 'starling[bench]')")
     is_good = not leaks and not outcome.problems and not outcome.verdict.broken
