@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from services.groups.handlers import handlers_of
@@ -12,10 +13,12 @@ from shared.core.calls import (
     Access,
     EventPage,
     Groups,
+    MemberPage,
     Mentionable,
     ReadAccess,
     ReadChanges,
     ReadGroups,
+    ReadMembers,
     ReadMentionable,
     ReadRevocations,
     ReadSessions,
@@ -24,6 +27,7 @@ from shared.core.calls import (
 from shared.core.change import Actor
 from shared.core.errors import Unavailable
 from shared.core.events import GroupCreated, GroupJoined, MemberAdded, UserRegistered
+from shared.core.model import Member, User
 from shared.core.revocation import Revocations
 from shared.core.stream import Event, group_stream, user_stream
 from shared.rpc import Rpc, serve_calls
@@ -126,6 +130,27 @@ async def test_mentionable(rpc: Rpc, groups: Replica) -> None:
     fans = await groups.groups.roles.create(Actor(ann_id), group, {"name": "fans", "mentionable": True})
     roles: Mentionable = await rpc.call(ReadMentionable(group, (), (fans.id, group, 4242, staff.id)))
     assert (roles.users, roles.roles, roles.open_roles) == ((), (fans.id, staff.id), (fans.id,))
+
+
+async def test_members(rpc: Rpc, world: World) -> None:
+    """Pages stay below the size of an answer and go on where they ended; by name and id there are a hundred at most."""
+    for number in range(1, 901):
+        user = User(number, f"member{number}", "A long name that is shown, to fill answers")
+        await world.store.put_member(Member(9, user, 0), 1)
+    found: list[int] = []
+    page: MemberPage = await rpc.call(ReadMembers(9))
+    while page.after:
+        assert len(msgspec.msgpack.encode(page)) < 64 * 1024
+        found += [member.user.id for member in page.members]
+        page = await rpc.call(ReadMembers(9, page.after, 1000))
+    assert found + [member.user.id for member in page.members] == [*range(1, 901)]
+    page = await rpc.call(ReadMembers(9, 5, 3))
+    assert ([member.user.id for member in page.members], page.after) == ([6, 7, 8], 8)
+    for asked in (ReadMembers(9, prefix="MEM"), ReadMembers(9, user_ids=(*range(300),))):
+        page = await rpc.call(asked)
+        assert (len(page.members) in {99, 100}, page.after) == (True, 0)
+    page = await rpc.call(ReadMembers(9, user_ids=(7, 7_000), limit=1))
+    assert [member.user.id for member in page.members] == [7]
 
 
 async def test_changes(rpc: Rpc, world: World, groups: Replica) -> None:
