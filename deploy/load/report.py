@@ -14,6 +14,8 @@ from deploy.load.record import Part, Record, Second
 
 _LATENCIES: Final = {"deliveries": "said to heard", "acks": "said to acknowledged", "joins": "joins", "pages": "pages"}
 _MEGABYTE: Final = 1 << 20
+_LITTLE: Final = 0.005
+"""Cores of a process that is left out."""
 
 
 def line_of(second: Second, cpu_s: float) -> str:
@@ -48,6 +50,35 @@ def table_of(part: Part) -> str:
             per = f"{spent / each * 1e6:8.1f}" if part.delivered else ""
             lines.append(f"  {name:<18}{spent / part.seconds:6.2f}   {memory:10.0f}   {per}")
     return "\n".join(lines)
+
+
+def markdown_of(parts: Sequence[Part]) -> str:
+    """Return parts side by side, as a table of Markdown for a document."""
+    names = sorted({name for part in parts for name in part.cpu_s}, key=lambda one: -parts[-1].cpu_s.get(one, 0.0))
+    rows = [
+        ["", *(part.name for part in parts)],
+        ["---"] * (len(parts) + 1),
+        ["online", *(f"{part.online:,}" for part in parts)],
+        ["messages/s", *(_rate(part, part.sent) for part in parts)],
+        ["deliveries/s", *(_rate(part, part.delivered) for part in parts)],
+    ]
+    for name, told in _LATENCIES.items():
+        each = [part.latencies[name] for part in parts]
+        if any(its["count"] for its in each):
+            shown = [f"{its['p50_ms']:.0f}, {its['p99_ms']:.0f}, {its['max_ms']:.0f}" for its in each]
+            rows.append([f"{told}: p50, p99, max, ms", *shown])
+    for name in names:
+        cores = [part.cpu_s.get(name, 0.0) / part.seconds if part.seconds else 0.0 for part in parts]
+        memory = [part.memory.get(name, 0) / _MEGABYTE for part in parts]
+        if max(cores) >= _LITTLE:
+            rows.append(
+                [f"{name}: cores, MB", *(f"{one:.2f}, {its:.0f}" for one, its in zip(cores, memory, strict=True))]
+            )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _rate(part: Part, count: int) -> str:
+    return f"{count / part.seconds:,.0f}" if part.seconds else ""
 
 
 def verdict_of(record: Record, behind: int) -> str:

@@ -25,7 +25,7 @@ from deploy.load.pace import Pace
 from deploy.load.people import layout_of
 from deploy.load.plan import Stage, stage_of
 from deploy.load.record import Part, Record
-from deploy.load.report import is_good, table_of, verdict_of
+from deploy.load.report import is_good, markdown_of, table_of, verdict_of
 from deploy.load.run import arrive, play
 from deploy.local.process import NotInstalled, StartFailed
 from tests.bench.profiling import profile
@@ -159,6 +159,8 @@ def main() -> int:
     print(told_of(parts, record, knee, plan))
     about = {**vars(plan), "load_before": load, "knee": knee}
     keep_result(folder / "10k", record, parts, about)
+    # For docs/benchmarks.md: how they came, the measured time, and the steps of the knee.
+    (folder / "10k" / "table.md").write_text(markdown_of([parts[0], *parts[2:]]) + "\n")
     good = is_good(record, parts[2].behind) and parts[2].latencies["deliveries"]["p99_ms"] < MUST_MS
     return 0 if good else 1
 

@@ -12,7 +12,7 @@ from deploy.load.heard import Tally
 from deploy.load.plan import Report
 from deploy.load.plots import plot_parts, plot_run
 from deploy.load.record import Part, Record
-from deploy.load.report import is_good, line_of, result_of, table_of, verdict_of
+from deploy.load.report import is_good, line_of, markdown_of, result_of, table_of, verdict_of
 from deploy.load.usage import Used
 
 
@@ -67,6 +67,7 @@ def test_it_is_shown(tmp_path: Path) -> None:
     """Table, JSON text and pictures hold what there is to tell."""
     record, part = played()
     assert "gateway-1" in table_of(part)
+    assert "| gateway-1: cores, MB | 1.00, 3 |" in markdown_of([part])
     result = json.loads(result_of(record, [part], {"users": 10}))
     assert result["parts"][0]["sent"] == 60
     assert result["marks"] == [[1.0, "kill -9 gateway-1"]]
