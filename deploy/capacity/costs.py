@@ -22,7 +22,7 @@ GATEWAY_BASE_BYTES: Final = 95_000_000
 """A node without sessions: `make bench-10k`."""
 NGINX_DELIVERY_US: Final = 9.0
 """One frame through the front door: `make bench-10k`."""
-NGINX_SESSION_BYTES: Final = 33_000
+NGINX_SESSION_BYTES: Final = 17_500
 """One WebSocket through the front door: `make bench-10k`."""
 HISTORY_US: Final = 1_250.0
 """One message in a worker that has few at once to store: `make bench-10k`. A busy one joins them and needs less."""

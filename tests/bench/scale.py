@@ -39,6 +39,8 @@ from tests.bench.townsfolk import seed_people
 
 _COME_S: Final = 300.0
 _WARM_S: Final = 5.0
+_OPENING: Final = 256
+"""Sessions on their way in at once, where users are in one group."""
 _SETS: Final = ("nodes", "sizes", "groups")
 
 
@@ -86,7 +88,9 @@ async def measure(cluster: Cluster, line: Line, plan: Plan) -> tuple[Part, bool]
     layout = layout_of(line.users, line.size, line.groups_each)
     people = await seed_people(cluster, line.users, layout, prefix=f"s{line.size}x{line.groups_each}_")
     rate = min(plan.deliveries_per_s / line.size, plan.most_messages_per_s)
-    async with open_company(Setup(people, (cluster.url,), workers=plan.workers), cluster.pids) as company:
+    # Coming online is not what is measured; many at once who are in many groups are a storm of its own.
+    setup = Setup(people, (cluster.url,), workers=plan.workers, opening=max(4, _OPENING // line.groups_each))
+    async with open_company(setup, cluster.pids) as company:
         company.on_second = Progress(sys.stderr.isatty()).take
         await arrive(company, _COME_S)
         for name, seconds in (("warming up", _WARM_S), (line.name, plan.seconds)):
