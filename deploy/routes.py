@@ -46,7 +46,7 @@ ROUTES: Final = (
     Route(r"^/api/v10/gateway/events$", "gateway", quiet_s=75, by="http_authorization"),
     Route(r"^/api/v10/gateway(/|$)", "gateway"),
     Route(r"^/api/v10/channels/[^/]+/typing$", "gateway"),
-    Route(r"^/api/v10/channels/[^/]+/(messages|events|pins)(/|$)", "history"),
+    Route(r"^/api/v10/channels/[^/]+/(messages|events|pins|read-state)(/|$)", "history"),
     # A webhook's budget is counted by one process. What is sent to it, history stores; itself it is groups'.
     Route(
         r"^/api/v10/webhooks/(?P<webhook>[^/]+)/[^/]+/(messages(/|$)|slack$|github$)",

@@ -192,6 +192,8 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "move_channels": (*_MODERATED, group_errors.UnknownChannel),
     "change_channel": (*_IN_CHANNEL, group_errors.CannotActInDirect),
     "delete_channel": (*_IN_CHANNEL, group_errors.CannotActInDirect),
+    "ack_message": (*_IN_CHANNEL, message_errors.UnknownMessage, account_errors.NotForBots),
+    "get_read_state": (*_IN_CHANNEL, account_errors.NotForBots),
     "add_recipient": (
         *_IN_GROUP_DIRECT,
         account_errors.UnknownUser,

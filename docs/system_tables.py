@@ -61,6 +61,7 @@ _COLLECTIONS: Final = {
     "buckets": "up to 100 messages, 500 changes of a channel or 100 of a group or user, `_id` = stream:first_seq",
     "heads": "where a stream ends, and how far it is projected and published",
     "reactions": "one user's reaction to one message with one emoji, or a tombstone",
+    "markers": "up to which message a user has read a channel",
     "pins": "a pinned message, or a tombstone",
     "accounts": "the hash of a password, the state, a proved e-mail address; `_id` = user id",
     "revocations": "which tokens of a user are void",

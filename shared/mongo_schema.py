@@ -70,4 +70,7 @@ STEPS: Final[tuple[Step, ...]] = (
     {
         "members": (_ascending("group_id", "name"), _ascending("shown_in", "shown", sparse=True)),  # find_members
     },
+    {
+        "markers": (Index((("user_id", 1), ("message_id", -1))),),  # list_markers
+    },
 )

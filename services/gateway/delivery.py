@@ -22,8 +22,8 @@ from services.gateway.sessions import LiveSession
 from services.gateway.showing import Showing
 from shared.bus import Batch, Bus, BusUnavailable
 from shared.command_log import CommandLog
-from shared.core.commands import BadEnvelope, Presences, Replies, Signals, decode_for_node
-from shared.core.wire.channels import typing_of
+from shared.core.commands import Acks, BadEnvelope, Presences, Replies, Signals, decode_for_node
+from shared.core.wire.channels import ack_of, typing_of
 from shared.lifecycle import Supervisor
 from shared.metrics import Metrics
 from shared.topology import Binding, Topology
@@ -120,6 +120,10 @@ class Delivery:
                 self._commands.settle(envelope)
                 await self._pace()
                 continue
+            if isinstance(envelope, Acks):
+                self._tell_acks(envelope)
+                await self._pace()
+                continue
             if isinstance(envelope, Presences):
                 self._showing.hear(envelope)
                 await self._pace()
@@ -142,6 +146,13 @@ class Delivery:
         for typed in signals.items:
             if sessions := self._hub.audience_of(typed):
                 self._fanout.pass_on("TYPING_START", typing_of(typed), sessions)
+
+    def _tell_acks(self, acks: Acks) -> None:
+        """Tell a user's sessions how far it has read."""
+        for acked in acks.items:
+            user = self._hub.roster.users.get(acked.user_id)
+            if user is not None and user.sessions:
+                self._fanout.pass_on("MESSAGE_ACK", ack_of(acked), tuple(user.sessions))
 
     async def _pace(self) -> None:
         """Let the loop do something else every few milliseconds, and the writes catch up before too much waits."""

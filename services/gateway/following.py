@@ -30,11 +30,14 @@ from shared.core.calls import (
     EventPage,
     Groups,
     GroupView,
+    Marker,
+    Markers,
     ReadAccess,
     ReadChanges,
     ReadChannelEvents,
     ReadGroups,
     ReadHeads,
+    ReadMarkers,
     ReadSessions,
     Sessions,
     SessionView,
@@ -52,6 +55,8 @@ _NEWCOMERS: Final = 64
 """Most users of a round: so many binds go in one write, and so many sessions are opened or resumed at once."""
 GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64
+_MARKERS_S: Final = 2.0
+"""How long a session's begin waits for what its user has read."""
 _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
@@ -91,6 +96,7 @@ class Following:
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
         self._newcomers = Rounds(self._follow_users, supervisor, most=_NEWCOMERS)
         self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
+        self._markers = Gathering(self._read_markers, supervisor, most=SESSIONS_PER_CALL)
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
         self._failures = Failures("following_failed")
 
@@ -115,6 +121,17 @@ class Following:
             if not missing:
                 return
             await self.follow_groups(missing)
+
+    async def markers_of(self, user_id: int) -> Sequence[Marker] | None:
+        """Return how far a followed user has read; None for a bot, and while history does not answer."""
+        if self._hub.roster.users[user_id].user.bot:
+            return None
+        try:
+            async with asyncio.timeout(_MARKERS_S):
+                return await self._markers.ask(user_id) or ()
+        except (StarlingError, TimeoutError) as error:
+            log.info("markers_unknown", reason=repr(error))
+            return None
 
     async def follow_user(self, user_id: int) -> None:
         """Follow a user, and wait until the user is whole. Raises `UnknownUser`, `Unavailable`."""
@@ -270,6 +287,10 @@ class Following:
     async def _read_sessions(self, user_ids: tuple[int, ...]) -> tuple[dict[int, SessionView], tuple[int, ...]]:
         told: Sessions = await self._call(ReadSessions(user_ids))
         return {view.user.id: view for view in told.views}, told.left
+
+    async def _read_markers(self, user_ids: tuple[int, ...]) -> tuple[dict[int, tuple[Marker, ...]], tuple[int, ...]]:
+        told: Markers = await self._call(ReadMarkers(user_ids))
+        return told.of, told.left
 
     async def _read_groups(self, group_ids: tuple[int, ...]) -> tuple[dict[int, GroupView], tuple[int, ...]]:
         told: Groups = await self._call(ReadGroups(group_ids))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -42,6 +42,7 @@ from services.gateway.sessions import POLL, WEBSOCKET, AnyConnection, LiveSessio
 from services.gateway.showing import Showing
 from shared.auth import Tokens
 from shared.core.account_errors import UnknownUser
+from shared.core.calls import Marker
 from shared.core.errors import RateLimited, StarlingError, Unauthorized
 from shared.core.revocation import Bearer
 from shared.core.wire.values import id_of
@@ -231,6 +232,8 @@ class Node:
                 self.admission.require_turn(bearer.user_id, self.clock())
                 async with self._openings:
                     await self._following.follow(bearer.user_id)
+                    markers = await self._following.markers_of(bearer.user_id)
+                    await self._following.follow(bearer.user_id)  # what came meanwhile; mostly nothing is awaited
                 self._require_good(bearer)
                 self.admission.require_room(
                     sum(one.link is not None for one in self._hub.roster.users[bearer.user_id].sessions)
@@ -247,7 +250,7 @@ class Node:
             connection.close(CloseCode.UNKNOWN_ERROR, "the session could not be opened, try again")
         else:
             # Nothing is awaited from the last look at what is followed to here, nor below.
-            if self.is_draining or not self._attach(connection, bearer, identify):
+            if self.is_draining or not self._attach(connection, bearer, identify, markers):
                 outcome = "gone"
         self._outcomes[outcome].inc()
 
@@ -256,7 +259,13 @@ class Node:
         if self._hub.roster.voids(bearer):
             raise Unauthorized
 
-    def _attach(self, connection: AnyConnection, bearer: Bearer, identify: frames.Identify) -> bool:
+    def _attach(
+        self,
+        connection: AnyConnection,
+        bearer: Bearer,
+        identify: frames.Identify,
+        markers: Sequence[Marker] | None,
+    ) -> bool:
         """Begin the session and tell all that it begins with; False if the connection was closed meanwhile."""
         user_id = bearer.user_id
         if self.fanout.is_worn_out:
@@ -278,6 +287,7 @@ class Node:
             resume_url=self._url_of(user_id),
             shard=identify.shard,
             scope=scope,
+            markers=markers,
             presences=self._showing.known,
         ):
             self.fanout.tell(connection, t, d)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import APIRouter
 
@@ -19,15 +20,18 @@ from services.history.core.union import UnionWidth
 from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations, keep_pulse
 from services.history.letters import bury_letters
+from services.history.mongo_markers import MongoMarkers
 from services.history.mongo_marks import MongoMarks
 from services.history.pages import Pages
 from services.history.rest import router as messages_router
 from services.history.rest_changes import router as changes_router
+from services.history.rest_markers import router as markers_router
 from services.history.rest_pins import router as pins_router
 from services.history.rest_reactions import router as reactions_router
 from services.history.rest_webhooks import router as webhooks_router
 from services.history.rest_webhooks import slack_router
 from services.history.service import History
+from services.history.signalling import tell_ack
 from services.history.spreading import give_signs, hear_signs
 from services.history.telling import Telling
 from services.history.worker import ShardWorker
@@ -45,6 +49,7 @@ __all__ = ["open_history", "router"]
 
 router = APIRouter(
     routes=[
+        *markers_router.routes,
         *pins_router.routes,
         *messages_router.routes,
         *changes_router.routes,
@@ -69,6 +74,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     rpc = Rpc(bus, topology)
     marks = MongoMarks(storage.mongo)
     pages = Pages(storage.streams, cache_bytes=settings.history.cache_bytes)
+    markers = MongoMarkers(storage.mongo)
     telling = Telling(storage.streams, marks)
     stored = parts.metrics.counter("starling_history_commands", "commands settled by outcome", ("outcome",))
     batches = parts.metrics.histogram(
@@ -146,13 +152,15 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
         supervisor.start("history.pulse", keep_pulse(bus, topology, pulse, clock_ms))
         supervisor.start("history.signs_heard", hear_signs(bus, topology, name, spread, width, clock_ms))
         supervisor.start("history.signs_given", give_signs(bus, topology, name))
-        supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages, telling)))
+        supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages, telling, markers)))
         for number, worker in enumerate(workers):
             supervisor.start(f"history.shard.{number}", worker.run())
         yield History(
             pages=pages,
             telling=telling,
             marks=marks,
+            markers=markers,
+            tell_ack=partial(tell_ack, bus, topology),
             commands=commands,
             rpc=rpc,
             now=parts.now,

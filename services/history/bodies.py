@@ -113,6 +113,21 @@ class PinsBody(BaseModel):
     has_more: bool
 
 
+class AckBody(BaseModel):
+    """What Discord answers to an ack."""
+
+    token: None
+
+
+class ReadStateBody(BaseModel):
+    """How far the caller has read a channel; `has_more`: there are more unread messages than are counted."""
+
+    id: Snowflake
+    last_message_id: Snowflake | None
+    unread_count: int
+    has_more: bool
+
+
 class EventBody(BaseModel):
     """One event as the gateway dispatches it; `t` and `d` are null where there is none, as of a deleted message."""
 

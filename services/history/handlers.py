@@ -10,13 +10,17 @@ from typing import Any, Final
 
 import msgspec
 
+from services.history.markers import MarkerStore
 from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
-from shared.core.calls import Call, EventPage, ReadChannelEvents, ReadHeads
+from shared.core.calls import MARKERS_TOLD, Call, EventPage, Markers, ReadChannelEvents, ReadHeads, ReadMarkers
 from shared.core.errors import Unavailable
 from shared.streams import StoreUnavailable
 
 MAX_HEADS: Final = 1_000
+MAX_READERS: Final = 100
+MOST_MARKERS: Final = 2_000
+"""Markers in one answer: about 40 KB."""
 MOST_BYTES: Final = 60 * 1024
 """Answers over the bus are small (64 KB); what is left of a page is asked for next."""
 
@@ -33,7 +37,9 @@ def within(page: EventPage, most_bytes: int) -> EventPage:
     return page
 
 
-def handlers_of(pages: Pages, telling: Telling) -> Mapping[type[Call], Callable[[Any], Awaitable[Any]]]:
+def handlers_of(
+    pages: Pages, telling: Telling, markers: MarkerStore
+) -> Mapping[type[Call], Callable[[Any], Awaitable[Any]]]:
     """Return the handler of each call, for `shared.rpc.serve_calls`."""
 
     async def read_channel_events(call: ReadChannelEvents) -> EventPage:
@@ -49,4 +55,17 @@ def handlers_of(pages: Pages, telling: Telling) -> Mapping[type[Call], Callable[
         except StoreUnavailable as error:
             raise Unavailable from error
 
-    return {ReadChannelEvents: read_channel_events, ReadHeads: read_heads}
+    async def read_markers(call: ReadMarkers) -> Markers:
+        try:
+            found = await markers.list_markers(call.user_ids[:MAX_READERS], MARKERS_TOLD)
+        except StoreUnavailable as error:
+            raise Unavailable from error
+        told, count = {}, 0
+        for user_id, its in found.items():
+            count += len(its)
+            if count > MOST_MARKERS:
+                break
+            told[user_id] = tuple(its)
+        return Markers(told, tuple(found)[len(told) :])
+
+    return {ReadChannelEvents: read_channel_events, ReadHeads: read_heads, ReadMarkers: read_markers}

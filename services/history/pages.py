@@ -71,6 +71,10 @@ class Pages:
         page = await self._joining.ask(("find", channel_id, message_id), lambda: self._find(channel_id, message_id))
         return page[0] if page else None
 
+    async def last_id(self, channel_id: int) -> int:
+        """Return the id of the last message that was ever written in a channel, 0 for none."""
+        return (await self._streams.read_head(channel_stream(channel_id))).last_id
+
     async def events(self, channel_id: int, after_seq: int, limit: int) -> EventPage:
         """Return every event after `after_seq`, in order, at most `limit`, and whether there are more."""
         head = await self._streams.read_head(channel_stream(channel_id))

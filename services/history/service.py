@@ -6,18 +6,20 @@ Ring 4 (shell). Put together by `services.history.app`. Each door asks groups wh
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, Query, Request
 
+from services.history.markers import MarkerStore
 from services.history.marks import MarkStore
 from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
 from shared.auth import Tokens
 from shared.command_log import CommandLog
 from shared.core.calls import Access, ReadAccess
+from shared.core.commands import Acked
 from shared.core.errors import MissingAccess, MissingPermissions, RateLimited
 from shared.core.group_errors import UnknownChannel
 from shared.core.limits import Budgets
@@ -39,6 +41,7 @@ class History:
     pages: Pages
     telling: Telling
     marks: MarkStore
+    markers: MarkerStore
     commands: CommandLog
     rpc: Rpc
     now: Callable[[], int]
@@ -47,6 +50,8 @@ class History:
     send_timeout_s: float
     tokens: Tokens
     webhook_budgets: Budgets | None
+    tell_ack: Callable[[Acked], Awaitable[None]]
+    """Tells the user's other sessions; lost without harm while the bus is away."""
 
     def spend(self, caller: int) -> None:
         """Count one more write of a user. Raises `RateLimited`."""

@@ -214,6 +214,32 @@ class EventPage(msgspec.Struct, frozen=True):
     after_id: int = 0
 
 
+class Marker(msgspec.Struct, frozen=True, array_like=True):
+    """A user has read a channel up to this message."""
+
+    channel_id: int
+    message_id: int
+
+
+MARKERS_TOLD: Final = 200
+"""Markers of a user that a session begins with: those at the newest messages."""
+
+
+class Markers(msgspec.Struct, frozen=True):
+    """Markers by user, of those who have any. `left`: too much for one answer, to be asked for again."""
+
+    of: dict[int, tuple[Marker, ...]]
+    left: tuple[int, ...] = ()
+
+
+class ReadMarkers(Call, frozen=True, tag="read_markers"):
+    """How far these users, at most 100, have read: the newest `MARKERS_TOLD` markers of each who has any."""
+
+    service = "history"
+    Reply = Markers
+    user_ids: tuple[int, ...]
+
+
 class ReadChannelEvents(Call, frozen=True, tag="read_channel_events"):
     """Everything in a channel's stream after a seq, for the repair of a hole. `limit` 1–100."""
 
@@ -255,5 +281,6 @@ AnyCall = (
     | ReadRevocations
     | ReadChannelEvents
     | ReadHeads
+    | ReadMarkers
     | ReadChanges
 )

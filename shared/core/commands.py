@@ -264,6 +264,21 @@ class Signals(msgspec.Struct, frozen=True, tag_field="k", tag="signals"):
     v: int = ENVELOPE_VERSION
 
 
+class Acked(msgspec.Struct, frozen=True):
+    """A user has read a channel up to this message: for the user's own sessions."""
+
+    user_id: int
+    channel_id: int
+    message_id: int
+
+
+class Acks(msgspec.Struct, frozen=True, tag_field="k", tag="acks"):
+    """To the nodes, of the moment; the markers themselves are stored."""
+
+    items: tuple[Acked, ...]
+    v: int = ENVELOPE_VERSION
+
+
 class Present(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a user is on one node from now on, to be told in these groups."""
 
@@ -288,7 +303,7 @@ class Replies(msgspec.Struct, frozen=True, tag_field="k", tag="replies"):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_to_node = msgspec.msgpack.Decoder(Events | Replies | Signals | Presences)
+_to_node = msgspec.msgpack.Decoder(Acks | Events | Replies | Signals | Presences)
 _to_shard = msgspec.msgpack.Decoder(Commands)
 
 
@@ -296,15 +311,15 @@ class BadEnvelope(Exception):
     """The bytes are no envelope that this release reads."""
 
 
-def encode_envelope(envelope: Commands | Events | Replies | Signals | Presences) -> bytes:
+def encode_envelope(envelope: Commands | Acks | Events | Replies | Signals | Presences) -> bytes:
     """Encode an envelope for the bus."""
     return _encoder.encode(envelope)
 
 
-def decode_for_node(body: bytes) -> Events | Replies | Signals | Presences:
+def decode_for_node(body: bytes) -> Acks | Events | Replies | Signals | Presences:
     """Decode what a node's queue holds. Raises `BadEnvelope`."""
     try:
-        envelope: Events | Replies | Signals | Presences = _to_node.decode(body)
+        envelope: Acks | Events | Replies | Signals | Presences = _to_node.decode(body)
     except msgspec.MsgspecError as error:
         raise BadEnvelope(str(error)) from error
     if envelope.v > ENVELOPE_VERSION:

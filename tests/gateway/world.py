@@ -101,6 +101,7 @@ class World:
         self.untold: set[tuple[int, int]] = set()
         """User and group where the group's stream says that the user is in, and the user's own does not yet."""
         self.revocations: dict[int, Revocations] = {}
+        self.markers: dict[int, tuple[calls.Marker, ...]] = {}
         self.commands: list[SendMessage] = []
         self.losing = 0
         """So many next publishes of events are lost."""
@@ -310,6 +311,9 @@ class World:
                 lambda call: self.read_events(channel_stream(call.channel_id), call.after_seq, call.limit)
             ),
             calls.ReadHeads: self._answers(lambda call: {one: len(self.streams[one]) for one in call.streams}),
+            calls.ReadMarkers: self._answers(
+                lambda call: calls.Markers({one: self.markers[one] for one in call.user_ids if one in self.markers})
+            ),
         }
         supervisor.start("groups", serve_calls(self.bus, self.topology, "groups", groups))
         supervisor.start("history", serve_calls(self.bus, self.topology, "history", history))

@@ -11,6 +11,7 @@ import pytest
 
 from services.history.core.deciding import Verdict
 from services.history.handlers import handlers_of
+from services.history.memory_markers import MemoryMarkers
 from services.history.pages import Pages
 from services.history.telling import Telling
 from shared.core.calls import EventPage, ReadChannelEvents
@@ -174,7 +175,7 @@ def test_calls_of_the_gateway_tell_it_too() -> None:
     bench = Bench()
     (first,) = sent(bench, 1)
     sent(bench, 2, reference_id=first)
-    read = handlers_of(Pages(bench.store), Telling(bench.store, bench.marks))[ReadChannelEvents](
+    read = handlers_of(Pages(bench.store), Telling(bench.store, bench.marks), MemoryMarkers())[ReadChannelEvents](
         ReadChannelEvents(CHANNEL, 0)
     )
 

@@ -19,9 +19,11 @@ from services.history.core.pulse import Pulse
 from services.history.handlers import handlers_of
 from services.history.invalidations import hear_invalidations
 from services.history.letters import bury_letters, open_letters
+from services.history.memory_markers import MemoryMarkers
 from services.history.memory_marks import MemoryMarks
 from services.history.pages import Pages
 from services.history.service import History
+from services.history.signalling import tell_ack
 from services.history.telling import Telling
 from services.history.worker import PATIENCE_S, ShardWorker
 from shared.auth import Tokens
@@ -113,6 +115,7 @@ class World:
     bus: MemoryBus
     streams: FaultyStreams
     marks: MemoryMarks
+    markers: MemoryMarkers
     worker: ShardWorker
     pulse: Pulse
     commands: CommandLog
@@ -198,7 +201,7 @@ async def open_world(
     rpc = Rpc(bus, TOPOLOGY)
     buried: list[str] = []
     bury = partial(bury_letters, bus, TOPOLOGY, count=buried.append)
-    marks = MemoryMarks()
+    marks, markers = MemoryMarks(), MemoryMarkers()
     pages, telling = Pages(streams), Telling(streams, marks)
     worker = ShardWorker(
         0,
@@ -225,6 +228,7 @@ async def open_world(
             pages,
             telling,
             marks,
+            markers,
             commands,
             rpc,
             lambda: NOW,
@@ -233,13 +237,14 @@ async def open_world(
             send_timeout_s,
             tokens,
             webhook_budgets,
+            partial(tell_ack, bus, TOPOLOGY),
         )
         app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state={"history": history, "door": door})
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             pulse = Pulse()
             members = {user.id: user for user in (ADA, BEN)}
-            world = World(bus, streams, marks, worker, pulse, commands, client, tokens, members, bury, buried)
+            world = World(bus, streams, marks, markers, worker, pulse, commands, client, tokens, members, bury, buried)
 
             async def read_access(call: ReadAccess) -> Access:
                 if call.channel_id != CHANNEL.id:
@@ -299,7 +304,7 @@ async def open_world(
                             ReadRevocations: read_revocations,
                         },
                     ),
-                    serve_calls(bus, TOPOLOGY, "history", handlers_of(pages, telling)),
+                    serve_calls(bus, TOPOLOGY, "history", handlers_of(pages, telling, markers)),
                     hear_invalidations(
                         bus,
                         TOPOLOGY,

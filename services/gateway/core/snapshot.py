@@ -12,7 +12,7 @@ from typing import Any
 from services.gateway.core.intents import WHOLE, Intent, Scope
 from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
 from services.gateway.core.telling import known
-from shared.core.calls import ChannelView, DirectView, GroupView
+from shared.core.calls import ChannelView, DirectView, GroupView, Marker
 from shared.core.model import Member, Presence
 from shared.core.roles import known_only
 from shared.core.wire.dispatches import ready_of
@@ -57,6 +57,7 @@ def first_dispatches(
     resume_url: str,
     shard: tuple[int, int] | None,
     scope: Scope = WHOLE,
+    markers: Iterable[Marker] | None = None,
     presences: Callable[[LocalGroup[Any]], Mapping[int, Presence]] = nobody_shown,
 ) -> Iterator[tuple[str, Json]]:
     """Yield (t, d) of READY and of each GUILD_CREATE of a followed user's session, as far as it asked for them."""
@@ -70,6 +71,7 @@ def first_dispatches(
         group_ids=own,
         directs=[DirectView(one.channel, one.seq, one.last_message_id) for one in directs],
         shard=shard,
+        markers=markers,
     )
     yield "READY", ready
     shown = presences if scope.intents & Intent.GUILD_PRESENCES else nobody_shown

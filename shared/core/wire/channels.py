@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.core.calls import ChannelView, DirectView
-from shared.core.commands import Typed
+from shared.core.calls import ChannelView, DirectView, Marker
+from shared.core.commands import Acked, Typed
 from shared.core.model import Channel, ChannelType, Group, Invite
 from shared.core.wire.members import member_of, overwrite_of
 from shared.core.wire.users import user_of
@@ -24,6 +24,16 @@ def typing_of(typed: Typed) -> Json:
     if typed.member is not None:
         told["member"] = member_of(typed.member)
     return told
+
+
+def ack_of(acked: Acked) -> Json:
+    """Return the d of a MESSAGE_ACK."""
+    return {"channel_id": str(acked.channel_id), "message_id": str(acked.message_id)}
+
+
+def read_state_of(marker: Marker) -> Json:
+    """Return how far a user has read a channel, as READY tells it."""
+    return {"id": str(marker.channel_id), "last_message_id": str(marker.message_id)}
 
 
 def channel_of(channel: Channel, last_seq: int = 0, last_message_id: int = 0, *, viewer: int = 0) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from shared.core.calls import DirectView
+from shared.core.calls import DirectView, Marker
 from shared.core.events import (
     BanLifted,
     ChannelChanged,
@@ -39,7 +39,7 @@ from shared.core.events import (
 )
 from shared.core.model import ChannelType, User
 from shared.core.stream import Event, owner_of
-from shared.core.wire.channels import channel_of, direct_of, invite_facts_of
+from shared.core.wire.channels import channel_of, direct_of, invite_facts_of, read_state_of
 from shared.core.wire.groups import guild_delete_of
 from shared.core.wire.members import ban_dispatch_of, member_of, member_removed_of, role_dispatch_of
 from shared.core.wire.messages import emoji_of, message_of, message_update_of
@@ -166,8 +166,12 @@ def ready_of(
     group_ids: Iterable[int],
     directs: Iterable[DirectView],
     shard: tuple[int, int] | None = None,
+    markers: Iterable[Marker] | None = None,
 ) -> Json:
-    """Return READY. Groups are told as unavailable; a GUILD_CREATE for each follows."""
+    """Return READY. Groups are told as unavailable; a GUILD_CREATE for each follows.
+
+    `markers`: how far the user has read; None: that is not told.
+    """
     ready: Json = {
         "v": API_VERSION,
         "user": own_user_of(user),
@@ -177,6 +181,8 @@ def ready_of(
         "resume_gateway_url": resume_url,
         "application": {"id": str(user.id), "flags": APPLICATION_FLAGS},
     }
+    if markers is not None:
+        ready["read_state"] = [read_state_of(marker) for marker in markers]
     if shard is not None:
         ready["shard"] = list(shard)
     return ready
