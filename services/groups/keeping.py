@@ -21,7 +21,7 @@ from services.groups.core.names import group_name_key, group_name_taken, require
 from services.groups.facts import FactReader
 from services.groups.jobs import DISBAND, Jobs
 from services.groups.memberships import Memberships
-from services.groups.store import GroupStore
+from services.groups.store import GroupStore, Job
 from shared.core.change import Actor
 from shared.core.events import AnyBody, GroupChanged, GroupDeleted, GroupLeft
 from shared.core.group_errors import UnknownGroup
@@ -59,12 +59,11 @@ class Keeping:
             patch = msgspec.structs.replace(patch, name=require_group_name(patch.name))
         if patch.description is not UNSET:
             patch = msgspec.structs.replace(patch, description=require_description(patch.description))
+        await self._changes.settle(group_stream(group_id))  # a refusal, too, is told when its reasons are published
         event = await self._decide(actor.user_id, group_id, patch)
-        if event is None:
-            return await self._read(group_id)
-        if event.group.owner_id != event.before.owner_id:
+        if event is not None and event.group.owner_id != event.before.owner_id:
             await self._memberships.require_room_to_own(event.group.owner_id)
-        key = _new_name(event)
+        key = _new_name(event) if event is not None else ""
         if key and not await self._names.take(key, group_id):
             raise group_name_taken()
 
@@ -109,14 +108,15 @@ class Keeping:
 
     async def delete(self, actor: Actor, group_id: int) -> None:
         """Delete a group. When this returns nothing is read, written or heard there any more."""
+        promised: list[Job] = []
 
         async def decide(_: int) -> GroupDeleted:
-            return decide_delete_group(await self._facts.facts(group_id, actor.user_id))
+            event = decide_delete_group(await self._facts.facts(group_id, actor.user_id))
+            promised[:] = [await self._jobs.promise(DISBAND, group_id)]
+            return event
 
-        await decide(0)
-        job = await self._jobs.promise(DISBAND, group_id)
         await self._changes.change(group_stream(group_id), decide, actor=actor)
-        await self._jobs.release(job)
+        await self._jobs.release(promised[0])
 
     async def disband(self, group_id: int) -> None:
         """Tell the members of a deleted group, in their own streams, that they are out. Idempotent; a job's work."""
