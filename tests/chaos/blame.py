@@ -46,8 +46,8 @@ class Span(msgspec.Struct):
 
     @property
     def takes_redis(self) -> bool:
-        """Whether Redis was away for somebody, or lost what it had."""
-        return self.target == "redis" or self.target.endswith(".redis")
+        """Whether Redis was away for somebody for longer than a moment, or lost what it had."""
+        return self.kind != "cut" and (self.target == "redis" or self.target.endswith(".redis"))
 
 
 class Timeline:
