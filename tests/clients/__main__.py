@@ -77,7 +77,7 @@ async def _open_case(
     everything = {"name": "bots", "permissions": str(1 << 3)}
     role = await owner.call("POST", f"/guilds/{group['id']}/roles", everything)
     await owner.call("PUT", f"/guilds/{group['id']}/members/{bot_id}/roles/{role['id']}")
-    command = [*library.command(folder), system.url, token]
+    command = library.command(folder, system.url, token)
     log = logs / f"{system.mode} {library.name}.log"
     bot = await stack.enter_async_context(open_bot(command, folder, log))
     return Case(bot, bot_id, owner, guest.id, group["id"], group["channels"][0]["id"])
@@ -87,11 +87,12 @@ async def _take(
     step: Step | FaultStep, system: System, libraries: Sequence[Library], cases: list[Case], results: Results
 ) -> None:
     """Take a step with every bot, and note what came of it."""
+    taking = [(library, case) for library, case in zip(libraries, cases, strict=True) if step.name not in library.lacks]
     if isinstance(step, FaultStep):
-        wrong = await meet(step, system, cases)
+        wrong = await meet(step, system, [case for _, case in taking])
     else:
-        wrong = await asyncio.gather(*(_try(step, case) for case in cases))
-    for library, text in zip(libraries, wrong, strict=True):
+        wrong = await asyncio.gather(*(_try(step, case) for _, case in taking))
+    for (library, _), text in zip(taking, wrong, strict=True):
         results.note(library.name, system.mode, step.name, text)
         print(f"{system.mode}: {library.name}: {step.name}: {text or 'yes'}", flush=True)
 

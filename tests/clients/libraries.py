@@ -19,12 +19,17 @@ class NotInstallable(Exception):
 
 @dataclass(frozen=True)
 class Library:
-    """A released library. `bot` is the file in bots/ that drives it; `packages` are pinned."""
+    """A released library. `bot` is the file in bots/ that drives it; `packages` are pinned.
+
+    `arguments` come behind the server's URL and the token. `lacks`: steps that the library has no words for.
+    """
 
     name: str
     language: str
     bot: str
     packages: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
+    lacks: frozenset[str] = frozenset()
 
     def install(self, cache: Path) -> Path:
         """Install into an environment of its own below `cache`, once; return its folder. Raises `NotInstallable`."""
@@ -53,14 +58,23 @@ class Library:
             [sys.executable, "-m", "pip", "--python", python, "install", *quiet, *self.packages],
         ]
 
-    def command(self, folder: Path) -> list[str]:
-        """Return what starts the bot of an installed library; the server's URL and the token come behind it."""
+    def command(self, folder: Path, url: str, token: str) -> list[str]:
+        """Return what starts the bot of an installed library at this server with this token."""
         interpreter = "node" if self.language == "node" else str(folder / "bin" / "python")
-        return [interpreter, str(_BOTS / self.bot)]
+        return [interpreter, str(_BOTS / self.bot), url, token, *self.arguments]
 
+
+_COMMANDS: Final = frozenset({"commands"})
+"""Forks that are not asked to sync: how they do that is each one's own."""
+# And disnake begins anew where its first attempt to connect again is refused, as those of a cut are.
+_NO_NONCE: Final = _COMMANDS | {"send, nonce"}
 
 LIBRARIES: Final = (
     Library("discord.py", "python", "discordpy.py", ("discord.py==2.7.1",)),
     Library("hikari", "python", "hikari_bot.py", ("hikari==2.7.0",)),
     Library("discord.js", "node", "discordjs.mjs", ("discord.js@14.28.1",)),
+    Library("disnake", "python", "forks.py", ("disnake==2.12.2",), ("disnake",), _NO_NONCE | {"cut, RESUME"}),
+    Library("nextcord", "python", "forks.py", ("nextcord==2.6.0", "setuptools==80.9.0"), ("nextcord",), _NO_NONCE),
+    Library("py-cord", "python", "forks.py", ("py-cord==2.8.1",), ("discord",), _NO_NONCE),
+    Library("oceanic.js", "node", "oceanic.mjs", ("oceanic.js@1.15.0",)),
 )

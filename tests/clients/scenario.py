@@ -60,14 +60,21 @@ def _is_ready(told: list[Fact]) -> bool:
     return any(fact["event"] == "ready" for fact in told)
 
 
+def _ready_of(case: Case) -> Fact:
+    ready = next((fact for fact in case.bot.told if fact["event"] == "ready"), None)
+    if ready is None:
+        raise BotFailed("it is not ready")
+    return ready
+
+
 async def _log_in(case: Case) -> None:
     await case.bot.wait("ready", _is_ready, timeout_s=_BACK_S)
-    ready = next(fact for fact in case.bot.told if fact["event"] == "ready")
+    ready = _ready_of(case)
     require(ready["user"] == case.bot_id, f"it is {ready['user']}, not {case.bot_id}")
 
 
 async def _see_groups(case: Case) -> None:
-    ready = next(fact for fact in case.bot.told if fact["event"] == "ready")
+    ready = _ready_of(case)
     require(ready["guilds"] == [case.guild], f"it sees {ready['guilds']}, not {case.guild}")
 
 

@@ -20,20 +20,19 @@ class Results:
         """Take in what came of a step."""
         self._wrong[library, mode, step] = wrong
 
-    def columns(self) -> list[tuple[str, str]]:
-        """Return (library, mode) pairs in the order in which libraries were run."""
-        pairs = list(dict.fromkeys((library, mode) for library, mode, _ in self._wrong))
-        order = {library: place for place, library in enumerate(dict.fromkeys(library for library, _ in pairs))}
-        return sorted(pairs, key=lambda pair: order[pair[0]])
+    def libraries(self) -> list[str]:
+        """Return the libraries in the order in which they were run."""
+        return list(dict.fromkeys(library for library, _, _ in self._wrong))
 
     def steps(self) -> list[str]:
         """Return the steps that were taken, in the order of the first system that took them."""
         return list(dict.fromkeys(step for _, _, step in self._wrong))
 
-    def cell(self, library: str, mode: str, step: str) -> str:
-        """Return yes, no, or nothing where the step was not taken."""
-        wrong = self._wrong.get((library, mode, step))
-        return "" if wrong is None else "no" if wrong else "yes"
+    def cell(self, library: str, step: str) -> str:
+        """Return yes, where it went wrong, or nothing where the step was not taken."""
+        taken = {mode: wrong for (one, mode, other), wrong in self._wrong.items() if (one, other) == (library, step)}
+        wrong = [mode for mode, text in taken.items() if text]
+        return f"not in {', '.join(wrong)}" if wrong else "yes" if taken else ""
 
     def failures(self) -> list[str]:
         """Return a line for each step that went wrong."""
@@ -41,12 +40,12 @@ class Results:
 
 
 def table_of(results: Results) -> str:
-    """Return the table in Markdown."""
-    columns = results.columns()
+    """Return the table in Markdown: a step is a yes if it went well in each mode that has it."""
+    libraries = results.libraries()
     lines = [
-        ["", *(f"{library}, {mode}" for library, mode in columns)],
-        ["---"] * (len(columns) + 1),
-        *([step, *(results.cell(*column, step) for column in columns)] for step in results.steps()),
+        ["", *libraries],
+        ["---"] * (len(libraries) + 1),
+        *([step, *(results.cell(library, step) for library in libraries)] for step in results.steps()),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
