@@ -104,7 +104,8 @@ MANDATORY: Final = {
     "RESUMED": "",
     "user": USER,
     "GET /users/@me": OWN_USER,
-    "application": f"id name icon description bot_public bot_require_code_grant verify_key {_inside('owner', USER)}",
+    "application": f"""id name icon description approximate_guild_count bot_public bot_require_code_grant verify_key
+{_inside("owner", USER)}""",
     "GET /gateway/bot": f"""url shards
 {_inside("session_start_limit", "total remaining reset_after max_concurrency")}""",
     "GUILD_CREATE": CREATED,
