@@ -264,6 +264,7 @@ def assemble(
         clock=clock,
     )
     sessions.stirred = showing.stir
+    following.welcome = showing.welcome
     delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, peers, showing, metrics, clock)
     sending = Sending(
         hub,

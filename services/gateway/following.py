@@ -46,6 +46,7 @@ from shared.core.errors import StarlingError, Unavailable
 from shared.core.model import Channel, ChannelType
 from shared.core.revocation import Revocations
 from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
+from shared.core.wire.values import Json
 from shared.lifecycle import Supervisor
 from shared.rpc import Rpc
 from shared.topology import Topology
@@ -62,6 +63,11 @@ _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
 
 log = structlog.get_logger(__name__)
+
+
+def _as_it_is(created: Json, _: Collection[LiveSession]) -> Json:
+    """Return a GUILD_CREATE as it is."""
+    return created
 
 
 class Following:
@@ -82,6 +88,8 @@ class Following:
         supervisor: Supervisor,
         clock: Callable[[], float],
     ) -> None:
+        self.welcome: Callable[[Json, Collection[LiveSession]], Json] = _as_it_is
+        """What sessions are told that come into a group, made of its GUILD_CREATE."""
         self._hub = hub
         self._fanout = fanout
         self._expel = expel
@@ -104,6 +112,8 @@ class Following:
         """Do what the hub says, at once: send dispatches, start jobs, end sessions."""
         for out in outs:
             match out:
+                case Dispatch("GUILD_CREATE", d, sessions):
+                    self._fanout.dispatch("GUILD_CREATE", self.welcome(d, sessions), sessions)
                 case Dispatch(t, d, sessions, stream, seq):
                     self._fanout.dispatch(t, d, sessions, stream, seq)
                 case FollowGroup(group_id):

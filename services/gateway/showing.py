@@ -9,7 +9,7 @@ state counts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -25,6 +25,7 @@ from shared.bus import Bus, BusUnavailable
 from shared.core.commands import Presences, Present, encode_envelope
 from shared.core.model import OFFLINE, Presence
 from shared.core.wire.members import presence_of
+from shared.core.wire.values import Json
 from shared.topology import Topology
 
 TURN_S: Final = 0.5
@@ -79,7 +80,7 @@ class Showing:
         self._board = Board()
         self._dirty: dict[int, float] = {}
         """Local users who may be another way now, and when to look."""
-        self._own: dict[int, Presence] = {}
+        self._own: dict[int, Present] = {}
         """How local users are, as it was announced."""
         self._said_at: dict[int, float] = {}
         self._read: set[int] = set()
@@ -91,7 +92,15 @@ class Showing:
     def stir(self, user_id: int) -> None:
         """Take in that a session of a local user came, went, or shows itself otherwise."""
         if self._most_members:
-            self._dirty[user_id] = min(self._dirty.get(user_id, self._clock()), self._clock())
+            self._dirty[user_id] = self._clock()
+
+    def welcome(self, created: Json, sessions: Collection[LiveSession]) -> Json:
+        """Take in that sessions are told of a group that they came into; return the GUILD_CREATE with who is there."""
+        for session in sessions:
+            self.stir(session.user_id)
+        group = self._hub.roster.groups.get(int(created["id"]))
+        shown = self.known(group) if group is not None else {}
+        return created | {"presences": [presence_of(one, int(created["id"]), how) for one, how in shown.items()]}
 
     def hear(self, presences: Presences) -> None:
         """Take in what another node says; of those whom nobody here may see, nothing is kept."""
@@ -137,15 +146,16 @@ class Showing:
             presence, look_again = self._own_of(user_id, now)
             if look_again:
                 self._dirty[user_id] = look_again
-            if presence == self._own.get(user_id, OFFLINE):
+            said = self._own.get(user_id)
+            groups = self._groups_of(user_id)
+            if presence == (said.presence if said is not None else OFFLINE) and (said is None or said.groups == groups):
                 continue
             if now < (may := self._said_at.get(user_id, -_BETWEEN_S) + _BETWEEN_S):
                 self._dirty[user_id] = may
                 continue
-            groups = self._groups_of(user_id)
-            self._said_at[user_id] = now
-            if groups or user_id in self._own:
-                items.append(Present(user_id, groups, presence))
+            if groups or said is not None:
+                self._said_at[user_id] = now
+                items.append(Present(user_id, groups or (said.groups if said is not None else ()), presence))
         if len(self._said_at) > 2 * len(self._own) + ANNOUNCED:
             self._said_at = {one: at for one, at in self._said_at.items() if at + _BETWEEN_S > now}
         presences = {one.user_id: one.presence for one in items}
@@ -158,7 +168,7 @@ class Showing:
             raise
         for one in items:
             self._board.hear(one.user_id, self._incarnation, one.presence, one.groups, now)
-            self._own[one.user_id] = one.presence
+            self._own[one.user_id] = one
             if one.presence.status == OFFLINE.status:
                 del self._own[one.user_id]
 
@@ -200,7 +210,8 @@ class Showing:
         """Let the leases of this node's users last, once in a third of their time."""
         if self._clock() >= self._renew_at:
             self._renew_at = self._clock() + _RENEW_S
-            await self._leases.put(self._incarnation, self._own, ttl_s=LEASE_S)
+            held = {user_id: one.presence for user_id, one in self._own.items()}
+            await self._leases.put(self._incarnation, held, ttl_s=LEASE_S)
 
     async def _look(self) -> None:
         """Read how members of new groups are, and those of whom nobody said anything for long."""
@@ -209,10 +220,10 @@ class Showing:
         groups = self._hub.roster.groups
         self._read &= groups.keys()
         fresh = [one for one in groups.keys() - self._read if self._is_small(groups[one])][:_GROUPS]
-        wanted = {user_id: {group_id} for group_id in fresh for user_id in groups[group_id].members}
+        wanted: dict[int, set[int]] = {}
         for group_id in fresh:
             for user_id in groups[group_id].members:
-                wanted[user_id].add(group_id)
+                wanted.setdefault(user_id, set()).add(group_id)
         for user_id in self._board.overdue(self._clock(), _READ):
             places = {one for one in self._board.places_of(user_id) if self._shows(one, user_id)}
             if places:
@@ -224,7 +235,7 @@ class Showing:
         for user_id, places in wanted.items():
             parts = {node: one for node, one in found.get(user_id, {}).items() if node != self._incarnation}
             if (own := self._own.get(user_id)) is not None:
-                parts[self._incarnation] = own
+                parts[self._incarnation] = own.presence
             self._board.put(user_id, parts, places, self._clock())
 
     def _tell(self) -> None:

@@ -76,6 +76,19 @@ def test_a_change_is_told_once_and_one_that_is_taken_back_never() -> None:
     assert (board.next_change(), len(board)) == (None, 0)
 
 
+def test_who_comes_into_another_group_is_told_there() -> None:
+    """And nowhere else again; who is away is told of nowhere."""
+    board = Board()
+    board.hear(7, "one", ONLINE, (5,), 0.0)
+    assert board.next_change() == (7, ONLINE, frozenset({5}))
+    board.hear(7, "one", ONLINE, (5, 6), 1.0)
+    assert board.next_change() == (7, ONLINE, frozenset({6}))
+    board.hear(7, "one", ONLINE, (6,), 2.0)
+    assert board.next_change() is None
+    board.hear(8, "one", OFFLINE, (6,), 2.0)
+    assert board.next_change() is None
+
+
 def test_what_a_dead_node_said_is_looked_up_again() -> None:
     """After a lease; what the leases then say counts."""
     board = Board()

@@ -69,6 +69,21 @@ async def test_what_was_said_before_a_node_came_is_read(cluster: Cluster) -> Non
         await until_status(client, ben.id, "dnd")
 
 
+async def test_who_joins_sees_who_is_there_and_is_seen(cluster: Cluster) -> None:
+    """A group that one comes into while one is online tells its presences, and is told one's own."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, _ = await world.create_group(ann)
+    one, two = await cluster.start("one", **SMALL), await cluster.start("two", **SMALL)
+    async with open_client(one, world.token(ann)) as watching, open_client(two, world.token(ben)) as client:
+        await until_status(watching, ann.id, "online")
+        await two.gateway.showing.turn()
+        await world.join(ben, group)
+        await client.until("GUILD_CREATE")
+        await until_status(watching, ben.id, "online")
+        await until_status(client, ann.id, "online")
+
+
 async def test_who_did_not_ask_and_large_groups_are_told_nothing(cluster: Cluster) -> None:
     """Without the intent there is neither PRESENCE_UPDATE nor anybody in GUILD_CREATE; in a group too large nobody."""
     world = cluster.world

@@ -58,6 +58,8 @@ class _Row:
     parts: dict[str, Presence] = field(default_factory=dict)
     until: float = 0.0
     places: set[int] = field(default_factory=set)
+    fresh: set[int] = field(default_factory=set)
+    """Places in which nothing was told yet."""
     told: Presence = OFFLINE
 
 
@@ -101,18 +103,19 @@ class Board:
         return frozenset(row.places) if row is not None else frozenset()
 
     def next_change(self) -> tuple[int, Presence, frozenset[int]] | None:
-        """Return a user who is not as was told, how it is and where that is told; it counts as told then."""
+        """Return a user who is not as was told, how it is and where that is to be told; it counts as told then."""
         while self._changed:
             user_id = next(iter(self._changed))
             del self._changed[user_id]
             row = self._rows.get(user_id)
             if row is None:
                 continue
-            presence, before, places = merged(row.parts.values()), row.told, frozenset(row.places)
-            row.told = presence
+            presence, before = merged(row.parts.values()), row.told
+            places = frozenset(row.places if presence != before else row.fresh)
+            row.told, row.fresh = presence, set()
             if not row.parts:
                 del self._rows[user_id]
-            if presence != before:
+            if places and (presence != before or presence.status != OFFLINE.status):
                 return user_id, presence, places
         return None
 
@@ -128,11 +131,13 @@ class Board:
 
     def _row(self, user_id: int, places: Iterable[int]) -> _Row:
         row = self._rows.setdefault(user_id, _Row())
-        row.places.update(list(places)[:MOST_GROUPS])
+        found = set(list(places)[:MOST_GROUPS])
+        row.fresh |= found - row.places
+        row.places |= found
         return row
 
     def _stir(self, user_id: int, row: _Row) -> None:
-        if merged(row.parts.values()) != row.told:
+        if merged(row.parts.values()) != row.told or (row.parts and row.fresh):
             self._changed[user_id] = None
         elif not row.parts:
             self._rows.pop(user_id, None)
