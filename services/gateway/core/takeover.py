@@ -302,7 +302,8 @@ def _place_directs(
                 after = _OPENED if is_whole else channel.seq
             view = DirectView(channel.channel, after, 0 if after < channel.seq else channel.last_message_id)
             opened = {"seq": _OPENED} if after == _OPENED else {}
-            plan.tell("CHANNEL_CREATE", direct_of(view, user_id) | opened)
+            if not roster.users[user_id].user.bot:  # as in `Roster.open_direct`
+                plan.tell("CHANNEL_CREATE", direct_of(view, user_id) | opened)
         plan.read(stream, max(after, told.get(stream, 0)), channel.seq)
     return True
 
