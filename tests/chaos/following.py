@@ -122,6 +122,9 @@ class Following:
             self._breaks(4, record.at, f"{name} got {what} out of order, behind {place.position}")
             return
         if session.lost_at is not None and not session.tells_positions:
+            if first_at >= session.lost_at:
+                self.excepted["told again after a RESUME that broke, to who tells only s"] += 1
+                return
             deaths = self._timeline.deaths(first_at, session.lost_at)
             if any(first_at >= min(span.began, session.lost_at) - REPEATS_S for span in deaths):
                 self.excepted["told again after a node's death, to who tells only s"] += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import cycle
 from typing import Final
@@ -46,11 +46,6 @@ def invented(seed: int, people: int, says_per_move: int = 25) -> Script:
     return Script(f"room {seed}", tuple(f"p{number}" for number in range(people)), tuple(steps), {})
 
 
-def endless(script: Script) -> Iterator[Step]:
-    """Yield a script's steps again and again; who is inside when it begins anew has joined already."""
-    return cycle(script.steps)
-
-
 class Play:
     """One room while it is played by `people`, the first of whom owns it. `says` are per second."""
 
@@ -74,7 +69,7 @@ class Play:
     async def run(self, over: asyncio.Event) -> None:
         """Play until it is over, and until all that was begun has come to its end."""
         async with asyncio.TaskGroup() as tasks:
-            for step in endless(self._script):
+            for step in cycle(self._script.steps):  # who is inside when it begins anew has joined already
                 if isinstance(step, Say):
                     with suppress(TimeoutError):
                         async with asyncio.timeout(self._chance.expovariate(self._says)):

@@ -64,6 +64,13 @@ def of_one_session(*told: Record, tells_positions: bool) -> list[Record]:
 
 KILLED = [FaultBegan(10.0, 1, "kill", "gateway-1"), Lost(10.1, 1)]
 REDIS = [FaultBegan(10.0, 2, "kill", "redis"), FaultEnded(12.0, 2)]
+BROKEN_OFF = [
+    Lost(10.1, 1),
+    Heard(10.5, 1, 2, CHANNEL, 3, "MESSAGE_UPDATE", 5),
+    Lost(10.6, 1),
+    Heard(10.9, 1, 2, CHANNEL, 3, "MESSAGE_UPDATE", 5),
+    Resumed(11.0, 1),
+]
 AGAIN = [Heard(11.0, 1, 2, CHANNEL, 2, "MESSAGE_UPDATE", 5), Resumed(11.1, 1)]
 
 
@@ -73,6 +80,8 @@ AGAIN = [Heard(11.0, 1, 2, CHANNEL, 2, "MESSAGE_UPDATE", 5), Resumed(11.1, 1)]
         ([*KILLED, *AGAIN], False, True),
         ([*KILLED, *AGAIN], True, False),
         ([Lost(10.1, 1), *AGAIN], False, False),
+        (BROKEN_OFF, False, True),
+        (BROKEN_OFF, True, False),
         ([FaultBegan(20.0, 1, "kill", "gateway-1"), Lost(20.1, 1), *AGAIN], False, False),
         ([*KILLED, *REDIS, Invalid(13.0, 1)], True, True),
         ([*KILLED, Invalid(13.0, 1)], True, False),
