@@ -85,10 +85,10 @@ class Device:
                         return found
                 await self._news.wait()
 
-    async def wait_for_any(self, wanted: Callable[[str, Json], bool]) -> None:
-        """Wait until there was a dispatch (`t`, `d`) that is wanted."""
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until this is so of what came."""
         async with asyncio.timeout(DEADLINE_S), self._news:
-            while not any(wanted(frame["t"], frame["d"]) for frame in self.dispatches):
+            while not holds():
                 await self._news.wait()
 
     async def wait_for_messages(self, channel_id: str, count: int) -> list[Json]:

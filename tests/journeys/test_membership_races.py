@@ -158,6 +158,7 @@ async def race(room: Room, movers: list[Person], leavers: list[Person]) -> None:
         await asyncio.gather(
             *(require_heard(room, user, one, last, is_member=user in members) for user, one in others.items())
         )
+        await delete(room, witnesses, [others[user] for user in members if user in others])
 
 
 async def require_one_state(room: Room, witnesses: list[Device]) -> dict[str, Json]:
@@ -179,7 +180,7 @@ async def require_one_state(room: Room, witnesses: list[Device]) -> dict[str, Js
 
 async def told_up_to(device: Device, group: str, seq: int) -> tuple[dict[str, Json], list[int]]:
     """Return what a device made of the events, once it has heard this one."""
-    await device.wait_for_any(lambda t, d: t.startswith("GUILD_MEMBER") and d.get("seq") == seq)
+    await device.wait_until(lambda: seq in [d.get("seq") for t, d in of_group(device, group) if t != "GUILD_CREATE"])
     return replayed(device, group)
 
 
@@ -195,8 +196,34 @@ async def require_heard(room: Room, user: str, device: Device, last: str, *, is_
     assert (room.begun in heard) == is_member
     if user in room.removed:
         assert not [one for one in heard if one > room.removed[user]], "heard what was said after the removal"
-    last_word = [t for t, _ in of_group(device, room.id) if t in ("GUILD_CREATE", "GUILD_DELETE")][-1:]
-    assert (last_word == ["GUILD_CREATE"]) == is_member
+    assert is_in(device, room.id) == is_member
+
+
+def is_in(device: Device, group: str) -> bool:
+    """Return whether a device was told that it is in a group."""
+    return [t for t, _ in of_group(device, group) if t in ("GUILD_CREATE", "GUILD_DELETE")][-1:] == ["GUILD_CREATE"]
+
+
+async def delete(room: Room, witnesses: list[Device], members: list[Device]) -> None:
+    """Delete the group while somebody talks: all are told, nothing comes behind that, and every door is closed."""
+    talking = asyncio.gather(*(witnesses[0].say(room.channel, "0") for _ in range(10)))
+    assert await room.ask(room.bases[1], room.owner, "DELETE", f"/guilds/{room.id}") == 204
+    for device in witnesses:
+        refused = await device.say(room.channel, "after")
+        assert (refused["op"], refused["d"]["code"]) == (102, 10003)
+    for base in room.bases:
+        for path in (f"/channels/{room.channel}/messages", f"/guilds/{room.id}"):
+            assert await room.ask(base, room.owner, "GET", path) == 404
+    await talking
+    await asyncio.gather(*(require_end(room, device) for device in [*witnesses, *members]))
+
+
+async def require_end(room: Room, device: Device) -> None:
+    """Hold a member's device to have been told of the group's end last."""
+    await device.wait_until(lambda: not is_in(device, room.id))
+    frames = [(frame["t"], frame["d"]) for frame in device.dispatches]
+    told = [t for t, d in frames if d.get("channel_id") == room.channel or d.get("id") == room.id]
+    assert told[-1] == "GUILD_DELETE", "something came from a deleted group"
 
 
 async def test_two_hundred_changes_at_once(rabbitmq_url: str, redis_url: str, mongo_url: str) -> None:
