@@ -42,7 +42,7 @@ TOOLS := .venv-tools
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: $(RUN)/.installed ## Run all of Starling at http://127.0.0.1:PORT with its data in DATA (PORT=8080 DATA=.data)
 	@exec $(RUN)/bin/python -m deploy.local.run --port "$(PORT)" --data "$(DATA)"
