@@ -66,14 +66,12 @@ class Library:
 
 _OF_FORKS: Final = frozenset({"commands", "send, nonce"})
 """What forks are not asked for: how they sync commands is each one's own, and not all can send a nonce."""
-_REFUSED: Final = "cut, RESUME"
-"""Disnake begins anew where its first attempt to connect again is refused, as it is here."""
 
 LIBRARIES: Final = (
     Library("discord.py", "python", "discordpy.py", ("discord.py==2.7.1",)),
     Library("hikari", "python", "hikari_bot.py", ("hikari==2.7.0",)),
     Library("discord.js", "node", "discordjs.mjs", ("discord.js@14.28.1",)),
-    Library("disnake", "python", "forks.py", ("disnake==2.12.2",), ("disnake",), _OF_FORKS | {_REFUSED}),
+    Library("disnake", "python", "forks.py", ("disnake==2.12.2",), ("disnake",), _OF_FORKS),
     Library("nextcord", "python", "forks.py", ("nextcord==2.6.0", "setuptools==80.9.0"), ("nextcord",), _OF_FORKS),
     Library("py-cord", "python", "forks.py", ("py-cord==2.8.1",), ("discord",), _OF_FORKS),
     Library("oceanic.js", "node", "oceanic.mjs", ("oceanic.js@1.15.0",)),

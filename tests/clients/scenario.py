@@ -227,10 +227,11 @@ Fault = Callable[[System, Callable[[], Awaitable[None]]], Awaitable[None]]
 
 
 async def _cut(system: System, meanwhile: Callable[[], Awaitable[None]]) -> None:
-    system.proxy.refuse()
+    # New connections wait: where one is refused discord.js and disnake begin anew instead of resuming.
+    system.proxy.silence()
     system.proxy.cut()
     await meanwhile()
-    await system.proxy.accept()
+    system.proxy.resume()
 
 
 async def _stay_away(system: System, meanwhile: Callable[[], Awaitable[None]]) -> None:
