@@ -40,6 +40,7 @@ from shared.core.commands import AnyCommand
 from shared.core.letters import DeadLetter
 from shared.core.limits import Budgets
 from shared.core.stream import Event
+from shared.mongo_audit import MongoAudit
 from shared.parts import Parts
 from shared.publishing import publish_events
 from shared.rpc import Rpc, serve_calls
@@ -72,7 +73,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     bus, topology, storage = parts.bus, parts.topology, parts.storage
     name = f"{parts.node}.history"
     rpc = Rpc(bus, topology)
-    marks = MongoMarks(storage.mongo)
+    marks = MongoMarks(storage.mongo, MongoAudit(storage.mongo))
     pages = Pages(storage.streams, cache_bytes=settings.history.cache_bytes)
     markers = MongoMarkers(storage.mongo)
     telling = Telling(storage.streams, marks)

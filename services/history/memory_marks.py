@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.history.core.marks import Mark, Pin, Reactor, ReactorKey
+from shared.core.audit import Entry
 from shared.core.model import Channel, User
 
 
@@ -15,6 +16,8 @@ class MemoryMarks:
     """A `MarkStore` without a server."""
 
     def __init__(self) -> None:
+        self.entries: dict[tuple[str, int], Entry] = {}
+        """What stands in audit logs."""
         self._reactors: dict[ReactorKey, tuple[int, Reactor]] = {}
         self._pins: dict[int, tuple[int, Pin]] = {}
         self._directs: dict[int, tuple[int, Channel]] = {}
@@ -23,6 +26,8 @@ class MemoryMarks:
         """Put marks; one whose `seq` is not above the stored one's changes nothing."""
         for mark in marks:
             match mark.what:
+                case Entry() as entry:
+                    self.entries.setdefault((entry.stream, entry.seq), entry)
                 case Reactor() as reactor:
                     if self._reactors.get(reactor.key, (0,))[0] < mark.seq:
                         self._reactors[reactor.key] = mark.seq, reactor

@@ -14,6 +14,8 @@ from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from services.history.core.marks import Mark, Pin, Reactor, ReactorKey
+from shared.audit import AuditStore
+from shared.core.audit import Entry
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, User
 from shared.mongo import Document, Mongo
@@ -25,14 +27,16 @@ _DUPLICATE_KEY: Final = 11000
 class MongoMarks:
     """A `MarkStore` on MongoDB."""
 
-    def __init__(self, mongo: Mongo) -> None:
+    def __init__(self, mongo: Mongo, audit: AuditStore) -> None:
         self._mongo = mongo
+        self._audit = audit
         self._reactions = mongo["reactions"]
         self._pins = mongo["pins"]
 
     async def put(self, marks: Sequence[Mark]) -> None:
         """Put marks; one whose `seq` is not above the stored one's changes nothing."""
         newest: dict[str, dict[Any, Mark]] = {"reactions": {}, "pins": {}, "channels": {}}
+        entries = [mark.what for mark in marks if isinstance(mark.what, Entry)]
         for mark in sorted(marks, key=lambda mark: mark.seq):
             match mark.what:
                 case Reactor() as reactor:
@@ -41,7 +45,8 @@ class MongoMarks:
                     newest["pins"][message_id] = mark
                 case Channel(id=channel_id):
                     newest["channels"][channel_id] = mark
-        await asyncio.gather(*(self._put(name, its_marks) for name, its_marks in newest.items() if its_marks))
+        puts = [self._put(name, its_marks) for name, its_marks in newest.items() if its_marks]
+        await asyncio.gather(*puts, self._audit.put(entries))
 
     async def _put(self, collection: str, marks: Mapping[Any, Mark]) -> None:
         """Replace what is older. An upsert that meets a document is late, or lost a race: then it is tried without."""

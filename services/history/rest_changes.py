@@ -25,6 +25,7 @@ from shared.core.sending import NOBODY_THERE, called_by, place_of_access, questi
 from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
+from shared.reasons import Reason
 from shared.snowflakes import Snowflake
 
 BULK: Final = (2, 100)
@@ -40,7 +41,7 @@ router = APIRouter(
 )
 
 
-def common_of(history: History, access: Access, channel_id: int, caller: int) -> dict[str, Any]:
+def common_of(history: History, access: Access, channel_id: int, caller: int, reason: str = "") -> dict[str, Any]:
     """Return the fields that every command has which is about messages."""
     return {
         "command_id": new_command_id(),
@@ -51,6 +52,7 @@ def common_of(history: History, access: Access, channel_id: int, caller: int) ->
         "permissions": access.permissions,
         "group_id": access.channel.group_id if access.channel is not None else 0,
         "group_seq": access.group_seq,
+        "reason": reason,
     }
 
 
@@ -96,16 +98,22 @@ async def edit_message(
 
 
 @router.delete("/{message_id}", status_code=204)
-async def delete_message(history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller) -> Response:
+async def delete_message(
+    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller, reason: Reason
+) -> Response:
     """Delete one's own message, or with MANAGE_MESSAGES another's."""
     history.spend(caller)
     access = await require_access(history, channel_id, caller)
-    await settle(history, DeleteMessage(**common_of(history, access, channel_id, caller), message_id=message_id))
+    await settle(
+        history, DeleteMessage(**common_of(history, access, channel_id, caller, reason), message_id=message_id)
+    )
     return Response(status_code=204)
 
 
 @router.post("/bulk-delete", status_code=204)
-async def delete_messages(history: Service, channel_id: Snowflake, caller: Caller, body: DeletedMessages) -> Response:
+async def delete_messages(
+    history: Service, channel_id: Snowflake, caller: Caller, body: DeletedMessages, reason: Reason
+) -> Response:
     """Delete 2 to 100 messages at once, those of them that there are; needs MANAGE_MESSAGES in a group."""
     history.spend(caller)
     if not BULK[0] <= len(body.messages) <= BULK[1]:
@@ -119,6 +127,6 @@ async def delete_messages(history: Service, channel_id: Snowflake, caller: Calle
         raise MissingPermissions
     if min(body.messages) < first_id_at(history.now() - BULK_AGE_MS):
         raise TooOldToDelete
-    common = common_of(history, access, channel_id, caller)
+    common = common_of(history, access, channel_id, caller, reason)
     await settle(history, DeleteMessages(**common, message_ids=tuple(body.messages)))
     return Response(status_code=204)

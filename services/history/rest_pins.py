@@ -29,6 +29,7 @@ from shared.core.wire.values import Json, iso_of
 from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
+from shared.reasons import Reason
 from shared.snowflakes import Snowflake
 
 _ALL_AT_ONCE: Final = 50
@@ -85,37 +86,41 @@ def _ms_of(moment: datetime) -> int:
 
 
 @router.put("/messages/pins/{message_id}", status_code=204)
-async def pin_message(history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller) -> Response:
+async def pin_message(
+    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller, reason: Reason
+) -> Response:
     """Pin a message; needs PIN_MESSAGES or MANAGE_MESSAGES, a repeat changes nothing."""
-    return await _pin(history, caller, channel_id, message_id)
+    return await _pin(history, caller, channel_id, message_id, reason)
 
 
 @router.put("/pins/{message_id}", status_code=204)
 async def pin_message_by_older_path(
-    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller
+    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller, reason: Reason
 ) -> Response:
     """Pin a message: the older path."""
-    return await _pin(history, caller, channel_id, message_id)
+    return await _pin(history, caller, channel_id, message_id, reason)
 
 
 @router.delete("/messages/pins/{message_id}", status_code=204)
-async def unpin_message(history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller) -> Response:
+async def unpin_message(
+    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller, reason: Reason
+) -> Response:
     """Unpin a message; needs PIN_MESSAGES or MANAGE_MESSAGES, a repeat changes nothing."""
-    return await _unpin(history, caller, channel_id, message_id)
+    return await _unpin(history, caller, channel_id, message_id, reason)
 
 
 @router.delete("/pins/{message_id}", status_code=204)
 async def unpin_message_by_older_path(
-    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller
+    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller, reason: Reason
 ) -> Response:
     """Unpin a message: the older path."""
-    return await _unpin(history, caller, channel_id, message_id)
+    return await _unpin(history, caller, channel_id, message_id, reason)
 
 
-async def _pin(history: History, caller: int, channel_id: int, message_id: int) -> Response:
+async def _pin(history: History, caller: int, channel_id: int, message_id: int, reason: str) -> Response:
     history.spend(caller)
     access = await require_access(history, channel_id, caller)
-    command = PinMessage(**common_of(history, access, channel_id, caller), message_id=message_id)
+    command = PinMessage(**common_of(history, access, channel_id, caller, reason), message_id=message_id)
     reply = await settle(history, command)
     if reply.seq:
         await _tell(history, access, channel_id, message_id)
@@ -142,8 +147,8 @@ async def _tell(history: History, access: Access, channel_id: int, message_id: i
         log.warning("pin_not_told", channel_id=channel_id, reason=type(error).__name__)
 
 
-async def _unpin(history: History, caller: int, channel_id: int, message_id: int) -> Response:
+async def _unpin(history: History, caller: int, channel_id: int, message_id: int, reason: str) -> Response:
     history.spend(caller)
     access = await require_access(history, channel_id, caller)
-    await settle(history, UnpinMessage(**common_of(history, access, channel_id, caller), message_id=message_id))
+    await settle(history, UnpinMessage(**common_of(history, access, channel_id, caller, reason), message_id=message_id))
     return Response(status_code=204)

@@ -97,13 +97,14 @@ class RenameDirect(DirectCommand, frozen=True, tag="rename_direct"):
 class MessageCommand(Command, frozen=True):
     """Base of what is done to messages that there are. The user may do `permissions` by the facts of `group_seq`.
 
-    `group_id` = 0: in a direct channel, where permissions do not change.
+    `group_id` = 0: in a direct channel, where permissions do not change. `reason`: why, for the group's audit log.
     """
 
     user_id: int
     permissions: int
     group_id: int = 0
     group_seq: int = 0
+    reason: str = ""
 
 
 class EditMessage(MessageCommand, frozen=True, kw_only=True, tag="edit_message"):

@@ -16,6 +16,7 @@ from services.history.mongo_marks import MongoMarks
 from shared.core.ids import MAX_ID
 from shared.core.model import Channel, ChannelType, User
 from shared.mongo import open_database
+from shared.mongo_audit import MongoAudit
 from shared.settings import MongoSettings
 
 ALICE = User(MAX_ID, "alice", global_name="Alice ☂", bot=True)
@@ -33,7 +34,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[MarkStore]:
         return
     settings = MongoSettings(url=request.getfixturevalue("mongo_url"), database=f"marks_{uuid4().hex}")
     async with open_database(settings) as mongo:
-        yield MongoMarks(mongo)
+        yield MongoMarks(mongo, MongoAudit(mongo))
 
 
 def reactor(

@@ -34,6 +34,7 @@ from shared.audit import AuditStore
 from shared.auth import Tokens
 from shared.bus import BusUnavailable
 from shared.command_log import open_command_log
+from shared.core.audit import Entry
 from shared.core.calls import SessionView
 from shared.core.commands import AnyCommand, Events, Replies, decode_for_node, decode_for_shard, encode_envelope
 from shared.core.ids import IdSource
@@ -250,8 +251,11 @@ class World:
                 return self.now
             if isinstance(effect, PutMarks):
                 for mark in effect.marks:
-                    assert isinstance(mark.what, Channel)
-                    await self.store.put_channel(mark.what, mark.seq)
+                    if isinstance(mark.what, Entry):
+                        await self.audit.put((mark.what,))
+                    else:
+                        assert isinstance(mark.what, Channel)
+                        await self.store.put_channel(mark.what, mark.seq)
                 return None
             if isinstance(effect, ReadDirects):
                 found = await self.store.read_channels(effect.channel_ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.history.core.deciding import Verdict
+from services.history.core.marks import PutMarks
 from shared.core.events import MessageDeleted, MessageEdited, MessagesDeleted, MessageStub
 from shared.core.ids import IdSource
 from shared.core.permissions import ALL, DEFAULT, Permission
@@ -157,9 +158,9 @@ def test_messages_are_found_in_whichever_bucket_they_stand() -> None:
     ids = sent(bench, *range(1, 8))
     settled = bench.settle(deletion(20, *ids[1:6], permissions=ALL))
     assert settled is not None
-    finds = [one for effect in bench.effects if isinstance(effect, Together) for one in effect.effects]
-    assert [type(one) for one in finds] == [FindBucket] * 3
-    (amend,) = [effect for effect in bench.effects if isinstance(effect, Amend)]
+    done = [one for effect in bench.effects if isinstance(effect, Together) for one in effect.effects]
+    assert [type(one) for one in done] == [FindBucket] * 3 + [Amend, PutMarks]
+    amend = done[3]
     assert sorted(amendment.first_seq for amendment in amend.amendments) == [1, 3, 5]
     assert contents(bench) == ["message 1", None]
 

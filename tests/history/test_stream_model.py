@@ -12,6 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from services.history.marks import MarkStore
 from services.history.mongo_marks import MongoMarks
 from shared.mongo import Mongo, open_database
+from shared.mongo_audit import MongoAudit
 from shared.mongo_streams import MongoStreams
 from shared.settings import MongoSettings
 from shared.streams import StreamStore
@@ -42,7 +43,7 @@ def test_rivals_on_mongodb(mongo_url: str) -> None:
             def open_marks(self) -> MarkStore:
                 """Return the store without what the last program left: ids of messages are alike in all of them."""
                 runner.run(_forget_marks(mongo))
-                return MongoMarks(mongo)
+                return MongoMarks(mongo, MongoAudit(mongo))
 
             def close_store(self) -> None:
                 """Leave the database open for the next program."""

@@ -14,6 +14,7 @@ from services.gateway.core.changing import Changing
 from services.gateway.core.outs import Dispatch, Out, Repair
 from services.gateway.core.roster import Roster
 from services.gateway.core.state import Held, LocalUser, S, Tracking, Untracked, unit_of
+from services.gateway.core.telling import entry_told
 from shared.core.calls import DirectView
 from shared.core.commands import Typed
 from shared.core.events import (
@@ -133,11 +134,21 @@ class Hub(Generic[S]):
             return self.roster.change_direct(channel, event, body)
         sessions = self.roster.sessions_of(channel)
         t, d = dispatch_of(event, channel_type=channel.channel.type) if sessions else (None, None)
-        if t is None or d is None:
+        told: list[Out[S]] = []
+        if t is not None and d is not None:
+            told.append(Dispatch(t, d, sessions, event.stream, event.record.seq))
+            t, d = hint_of(event)
+            if t is not None and d is not None:
+                told.append(Dispatch(t, d, sessions))
+        return told if event.record.id else [*told, *self._tell_auditors(event)]
+
+    def _tell_auditors(self, event: Event) -> list[Out[S]]:
+        """Tell what a change of messages says in its group's audit log."""
+        group = self.roster.groups.get(event.group_id)
+        if group is None or (telling := entry_told(event, group)) is None:
             return []
-        told: list[Out[S]] = [Dispatch(t, d, sessions, event.stream, event.record.seq)]
-        t, d = hint_of(event)
-        return told if t is None or d is None else [*told, Dispatch(t, d, sessions)]
+        sessions = group.sights.holders(telling.needs)
+        return [Dispatch(telling.t, telling.d, sessions, event.stream, event.record.seq)] if sessions else []
 
     def _fill_unknown_channel(self, event: Event, now: float) -> list[Out[S]]:
         """Take an event of a channel that is not followed: of a new DM, or of one that we should know."""

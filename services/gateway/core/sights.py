@@ -45,6 +45,7 @@ class Sights(Generic[S]):
         self._tally: Counter[frozenset[int]] = Counter()
         """How many users see each set of channels."""
         self._audiences: dict[int, Audience[S]] = {}
+        self._holders: dict[Permission, tuple[S, ...]] = {}
 
     # Who is here.
 
@@ -61,10 +62,12 @@ class Sights(Generic[S]):
             if not self._tally[sight]:
                 del self._tally[sight]
         self._audiences.clear()
+        self._holders.clear()
 
     def stir(self) -> None:
         """Take in that sessions came or went."""
         self._audiences.clear()
+        self._holders.clear()
 
     # What is so.
 
@@ -88,13 +91,16 @@ class Sights(Generic[S]):
         return audience
 
     def holders(self, needed: Permission) -> tuple[S, ...]:
-        """Return the sessions of local members who have a permission in the group."""
-        return tuple(
-            session
-            for user_id in self._sights
-            if self.group_permissions(user_id) & needed
-            for session in self._users[user_id].sessions
-        )
+        """Return the sessions of local members who have a permission in the group; the same tuple until it changes."""
+        holders = self._holders.get(needed)
+        if holders is None:
+            holders = self._holders[needed] = tuple(
+                session
+                for user_id in self._sights
+                if self.group_permissions(user_id) & needed
+                for session in self._users[user_id].sessions
+            )
+        return holders
 
     def group_permissions(self, user_id: int) -> int:
         """Return what a local member may do in the group, but for timeouts."""

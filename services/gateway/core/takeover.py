@@ -17,7 +17,7 @@ from services.gateway.core.retracing import Retraced, retrace
 from services.gateway.core.roster import WHOLE_DIRECT, Roster
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
-from services.gateway.core.telling import channel_told, tellings
+from services.gateway.core.telling import channel_told, entry_told, tellings
 from shared.core.calls import SESSION_DIRECTS, DirectView
 from shared.core.events import (
     ChannelCreated,
@@ -324,6 +324,8 @@ def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> It
                 yield Missed(t, encode(d), event.stream, event.record.seq)
         elif (missed := missed_of(event, user_id, local)) is not None:
             yield missed
+        if not event.record.id:
+            yield from _entry_missed(roster, event, user_id)
         return
     retraced = plan.sights.get(event.group_id)
     group = roster.groups.get(event.group_id)
@@ -335,6 +337,15 @@ def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> It
             continue
         if telling.needs and not group.sights.group_permissions(user_id) & telling.needs:
             continue
+        yield Missed(telling.t, encode(telling.d), event.stream, event.record.seq)
+
+
+def _entry_missed(roster: Roster[Any], event: Event, user_id: int) -> Iterator[Missed]:
+    """Yield what a change of messages says in its group's audit log, to who may view that."""
+    group = roster.groups.get(event.group_id)
+    if group is None or user_id not in group.users or (telling := entry_told(event, group)) is None:
+        return
+    if group.sights.group_permissions(user_id) & telling.needs:
         yield Missed(telling.t, encode(telling.d), event.stream, event.record.seq)
 
 

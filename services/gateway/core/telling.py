@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from services.gateway.core.state import LocalChannel, LocalGroup
-from shared.core.audit import Entry, entry_of
+from shared.core.audit import entry_of
 from shared.core.events import (
     BanLifted,
     ChannelChanged,
@@ -53,15 +53,17 @@ class Telling(NamedTuple):
 def tellings(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalChannel]) -> Iterator[Telling]:
     """Yield what an event of a group's stream is told as; behind that, to whom it concerns, who did it."""
     yield from _facts(event, group, channels)
-    if (entry := entry_of(event.stream, event.group_id, event.record, group.roles)) is not None:
-        yield told_entry(entry, event.record.seq)
+    if (telling := entry_told(event, group)) is not None:
+        yield telling
 
 
-def told_entry(entry: Entry, seq: int) -> Telling:
-    """Return what an entry of the audit log is told as."""
-    return Telling(
-        "GUILD_AUDIT_LOG_ENTRY_CREATE", entry_dispatch_of(entry) | {"seq": seq}, needs=Permission.VIEW_AUDIT_LOG
-    )
+def entry_told(event: Event, group: LocalGroup[Any]) -> Telling | None:
+    """Return what an event of a group, or of one of its channels, says in the audit log; None if nothing."""
+    entry = entry_of(event.stream, event.group_id, event.record, group.roles)
+    if entry is None:
+        return None
+    told = entry_dispatch_of(entry) | {"seq": event.record.seq}
+    return Telling("GUILD_AUDIT_LOG_ENTRY_CREATE", told, needs=Permission.VIEW_AUDIT_LOG)
 
 
 def _facts(event: Event, group: LocalGroup[Any], channels: Mapping[int, LocalChannel]) -> Iterator[Telling]:

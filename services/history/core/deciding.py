@@ -194,7 +194,7 @@ def draft_of(command: AnyCommand, facts: Facts, verdict: Verdict | None, now: in
             if not verdict.permissions & Permission.VIEW_CHANNEL:
                 raise error_of(verdict.refusal or MissingAccess.__name__, "")
             change = _change_of(command, facts, verdict.permissions, now)
-            return Draft(change, command.command_id) if change is not None else None
+            return Draft(change, command.command_id, reason=command.reason) if change is not None else None
 
 
 def _message_by(command: SendMessage, messages: Messages, verdict: Verdict | None) -> MessageCreated:

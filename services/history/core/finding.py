@@ -135,7 +135,7 @@ def find_again(hits: Sequence[Hit], replies: dict[int, Reply]) -> Generator[Any,
         lane.events[record.seq] = event_of(bucket, record)
         replies[index] = Reply(command.command_id, record.seq, record.id)
         if isinstance(command, OpenDirect):
-            marks += marks_of(owner_of(lane.stream), (record,))
+            marks += marks_of(lane.stream, lane.known.tail.group_id, (record,))
     if marks:
         yield PutMarks(tuple(marks))
 

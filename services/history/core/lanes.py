@@ -15,7 +15,7 @@ from services.history.core.marks import PutMarks, marks_of
 from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, Reply
 from shared.core.events import MessageCreated
-from shared.core.stream import Event, Record, Tail, Write, channel_stream, event_of, owner_of
+from shared.core.stream import Event, Record, Tail, Write, channel_stream, event_of
 from shared.core.writing import Amend, Knowledge, Stored, Together
 
 
@@ -83,7 +83,9 @@ def project(lanes: Iterable[Lane]) -> Generator[Any, Any, None]:
     effects: list[Amend | PutMarks] = []
     if amendments := tuple(chain.from_iterable(amendments_of(lane.stream, lane.changes) for lane in changed)):
         effects.append(Amend(amendments))
-    if marks := tuple(chain.from_iterable(marks_of(owner_of(lane.stream), lane.changes) for lane in changed)):
+    if marks := tuple(
+        chain.from_iterable(marks_of(lane.stream, lane.known.tail.group_id, lane.changes) for lane in changed)
+    ):
         effects.append(PutMarks(marks))
     if len(effects) > 1:
         yield Together(tuple(effects))

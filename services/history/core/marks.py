@@ -9,10 +9,12 @@ and only those of today's count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 import msgspec
 
+from shared.core.audit import Entry, entry_of
 from shared.core.events import (
     ChannelOpened,
     MessageCreated,
@@ -24,9 +26,11 @@ from shared.core.events import (
     ReactionRemoved,
     Target,
 )
-from shared.core.model import Channel, User
-from shared.core.stream import Record, direct_after
+from shared.core.model import Channel, Role, User
+from shared.core.stream import Record, direct_after, owner_of
 
+_NO_ROLES: Final[Mapping[int, Role]] = {}
+"""What is done to messages names no roles."""
 ReactorKey = tuple[int, str, int]
 """Message, emoji, user."""
 
@@ -57,10 +61,10 @@ class Pin(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A reactor, a pin or a direct channel as it is since the event `seq` of its channel's stream."""
+    """A reactor, a pin or a direct channel as it is since the event `seq` of its stream, or its audit entry."""
 
     seq: int
-    what: Reactor | Pin | Channel
+    what: Reactor | Pin | Channel | Entry
 
 
 class ReadReactors(msgspec.Struct, frozen=True):
@@ -87,9 +91,12 @@ class ReadDirects(msgspec.Struct, frozen=True):
     channel_ids: tuple[int, ...]
 
 
-def marks_of(channel_id: int, records: Iterable[Record]) -> Iterator[Mark]:
-    """Yield the marks that project these records of a channel."""
+def marks_of(stream: str, group_id: int, records: Iterable[Record]) -> Iterator[Mark]:
+    """Yield the marks that project these records of a channel, of a group or (`group_id` 0) direct."""
+    channel_id = owner_of(stream)
     for record in records:
+        if (entry := entry_of(stream, group_id, record, _NO_ROLES)) is not None:
+            yield Mark(record.seq, entry)
         match record.body:
             case ChannelOpened() | MessageCreated():
                 if (direct := direct_after(record)) is not None:
