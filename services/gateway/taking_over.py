@@ -38,6 +38,7 @@ from services.gateway.peers import Peers
 from services.gateway.registry import RegistryUnavailable, SessionEntry, SessionRegistry
 from services.gateway.sessions import LiveSession
 from services.gateway.trails import Trails, TrailsUnavailable
+from shared.core.errors import Unavailable
 from shared.core.revocation import Bearer
 from shared.core.stream import Event, group_stream, user_stream
 from shared.lifecycle import Supervisor
@@ -246,7 +247,9 @@ class TakingOver:
             if self._clock() > until:
                 # What the client says beyond all that the nodes know does no harm but to itself.
                 if lagging(self._hub.roster, user_id, origin, {}):
-                    raise _NotPlaced("we are behind where it stood")
+                    raise Unavailable(
+                        "The node is behind where the session stood"
+                    )  # its client comes again, here or elsewhere
                 return
             await asyncio.sleep(_LOOK_S)
             await self._follow(user_id)
