@@ -28,6 +28,8 @@ _RETRY_S: Final = 0.25
 """How long a device that was refused waits: shorter than any real one's patience."""
 _BEAT_S: Final = 40.0
 """A little less than what HELLO asks for."""
+_INTENTS: Final = 1 << 0 | 1 << 9
+"""Groups, whose bodies tell where channels are, and their messages."""
 _PATH: Final = "/gateway?v=10&encoding=json"
 
 
@@ -302,7 +304,7 @@ class Devices:
                 known["positions"] = {device.channel_id: device.seq}
             said = {"op": 6, "d": known}
         else:
-            said = {"op": 2, "d": known | {"intents": 1 << 9, "properties": {}}}
+            said = {"op": 2, "d": known | {"intents": _INTENTS, "properties": {}}}
         self._send(device, text_of(msgspec.json.encode(said)))
 
     def _is_in(self, device: Device, *, resumed: bool) -> None:
