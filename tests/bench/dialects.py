@@ -81,10 +81,10 @@ def _join_python_socketio_as(name: str) -> Conversation:
 
 
 def join_starling(token: str) -> Conversation:
-    """Identify, up to READY."""
+    """Identify, up to READY; the group is shown behind it."""
     _require((yield upgrade_of("/gateway?v=10&encoding=json")), b"HTTP/1.1 101")
     _require((yield b""), b'{"op":10,')
-    identify = json.dumps({"op": 2, "d": {"token": token, "intents": 1 << 9, "properties": {}}}).encode()
+    identify = json.dumps({"op": 2, "d": {"token": token, "intents": 1 << 0 | 1 << 9, "properties": {}}}).encode()
     _require((yield text_of(identify)), b'{"t":"READY"')
 
 
