@@ -21,7 +21,7 @@ from tests.chaos.schedule import SERVICES
 BOUNDS: Final[Mapping[str, float]] = {
     "starling_gateway_fanout_log_bytes": 64 * 2**20,
     "starling_history_cached_bytes": 64 * 2**20,
-    "starling_gateway_delivery_waiting": 20_000,
+    "starling_gateway_peers_given_bytes": 32 * 2**20,
     "starling_http_requests_in_flight": 1000,
 }
 """What a process tells of itself, and where its settings or the code end it."""
