@@ -235,11 +235,12 @@ async def _cut(system: System, meanwhile: Callable[[], Awaitable[None]]) -> None
 
 
 async def _stay_away(system: System, meanwhile: Callable[[], Awaitable[None]]) -> None:
-    system.proxy.refuse()
+    # New connections wait: who is refused again and again comes back after minutes (discord.py after up to four).
+    system.proxy.silence()
     system.proxy.cut()
     await meanwhile()
     await asyncio.sleep(RESUME_WINDOW_S + 10)  # the window, and what a node takes to look
-    await system.proxy.accept()
+    system.proxy.resume()
 
 
 async def _kill(system: System, meanwhile: Callable[[], Awaitable[None]]) -> None:
