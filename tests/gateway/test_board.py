@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.gateway.core.board import LEASE_S, Board, decode_presence, encode_presence, merged, presence_from
+from shared.core.commands import Presences, Present, decode_for_node, encode_envelope
 from shared.core.model import OFFLINE, ONLINE, Activity, Presence
 
 IDLE, BUSY = Presence("idle"), Presence("dnd")
@@ -21,6 +22,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(JSON, JSON)
+@example("online", [{"name": "chess", "type": True}])
 def test_whatever_a_client_says_is_a_presence(status: Any, activities: Any) -> None:
     """Bounded, of a known status, and the same after its way to other nodes."""
     presence = presence_from(status, activities, 5)
@@ -28,6 +30,8 @@ def test_whatever_a_client_says_is_a_presence(status: Any, activities: Any) -> N
     assert len(presence.activities) <= 1
     assert all(len(one.name) <= 128 and 0 <= one.kind < 6 for one in presence.activities)
     assert decode_presence(encode_presence(presence)) == presence
+    said = Presences("one", (Present(7, (5,), presence),))
+    assert decode_for_node(encode_envelope(said)) == said
     assert decode_presence(b"\x00") is None
 
 

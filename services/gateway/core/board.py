@@ -38,7 +38,7 @@ def _activity_from(told: Mapping[str, Any], now_ms: int) -> Activity:
     kind, state, url = told.get("type"), told.get("state"), told.get("url")
     return Activity(
         told["name"][:_TEXT],
-        kind if isinstance(kind, int) and kind in _KINDS else 0,
+        kind if type(kind) is int and kind in _KINDS else 0,  # no bool: other nodes could not read the envelope
         state[:_TEXT] if isinstance(state, str) else None,
         url[:_TEXT] if isinstance(url, str) else None,
         now_ms,
