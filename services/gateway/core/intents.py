@@ -75,7 +75,13 @@ DIRECT: Final[Mapping[str, Intent]] = {
 }
 """The same of what is about a direct channel."""
 
-_OF_FIRST_SHARD: Final = frozenset({*DIRECT, "CHANNEL_CREATE", "CHANNEL_UPDATE", "CHANNEL_DELETE"})
+_OF_FIRST_SHARD: Final = frozenset(
+    {
+        *DIRECT,
+        *("CHANNEL_CREATE", "CHANNEL_UPDATE", "CHANNEL_DELETE"),
+        *("CHANNEL_RECIPIENT_ADD", "CHANNEL_RECIPIENT_REMOVE"),
+    }
+)
 _OWN_ALWAYS: Final = "GUILD_MEMBER_UPDATE"
 """A session hears of its own user's membership without the intent, as at Discord."""
 _NAMED_BY_ID: Final = frozenset({"GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"})
