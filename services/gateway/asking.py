@@ -15,6 +15,7 @@ from typing import Final
 from services.gateway.connection import Connection
 from services.gateway.core.frames import RequestMembers
 from services.gateway.core.hub import Hub
+from services.gateway.core.intents import Intent
 from services.gateway.core.members import CHUNK, chunk_of, chunks_of, ids_of, limit_of, refusal_of
 from services.gateway.core.snapshot import nobody_shown
 from services.gateway.core.state import LocalGroup
@@ -126,7 +127,9 @@ class Asking:
         if (group := self._group_of(connection, group_id)) is None:
             return False
         known = [known_only(member, group.roles) for member in members]
-        chunk = chunk_of(request, group_id, known, index, count, ids, self._presences(group))
+        is_shown = connection.live is not None and connection.live.scope.intents & Intent.GUILD_PRESENCES
+        presences = self._presences(group) if is_shown else {}
+        chunk = chunk_of(request, group_id, known, index, count, ids, presences)
         self._fanout.tell(connection, "GUILD_MEMBERS_CHUNK", chunk)
         return True
 

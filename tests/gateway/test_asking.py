@@ -99,6 +99,7 @@ class SlowClient:
     def __init__(self) -> None:
         self.user_id = 1
         self.is_open = True
+        self.live = None
         self.may_take = asyncio.Semaphore(0)
         self.told: list[tuple[str, Any]] = []
 

@@ -84,6 +84,25 @@ async def test_who_joins_sees_who_is_there_and_is_seen(cluster: Cluster) -> None
         await until_status(client, ann.id, "online")
 
 
+async def test_who_did_not_ask_is_told_nothing_where_it_joins_and_asks_for_members(cluster: Cluster) -> None:
+    """Of two sessions of one who comes into a group the one with the intent alone hears who is there."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, _ = await world.create_group(ann)
+    one = await cluster.start("one", **SMALL)
+    async with open_client(one, world.token(ann)) as watching, open_client(one) as client, open_client(one) as deaf:
+        await until_status(watching, ann.id, "online")
+        await client.identify(world.token(ben))
+        await deaf.identify(world.token(ben), intents=ALL_INTENTS & ~int(Intent.GUILD_PRESENCES))
+        await world.join(ben, group)
+        for hearer, is_told in ((client, True), (deaf, False)):
+            created = (await hearer.until("GUILD_CREATE"))["d"]
+            assert (str(ann.id) in {one["user"]["id"] for one in created["presences"]}) == is_told
+            await hearer.send(8, {"guild_id": str(group.id), "query": "ann", "limit": 0, "presences": True})
+            chunk = (await hearer.until("GUILD_MEMBERS_CHUNK"))["d"]
+            assert len(chunk["presences"]) == is_told
+
+
 async def test_who_did_not_ask_and_large_groups_are_told_nothing(cluster: Cluster) -> None:
     """Without the intent there is neither PRESENCE_UPDATE nor anybody in GUILD_CREATE; in a group too large nobody."""
     world = cluster.world

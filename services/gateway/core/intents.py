@@ -85,7 +85,12 @@ _OF_FIRST_SHARD: Final = frozenset(
 _OWN_ALWAYS: Final = "GUILD_MEMBER_UPDATE"
 """A session hears of its own user's membership without the intent, as at Discord."""
 _NAMED_BY_ID: Final = frozenset({"GUILD_CREATE", "GUILD_UPDATE", "GUILD_DELETE"})
-_WITH_CONTENT: Final = frozenset({"MESSAGE_CREATE", "MESSAGE_UPDATE"})
+_FOR_ALL_OF_IT: Final[Mapping[str, Intent]] = {
+    "MESSAGE_CREATE": Intent.MESSAGE_CONTENT,
+    "MESSAGE_UPDATE": Intent.MESSAGE_CONTENT,
+    "GUILD_CREATE": Intent.GUILD_PRESENCES,
+}
+"""Without these some of a dispatch about a group is held back."""
 _WITHOUT: Final[Json] = {"content": "", "embeds": [], "attachments": [], "components": []}
 
 
@@ -159,7 +164,7 @@ class Audience(tuple[S, ...], Generic[S]):
     """
 
     def __init__(self, _: Iterable[S] = ()) -> None:
-        self.parts: dict[tuple[int, int, bool], _Part[S]] = {}
+        self.parts: dict[tuple[int, int, int], _Part[S]] = {}
 
 
 def group_of(t: str, d: Mapping[str, Any]) -> int:
@@ -168,14 +173,16 @@ def group_of(t: str, d: Mapping[str, Any]) -> int:
 
 
 def split(t: str, d: Json, sessions: Collection[H]) -> Iterator[tuple[Json, Collection[H]]]:
-    """Yield what is told to whom of a dispatch: at most a whole payload, and one without what a message says.
+    """Yield what is told to whom of a dispatch: at most a whole payload, and one with less.
+
+    That is a message without what it says, or a group without who is there.
 
     Where all hear all, those are the very sessions that were given.
     """
     group_id = group_of(t, d)
     needed = (IN_GROUPS if group_id else DIRECT).get(t, 0)
     place = group_id if group_id or t in _OF_FIRST_SHARD else _EVERYWHERE
-    key = place, int(needed), bool(group_id) and t in _WITH_CONTENT
+    key = place, int(needed), int(_FOR_ALL_OF_IT.get(t, 0)) if group_id else 0
     if isinstance(sessions, Audience):
         if (part := sessions.parts.get(key)) is None:
             part = sessions.parts[key] = _part_of(sessions, *key)
@@ -184,7 +191,7 @@ def split(t: str, d: Json, sessions: Collection[H]) -> Iterator[tuple[Json, Coll
     hearing, blind = part
     if t == _OWN_ALWAYS and len(hearing) < len(sessions):
         hearing = _with_own(hearing, sessions, int(d["user"]["id"]), group_id)
-    if blind:
+    if blind and t != "GUILD_CREATE":
         meant = _meant_by(d)
         if seeing := [one for one in blind if one.user_id in meant]:
             hearing = (*hearing, *seeing)
@@ -192,7 +199,7 @@ def split(t: str, d: Json, sessions: Collection[H]) -> Iterator[tuple[Json, Coll
     if hearing:
         yield d, hearing
     if blind:
-        yield without_content(d), blind
+        yield d | {"presences": []} if t == "GUILD_CREATE" else without_content(d), blind
 
 
 def heard(scope: Scope, user_id: int, t: str, d: Json) -> Json | None:
@@ -224,8 +231,8 @@ class _One(msgspec.Struct, frozen=True):
     user_id: int
 
 
-def _part_of(sessions: Collection[H], place: int, needed: int, has_content: bool) -> _Part[H]:
-    """Return who hears all of it, and who hears it without what a message says.
+def _part_of(sessions: Collection[H], place: int, needed: int, for_all_of_it: int) -> _Part[H]:
+    """Return who hears all of it, and who hears it without what needs one intent more.
 
     `place`: the group that it is about, 0 for a direct channel.
     """
@@ -237,7 +244,7 @@ def _part_of(sessions: Collection[H], place: int, needed: int, has_content: bool
         scope = one.scope
         is_ours = scope.takes_group(place) if place > 0 else place == _EVERYWHERE or scope.takes_directs()
         if is_ours and (not needed or scope.intents & needed):
-            sees = not has_content or scope.intents & Intent.MESSAGE_CONTENT
+            sees = not for_all_of_it or scope.intents & for_all_of_it
             (hearing if sees else blind).append(one)
     return sessions if len(hearing) == len(sessions) else tuple(hearing), tuple(blind)
 
