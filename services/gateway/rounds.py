@@ -40,7 +40,7 @@ class Rounds:
 
     def _begin(self) -> None:
         self._is_due = False
-        if self._waiting and self._under_way < _AT_ONCE and (self._is_idle or len(self._waiting) >= self._most):
+        while self._waiting and self._under_way < _AT_ONCE and (self._is_idle or len(self._waiting) >= self._most):
             some = tuple(islice(self._waiting, self._most))
             for one in some:
                 del self._waiting[one]
