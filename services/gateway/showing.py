@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from services.gateway.core.board import LEASE_S, MOST_GROUPS, Board, merged
+from services.gateway.core.board import LEASE_S, MOST_GROUPS, RENEW_S, Board, merged
 from services.gateway.core.hub import Hub
 from services.gateway.core.state import LocalGroup
 from services.gateway.fanout import Fanout
@@ -44,7 +44,6 @@ _BETWEEN_S: Final = 4.0
 """A user's presence is announced once in this time, as it is then."""
 _BEHIND: Final = 1_000
 """At so many connections that wait to be written to presence waits, too."""
-_RENEW_S: Final = LEASE_S / 3
 
 log = structlog.get_logger(__name__)
 
@@ -209,9 +208,9 @@ class Showing:
     async def _renew(self) -> None:
         """Let the leases of this node's users last, once in a third of their time."""
         if self._clock() >= self._renew_at:
-            self._renew_at = self._clock() + _RENEW_S
             held = {user_id: one.presence for user_id, one in self._own.items()}
-            await self._leases.put(self._incarnation, held, ttl_s=LEASE_S)
+            await self._leases.put(self._incarnation, held, ttl_s=LEASE_S)  # after an outage at once
+            self._renew_at = self._clock() + RENEW_S
 
     async def _look(self) -> None:
         """Read how members of new groups are, and those of whom nobody said anything for long."""

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.gateway.core.board import LEASE_S, Board, decode_presence, encode_presence, merged, presence_from
+from services.gateway.core.board import (
+    DOUBT_S,
+    LEASE_S,
+    RENEW_S,
+    Board,
+    decode_presence,
+    encode_presence,
+    merged,
+    presence_from,
+)
 from shared.core.commands import Presences, Present, decode_for_node, encode_envelope
 from shared.core.model import OFFLINE, ONLINE, Activity, Presence
 
@@ -19,6 +28,20 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "type", "state", "x"]), inner),
     max_leaves=8,
 )
+
+
+def test_what_the_store_lost_is_told_by_nobody() -> None:
+    """Who is there says it again in time, by the leases or to the nodes, and was never away."""
+    board = Board()
+    for user_id in (7, 8):
+        board.hear(user_id, "one", ONLINE, (5,), 0.0)
+        assert board.next_change()
+        board.put(user_id, {}, (5,), LEASE_S)
+    board.put(7, {"one": ONLINE}, (5,), LEASE_S + DOUBT_S)
+    board.hear(8, "one", ONLINE, (5,), LEASE_S + RENEW_S)
+    board.put(8, {}, (5,), LEASE_S + DOUBT_S)
+    assert board.next_change() is None
+    assert (board.presence_of(7), board.presence_of(8)) == (ONLINE, ONLINE)
 
 
 @given(JSON, JSON)
@@ -94,7 +117,7 @@ def test_who_comes_into_another_group_is_told_there() -> None:
 
 
 def test_what_a_dead_node_said_is_looked_up_again() -> None:
-    """After a lease; what the leases then say counts."""
+    """After a lease; what the leases then say counts, but that nobody says anything only when it stays so."""
     board = Board()
     board.hear(7, "dead", ONLINE, (5,), 0.0)
     board.hear(8, "one", ONLINE, (5,), 0.0)
@@ -105,9 +128,15 @@ def test_what_a_dead_node_said_is_looked_up_again() -> None:
     assert board.overdue(LEASE_S, 1) == [7]
     board.put(7, {}, (5,), LEASE_S)
     board.put(8, {"one": ONLINE}, (5,), LEASE_S)
+    assert board.next_change() is None
+    board.put(7, {}, (5,), LEASE_S + 1)
+    assert board.next_change() is None
+    assert board.overdue(LEASE_S + DOUBT_S - 1, 9) == []
+    assert board.overdue(LEASE_S + DOUBT_S, 9) == [7]
+    board.put(7, {}, (5,), LEASE_S + DOUBT_S)
     assert board.next_change() == (7, OFFLINE, frozenset({5}))
     assert board.next_change() is None
-    assert board.overdue(LEASE_S, 9) == []
+    assert board.overdue(LEASE_S + DOUBT_S, 9) == []
     board.put(9, {}, (5,), LEASE_S)
     board.forget(8)
     assert (len(board), board.presence_of(9)) == (0, OFFLINE)

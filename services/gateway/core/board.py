@@ -16,6 +16,10 @@ from shared.core.model import OFFLINE, ONLINE, Activity, Presence
 
 LEASE_S: Final = 120.0
 """What a node said is believed for so long without asking again, and is there so long after its death."""
+RENEW_S: Final = LEASE_S / 3
+"""So often a node says again what it said."""
+DOUBT_S: Final = RENEW_S + 5.0
+"""So long it is doubted that nobody says anything of a user any more: a store that lost it all is told again."""
 MOST_GROUPS: Final = 200
 """In so many groups of a user presence is told."""
 _TEXT: Final = 128
@@ -57,6 +61,8 @@ class _Row:
 
     parts: dict[str, Presence] = field(default_factory=dict)
     until: float = 0.0
+    doubted_until: float = 0.0
+    """There while nobody says anything of the user, and what was said stands."""
     places: set[int] = field(default_factory=set)
     fresh: set[int] = field(default_factory=set)
     """Places in which nothing was told yet."""
@@ -80,16 +86,22 @@ class Board:
             row.parts.pop(node, None)
         else:
             row.parts[node] = presence
-        row.until = now + LEASE_S
+        row.until, row.doubted_until = now + LEASE_S, 0.0
         self._stir(user_id, row)
 
     def put(self, user_id: int, parts: Mapping[str, Presence], places: Iterable[int], now: float) -> None:
-        """Take in how a user is on all nodes."""
+        """Take in how a user is on all nodes. That it is nowhere any more is believed when it is said again later."""
         if not parts and user_id not in self._rows:
             return
         row = self._row(user_id, places)
-        row.parts = dict(parts)
-        row.until = now + LEASE_S
+        if parts or not row.parts:
+            row.doubted_until = 0.0
+        elif not row.doubted_until:
+            row.doubted_until = now + DOUBT_S
+        if now < row.doubted_until:
+            row.until = row.doubted_until
+        else:
+            row.parts, row.until, row.doubted_until = dict(parts), now + LEASE_S, 0.0
         self._stir(user_id, row)
 
     def presence_of(self, user_id: int) -> Presence:
