@@ -19,11 +19,16 @@ AT_ONCE: Final = 500
 # KEYS: users. ARGV: ms to live, node; then of each user what is said of it, empty for nothing.
 _PUT: Final = """
 local time = redis.call('TIME')
-local untill = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1])
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local untill = string.format('%.0f', now + ARGV[1])
 for i, key in ipairs(KEYS) do
     if ARGV[i + 2] == '' then
         redis.call('HDEL', key, ARGV[2])
     else
+        local held = redis.call('HGETALL', key)
+        for j = 1, #held, 2 do  -- what ran out: or each node that was ever there would stay while the user does
+            if tonumber(string.match(held[j + 1], '^%d+')) <= now then redis.call('HDEL', key, held[j]) end
+        end
         redis.call('HSET', key, ARGV[2], untill .. ' ' .. ARGV[i + 2])
         redis.call('PEXPIRE', key, ARGV[1])
     end

@@ -74,6 +74,22 @@ async def test_many_at_once(subject: Subject) -> None:
     assert await subject.leases.read(many) == {user_id: {"one": presence} for user_id, presence in many.items()}
 
 
+@pytest.mark.servers
+async def test_what_ran_out_does_not_stay_in_redis(redis_url: str) -> None:
+    """Each restart of a node leaves something said of a user who is always there; it goes with the next renewal."""
+    prefix = f"test-{uuid4().hex}"
+    async with open_redis(CacheSettings(url=redis_url)) as client:
+        leases = RedisPresenceLeases(client, prefix=prefix)
+        fields = client.script("return redis.call('HKEYS', KEYS[1])")
+        await leases.put("alive", {7: ONLINE}, ttl_s=LONG)
+        await leases.put("dead", {7: BUSY}, ttl_s=SHORT)
+        await leases.put("alive", {7: ONLINE}, ttl_s=LONG)
+        async with asyncio.timeout(10):
+            while await fields([f"{prefix}:presence:7"], []) != [b"alive"]:
+                await asyncio.sleep(0.01)
+                await leases.put("alive", {7: ONLINE}, ttl_s=LONG)
+
+
 async def test_a_redis_that_is_away_is_told_as_such() -> None:
     """Presence waits; nothing else does."""
     async with open_redis(CacheSettings(url="redis://127.0.0.1:1")) as client:
