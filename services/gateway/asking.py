@@ -90,8 +90,8 @@ class Asking:
             found: Sequence[Member] = ()
             if ids is None or ids:
                 call = ReadMembers(group_id, limit=limit, prefix=request.query or "", user_ids=ids or ())
-                found = (await self._read(call)).members
-            await self._tell(connection, request, group_id, found, ids=ids)
+                found = (await self._read(connection, call)).members
+            self._tell(connection, request, group_id, found, ids=ids)
         else:
             await self._tell_all(connection, request, group, limit)
 
@@ -105,14 +105,14 @@ class Asking:
             wanted = left if index == count - 1 else min(CHUNK, left)
             some: list[Member] = []
             while len(some) < wanted and not is_all:
-                page = await self._read(ReadMembers(group_id, after, min(wanted - len(some), CHUNK)))
+                page = await self._read(connection, ReadMembers(group_id, after, min(wanted - len(some), CHUNK)))
                 some += page.members
                 after, is_all = page.after, not page.after
             left -= len(some)
-            if not await self._tell(connection, request, group_id, some, index, count):
+            if not self._tell(connection, request, group_id, some, index, count):
                 return
 
-    async def _tell(
+    def _tell(
         self,
         connection: Connection,
         request: RequestMembers,
@@ -122,8 +122,7 @@ class Asking:
         count: int = 1,
         ids: Sequence[int] | None = None,
     ) -> bool:
-        """Tell a chunk once the client has taken what was told before; False if it is not in the group any more."""
-        await connection.taken()
+        """Tell a chunk; False if the client is gone, or not in the group any more."""
         if (group := self._group_of(connection, group_id)) is None:
             return False
         known = [known_only(member, group.roles) for member in members]
@@ -134,11 +133,14 @@ class Asking:
         return True
 
     def _group_of(self, connection: Connection, group_id: int) -> LocalGroup[LiveSession] | None:
-        """Return a group if the connection's user is in it."""
+        """Return a group if the connection's user is in it, and there is somebody to tell."""
         group = self._hub.roster.groups.get(group_id)
-        return group if group is not None and connection.user_id in group.users else None
+        is_told = group is not None and connection.user_id in group.users and connection.is_open
+        return group if is_told else None
 
-    async def _read(self, call: ReadMembers) -> MemberPage:
+    async def _read(self, connection: Connection, call: ReadMembers) -> MemberPage:
+        """Read members once the client has taken what was told before."""
+        await connection.taken()
         async with self._reads:
             page: MemberPage = await self._rpc.call(call)
             return page
