@@ -11,7 +11,7 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from services.history.bodies import AckBody, ReadStateBody
-from services.history.service import Readable, Service, require_access
+from services.history.service import Service, require_access
 from shared.core.account_errors import NotForBots
 from shared.core.calls import Access, Marker
 from shared.core.commands import Acked
@@ -48,15 +48,15 @@ async def ack_message(history: Service, channel_id: Snowflake, message_id: Snowf
 
 
 @router.get("/read-state", response_model=ReadStateBody)
-async def get_read_state(history: Service, channel: Readable, caller: Caller) -> Response:
+async def get_read_state(history: Service, channel_id: Snowflake, caller: Caller) -> Response:
     """Return up to which message the caller has read, and how many are above it, counted up to 100."""
-    access = await require_access(history, channel.id, caller)
+    access = await require_access(history, channel_id, caller)
     _require_person(access)
-    marker = await history.markers.read(caller, channel.id)
+    marker = await history.markers.read(caller, channel_id)
     since = marker.message_id if marker is not None else _begin_of(access)
-    unread = len(await history.pages.after(channel.id, since, MOST_UNREAD + 1))
+    unread = len(await history.pages.after(channel_id, since, MOST_UNREAD + 1))
     state = {
-        "id": str(channel.id),
+        "id": str(channel_id),
         "last_message_id": str(marker.message_id) if marker is not None else None,
         "unread_count": min(unread, MOST_UNREAD),
         "has_more": unread > MOST_UNREAD,

@@ -53,3 +53,19 @@ async def test_the_newest_of_each_user(store: MarkerStore) -> None:
     assert await store.list_markers((ANN, BOB, CID), 2) == {ANN: [Marker(1, 99), Marker(2, 98)], BOB: [Marker(1, 7)]}
     assert await store.list_markers((BOB,), 2) == {BOB: [Marker(1, 7)]}
     assert await store.list_markers((CID,), 2) == {}
+
+
+async def test_who_has_many_hides_nobody(store: MarkerStore) -> None:
+    """However many markers some have: the others' are listed with theirs, wherever they stand."""
+    many = 1_000
+    for user_id, first in ((ANN, 10_000), (BOB, 20_000)):
+        for start in range(0, many, 100):
+            numbers = range(start, start + 100)
+            await asyncio.gather(*(store.advance(user_id, Marker(one + 1, first + one)) for one in numbers))
+    await store.advance(CID, Marker(1, 7))
+    found = await store.list_markers((BOB, CID, ANN), 2)
+    assert found == {
+        ANN: [Marker(1_000, 10_999), Marker(999, 10_998)],
+        BOB: [Marker(1_000, 20_999), Marker(999, 20_998)],
+        CID: [Marker(1, 7)],
+    }

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.history.bodies import AckBody, ReadStateBody
+from services.history.handlers import MOST_BYTES, handlers_of
+from services.history.memory_markers import MemoryMarkers
+from services.history.memory_marks import MemoryMarks
+from services.history.pages import Pages
 from services.history.rest_markers import MOST_UNREAD
+from services.history.telling import Telling
 from shared.bus import Batch
+from shared.core.calls import MARKERS_TOLD, Marker, Markers, ReadAccess, ReadMarkers
 from shared.core.commands import Acked, Acks, decode_for_node
+from shared.core.model import User
 from shared.core.permissions import DEFAULT, Permission
+from shared.memory_streams import MemoryStreams
 from shared.topology import Binding
-from tests.history.world import ADA, BEN, CHANNEL, EVE, TOPOLOGY, World, open_world
+from tests.history.world import ADA, BEN, CHANNEL, EVE, NOW, TOPOLOGY, World, open_world
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(("write", "write", "edit", "delete", "ack")), st.integers(0, 30)), min_size=1, max_size=30
@@ -70,6 +79,59 @@ async def test_who_may() -> None:
         assert (await call(world, "POST", f"messages/{message}/ack", None, ADA)).json()["code"] == 50013
         assert (await world.get("read-state", ADA)).json()["code"] == 50013
         assert await world.markers.read(ADA.id, CHANNEL.id) is None
+
+
+async def test_it_is_one_question_of_groups() -> None:
+    """What the caller may do, and since when it is there, is told by one answer."""
+    async with open_world() as world:
+        await write(world)
+        world.accesses.clear()
+        assert await unread(world) == (1, False)
+        assert world.accesses == [ReadAccess(CHANNEL.id, ADA.id)]
+
+
+async def test_without_a_marker_it_begins_with_the_access() -> None:
+    """Who has just come has nothing unread of what was said before; the marker counts once there is one."""
+    async with open_world() as world:
+        first = await write(world)
+        assert await unread(world) == (1, False)
+        world.joined[ADA.id] = NOW + 1
+        assert await unread(world) == (0, False)
+        await write(world)
+        await call(world, "POST", f"messages/{first}/ack", None, ADA)
+        assert await unread(world) == (1, False)
+
+
+async def test_what_is_too_much_for_an_answer_is_left_to_be_asked_for() -> None:
+    """Each answer is small, and who goes on asking for what is left has all, of each user the newest."""
+    markers, readers = MemoryMarkers(), tuple(range(1, 31))
+    for user_id in readers:
+        for number in range(1, MARKERS_TOLD + 2):
+            await markers.advance(user_id, Marker(number, (1 << 62) + number))
+    streams = MemoryStreams()
+    read_markers = handlers_of(Pages(streams), Telling(streams, MemoryMarks()), markers)[ReadMarkers]
+    told: dict[int, tuple[Marker, ...]] = {}
+    left = readers
+    while left:
+        answer: Markers = await read_markers(ReadMarkers(left))
+        assert len(msgspec.msgpack.encode(answer)) < MOST_BYTES
+        assert answer.of
+        assert not told.keys() & answer.of.keys()
+        told |= answer.of
+        left = answer.left
+    assert tuple(told) == readers
+    assert {len(its) for its in told.values()} == {MARKERS_TOLD}
+    assert {its[-1].channel_id for its in told.values()} == {2}
+
+
+async def test_bots_have_none() -> None:
+    """They neither read as people do, nor are they asked."""
+    async with open_world() as world:
+        bot = world.members[104] = User(104, "helper", bot=True)
+        message = await write(world)
+        assert (await call(world, "POST", f"messages/{message}/ack", None, bot)).json()["code"] == 20001
+        assert (await world.get("read-state", bot)).json()["code"] == 20001
+        assert await world.markers.read(bot.id, CHANNEL.id) is None
 
 
 async def test_more_than_a_hundred_are_not_counted() -> None:

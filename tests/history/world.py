@@ -129,6 +129,9 @@ class World:
     groups_away: bool = False
     permissions: dict[int, int] = field(default_factory=dict)
     """Of members, where they are not those of everybody."""
+    joined: dict[int, int] = field(default_factory=dict)
+    """When members came (Unix ms), where that is not `NOW`."""
+    accesses: list[ReadAccess] = field(default_factory=list)
     questions: list[ReadMentionable] = field(default_factory=list)
     access_errors: dict[int, list[Exception]] = field(default_factory=dict)
     revocations: dict[int, Revocations] = field(default_factory=dict)
@@ -247,6 +250,7 @@ async def open_world(
             world = World(bus, streams, marks, markers, worker, pulse, commands, client, tokens, members, bury, buried)
 
             async def read_access(call: ReadAccess) -> Access:
+                world.accesses.append(call)
                 if call.channel_id != CHANNEL.id:
                     return Access(None, ADA, 0, 0)
                 if (webhook := world.webhooks.get(call.user_id)) is not None:
@@ -258,7 +262,7 @@ async def open_world(
                 is_member = call.user_id in world.members
                 permissions = world.permissions.get(call.user_id, DEFAULT) if is_member else 0
                 user = world.members.get(call.user_id, EVE)
-                member = Member(GROUP, user, NOW) if is_member else None
+                member = Member(GROUP, user, world.joined.get(user.id, NOW)) if is_member else None
                 return Access(CHANNEL, user, world.group_seq, permissions, member)
 
             def access_of(webhook: Webhook) -> Access:
