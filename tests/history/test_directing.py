@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.history.core.marks import PutMarks, ReadDirects
@@ -100,6 +100,8 @@ def command_of(world: World, step: tuple[str, User, User]) -> AnyCommand:
 
 @settings(max_examples=60)
 @given(STEPS, st.booleans(), st.integers(1, 4))
+@example([("add", USERS[0], USERS[3]), ("say", USERS[3], USERS[3])], False, 2)
+@example([("remove", USERS[0], USERS[1]), ("say", USERS[1], USERS[1])], False, 2)
 def test_each_event_goes_to_those_who_are_there(steps: list[Any], forgets: bool, at_once: int) -> None:
     """Whatever the order, however they come in batches, and whether or not the shard changes hands between them."""
     asyncio.run(go_through(steps, World(forgets=forgets), at_once))
@@ -137,6 +139,16 @@ async def go_through(steps: list[Any], world: World, at_once: int) -> None:
     (channel,) = await world.marks.read_directs((CHANNEL.id,))
     assert channel is not None
     assert ([user.id for user in channel.recipients], channel.owner_id) == (there, owner)
+
+
+async def test_opening_once_more_projects_once_more() -> None:
+    """A channel whose first event an older release has stored is projected by whoever opens it next."""
+    world = World(forgets=False)
+    opened = OpenDirect(*world.common(), CHANNEL)
+    await world.settle(opened)
+    world.marks = MemoryMarks()  # as that release left it
+    assert not (await world.settle(opened)).replies[0].error
+    assert await world.marks.read_directs((CHANNEL.id,)) == [msgspec.structs.replace(CHANNEL, as_of=1)]
 
 
 async def test_a_change_is_never_deleted() -> None:

@@ -218,6 +218,15 @@ async def test_each_webhook_has_a_budget_which_comes_before_any_work() -> None:
         assert (await world.write(webhook=OTHER_HOOK, content="x")).status_code == 200
 
 
+async def test_guesses_spend_nothing_of_the_budget() -> None:
+    """Who has not the token can't keep the webhook from writing."""
+    async with open_world(webhook_budgets=Budgets(0.1, 1)) as world:
+        for _ in range(5):
+            guessed = await world.client.post(f"/api/v10/webhooks/{HOOK.id}/guess", json={"content": "x"})
+            assert code_of(guessed) == 50027
+        assert (await world.write(content="x")).status_code == 200
+
+
 async def test_slack_speaks(world: World) -> None:
     """As JSON, or as the form that Slack's own examples send; answered by `ok`, as Slack does."""
     body = {
