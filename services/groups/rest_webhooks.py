@@ -64,7 +64,7 @@ async def change_webhook(groups: Service, actor: Acting, webhook_id: Snowflake, 
 
 @router.delete("/webhooks/{webhook_id}", status_code=204)
 async def delete_webhook(groups: Service, actor: Acting, webhook_id: Snowflake) -> Response:
-    """Delete a webhook: once this has answered nothing is written by it any more."""
+    """Delete a webhook: what is sent by it once this has answered is refused."""
     await groups.webhooks.delete(actor, webhook_id)
     return Response(status_code=204)
 

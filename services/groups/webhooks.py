@@ -116,7 +116,7 @@ class Webhooks:
         return webhook
 
     async def delete(self, actor: Actor, webhook_id: int) -> None:
-        """Delete a webhook: nothing is written by it any more once this has answered."""
+        """Delete a webhook: what is sent by it once this has answered is refused."""
         group_id = await self._group_of(webhook_id)
 
         async def decide(_: int) -> AnyBody | None:

@@ -2,7 +2,7 @@
 
 Ring 4 (shell). The token is judged by itself, then the budget, and only then is anything asked of groups. From there
 on the webhook is an author like a user: its commands go through the shard, which asks groups again what was permitted
-under older facts; so nothing is written by a webhook whose deletion was answered.
+under older facts: what was on its way when a webhook was deleted is refused as soon as the shard has heard of that.
 """
 
 from __future__ import annotations
