@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from services.history.core.deciding import Verdict
 from shared.core.commands import AnyCommand
 from shared.core.model import Channel, ChannelType, User
-from shared.core.permissions import DEFAULT, Permission
+from shared.core.permissions import ALL, DEFAULT, Permission
 from shared.core.sending import place_of
 from shared.core.stream import CHANNEL_LIMITS, Limits
 from tests.history.bench import NOW, Bench, command
@@ -42,6 +43,15 @@ def test_others_do_not_wait() -> None:
     assert errors_of(bench, command(1, slow_s=SLOW_S, nonce="n"), command(2, slow_s=SLOW_S, author=BEN)) == ["", ""]
     assert errors_of(bench, command(3), command(4, slow_s=SLOW_S, nonce="n")) == ["", ""]
     assert errors_of(bench, command(5, slow_s=SLOW_S, author=BEN)) == ["SlowMode"]
+
+
+def test_slow_mode_that_was_turned_on_meanwhile_counts() -> None:
+    """A send that its node knew no pause for waits by what is looked up again, for what was written before, too."""
+    bench = Bench()
+    assert errors_of(bench, command(1)) == [""]
+    bench.shard.note_group_seq(9, 6)
+    bench.verdict = Verdict(ALL, slow_s=SLOW_S)
+    assert errors_of(bench, command(2), command(3, author=BEN)) == ["SlowMode", ""]
 
 
 def test_a_fresh_worker_knows_who_wrote() -> None:
