@@ -224,6 +224,18 @@ def test_what_is_stored_is_placed_to_the_event() -> None:
     assert seqs(20) == [8, 6, 6]
 
 
+def test_an_event_of_several_dispatches_is_had_with_the_last() -> None:
+    """Whoever is cut off between two of them is placed in front of the event, and gets it whole."""
+    moves = Moves("node.1", keep=10)
+    moves.begin("c:1", 5, 0)
+    moves.take(10)
+    for seq, s in ((6, 11), (6, 12), (6, 13), (7, 14)):
+        moves.note("c:1", seq)
+        moves.send("c:1", seq, s)
+    trail = moves.take_all(20)
+    assert [found.seq for s in range(10, 15) if (found := positions(trail, s)[0]) is not None] == [5, 5, 5, 6, 7]
+
+
 def test_behind_what_was_not_sent_nothing_is_known() -> None:
     """A jump, or an event that nobody here was told, leaves a channel before it, whatever came behind."""
     moves = Moves("node.1", keep=10)

@@ -199,13 +199,16 @@ class Moves:
     def send(self, stream: str, seq: int, s: int) -> None:
         """Take in that an event that was noted in this step is told by the dispatch with this `s`.
 
-        Kept of channels only, of whose events each is one dispatch. If something was applied since the checkpoint that
-        was not sent, nothing is known of what is sent behind it.
+        Kept of channels only. Of an event that is told by several dispatches the last counts: who has not got that one
+        is told the event again. If something was applied since the checkpoint that was not sent, nothing is known of
+        what is sent behind it.
         """
         if stream[0] == "c" and (followed := self._table.get(stream)) is not None:
             sent = self._sent.setdefault(stream, [])
             if seq == followed.seq + 1 + len(sent):
                 sent.append(s)
+            elif sent and seq == followed.seq + len(sent):
+                sent[-1] = s
 
     def hold(self, stream: str, seq: int) -> None:
         """Have a stream's position stay below `seq`: this event, applied in this step, is told in a later one."""
