@@ -58,6 +58,8 @@ GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64
 _MARKERS_S: Final = 2.0
 """How long a session's begin waits for what its user has read."""
+_MARKERS_AGAIN_S: Final = 5.0
+"""So long nobody waits for that once it did not come: sessions begin many at a time, and each would hold a place."""
 _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
@@ -106,6 +108,8 @@ class Following:
         self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
         self._markers = Gathering(self._read_markers, supervisor, most=SESSIONS_PER_CALL)
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
+        self._markers_from = float("-inf")
+        """When markers are asked for again."""
         self._failures = Failures("following_failed")
 
     def perform(self, outs: Iterable[Out[LiveSession]]) -> None:
@@ -134,12 +138,13 @@ class Following:
 
     async def markers_of(self, user_id: int) -> Sequence[Marker] | None:
         """Return how far a followed user has read; None for a bot, and while history does not answer."""
-        if self._hub.roster.users[user_id].user.bot:
+        if self._hub.roster.users[user_id].user.bot or self._clock() < self._markers_from:
             return None
         try:
             async with asyncio.timeout(_MARKERS_S):
                 return await self._markers.ask(user_id) or ()
         except (StarlingError, TimeoutError) as error:
+            self._markers_from = self._clock() + _MARKERS_AGAIN_S
             log.info("markers_unknown", reason=repr(error))
             return None
 

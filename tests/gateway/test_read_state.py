@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from services.history.signalling import tell_ack
 from shared.core.calls import Marker, ReadMarkers
 from shared.core.commands import Acked
@@ -38,3 +40,16 @@ async def test_a_session_begins_without_it_where_history_is_away() -> None:
         world.failing[ReadMarkers] = 1
         async with open_node(world) as node, open_client(node, world.token(ann)) as client:
             assert "read_state" not in client.ready
+
+
+async def test_one_alone_waits_for_a_history_that_does_not_answer() -> None:
+    """Who comes behind is not held up: nobody is asked about them, for a while."""
+    async with open_world() as world:
+        ann, ben = world.register("ann"), world.register("ben")
+        world.gates[ReadMarkers] = asyncio.Event()
+        async with open_node(world) as node:
+            for user in (ann, ben):
+                async with open_client(node, world.token(user)) as client:
+                    assert "read_state" not in client.ready
+        assert [call.user_ids for call in world.asked if isinstance(call, ReadMarkers)] == [(ann.id,)]
+        world.gates[ReadMarkers].set()
