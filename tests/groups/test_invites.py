@@ -125,15 +125,6 @@ async def test_no_code_is_no_group(groups: Replica, code: str) -> None:
     assert (answer.status_code, answer.json()["code"]) in ((404, 10006), (400, 50035))
 
 
-async def test_codes_can_not_be_tried_fast(world: World) -> None:
-    """Codes are looked up within a budget per user and address."""
-    async with world.open_replica(per_minute=5) as groups:
-        ann, _ = await groups.register("ann")
-        told = [(await groups.call("GET", f"/invites/{number}", ann)).status_code for number in range(20)]
-    assert 404 in told
-    assert told[-1] == 429
-
-
 async def test_an_invite_into_a_deleted_channel_lets_nobody_in(groups: Replica, rival: Replica) -> None:
     """Not before the channel is gone nor after, though the invite itself was not closed."""
     ann, _ = await groups.register("ann")

@@ -65,6 +65,8 @@ NOW = 1_790_000_000_000
 ADA, BEN, EVE = (User(number, name) for number, name in ((101, "ada"), (102, "ben"), (103, "eve")))
 GROUP = 900
 CHANNEL = Channel(901, ChannelType.TEXT, "general", GROUP)
+VAULT = Channel(911, ChannelType.TEXT, "vault", 910)
+"""Of another group, in which only Eve is."""
 HOOK, OTHER_HOOK = (Webhook(number, GROUP, CHANNEL.id, "deploys", ADA) for number in (701, 702))
 ROLES, OPEN_ROLES = frozenset({31, 32}), frozenset({32})
 TOPOLOGY = Topology("test", shards=1)
@@ -251,6 +253,10 @@ async def open_world(
 
             async def read_access(call: ReadAccess) -> Access:
                 world.accesses.append(call)
+                if call.channel_id == VAULT.id:
+                    is_eve = call.user_id == EVE.id
+                    member = Member(VAULT.group_id, EVE, NOW) if is_eve else None
+                    return Access(VAULT, EVE if is_eve else ADA, world.group_seq, DEFAULT if is_eve else 0, member)
                 if call.channel_id != CHANNEL.id:
                     return Access(None, ADA, 0, 0)
                 if (webhook := world.webhooks.get(call.user_id)) is not None:
