@@ -191,7 +191,7 @@ _REFUSALS: Final[Mapping[str, tuple[type[errors.StarlingError], ...]]] = {
     "create_guild_channel": (*_MODERATED, group_errors.TooManyChannels),
     "move_channels": (*_MODERATED, group_errors.UnknownChannel),
     "change_channel": (*_IN_CHANNEL, group_errors.CannotActInDirect),
-    "delete_channel": (*_IN_CHANNEL, group_errors.CannotActInDirect),
+    "delete_channel": _IN_CHANNEL,
     "ack_message": (*_IN_CHANNEL, message_errors.UnknownMessage, account_errors.NotForBots),
     "get_read_state": (*_IN_CHANNEL, account_errors.NotForBots),
     "add_recipient": (

@@ -80,6 +80,7 @@ _COLLECTIONS: Final = {
     "webhooks": "a way for programs to write into a channel, or a tombstone",
     "audit": "one entry of a group's audit log, `_id` = stream:seq of the change that it is derived from",
     "bans": "a user who may not be in a group, or a tombstone",
+    "hidden_directs": "which direct channels a user closed, and up to which message",
     "memberships": "the same from the user's side",
     "workers": "the lease of a worker id for snowflakes",
     "schema": "the version of the schema",

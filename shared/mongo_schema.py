@@ -73,4 +73,7 @@ STEPS: Final[tuple[Step, ...]] = (
     {
         "markers": (Index((("user_id", 1), ("message_id", -1))),),  # list_markers
     },
+    {
+        "hidden_directs": (Index((("user_id", 1), ("present", 1), ("channel_id", -1))),),  # list_hidden
+    },
 )

@@ -189,7 +189,7 @@ def assemble(
         invites=Invites(facts, store, memberships, changes, now),
         webhooks=Webhooks(facts, store, changes, tokens, ids, now, public_url),
         group_directs=group_directs,
-        directs=Directs(store, blocks, commands, ids, now),
+        directs=Directs(store, streams, blocks, changes, commands, ids, now),
         views=views,
         snapshots=Snapshots(store, streams, changes, cache),
         changes=changes,

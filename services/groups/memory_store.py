@@ -13,7 +13,7 @@ import msgspec
 
 from services.groups.store import Account, Claim, Job, Membership, MemberState, Profile, State, Tally, keys_of
 from shared.core.ids import MAX_ID
-from shared.core.model import Ban, Channel, ChannelType, Group, Invite, Member, Role, User, Webhook
+from shared.core.model import Ban, Channel, ChannelType, Group, Invite, LastMessage, Member, Role, User, Webhook
 from shared.core.revocation import Revocations
 from shared.core.titles import key_of_name
 
@@ -72,6 +72,7 @@ class MemoryGroups:
         self._members: dict[int, _Projection[int, Member | None]] = {}
         self._tallies: _Projection[int, Tally] = _Projection()
         self._memberships: dict[int, _Projection[int, Membership]] = {}
+        self._hidden: dict[int, _Projection[int, LastMessage | None]] = {}
 
     async def claim(self, claim: Claim) -> Claim:
         """Claim a key; return the claim that holds now, ours or an earlier one's."""
@@ -171,6 +172,24 @@ class MemoryGroups:
         """Return whom a user blocks, by id."""
         pairs = self._blocks.items()
         return sorted(user_id for (its_owner, user_id), present in pairs if its_owner == owner and present)[:limit]
+
+    async def put_hidden(self, user_id: int, channel_id: int, seq: int, *, upto: LastMessage | None) -> None:
+        """Project that a user closed a direct channel up to this message; None: opened it again."""
+        self._hidden.setdefault(user_id, _Projection()).put(channel_id, upto, seq)
+
+    async def read_hidden(self, user_id: int, channel_id: int) -> LastMessage | None:
+        """Return the message up to which a user closed a direct channel; None if it is not closed."""
+        hidden = self._hidden.get(user_id)
+        return hidden.get(channel_id) if hidden is not None else None
+
+    async def list_hidden(self, user_ids: Sequence[int], limit: int) -> dict[int, dict[int, LastMessage]]:
+        """Return of each of these users that closed any: direct channels, and up to which message each."""
+        found: dict[int, dict[int, LastMessage]] = {}
+        for user_id in user_ids:
+            if (hidden := self._hidden.get(user_id)) is not None:
+                its = {one: upto for one, upto in hidden.items() if upto is not None}
+                found |= {user_id: {one: its[one] for one in sorted(its, reverse=True)[:limit]}} if its else {}
+        return found
 
     async def close_direct(self, channel_id: int, *, closed: bool) -> None:
         """Say of a direct channel whether anybody may write there."""

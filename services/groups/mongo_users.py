@@ -6,15 +6,18 @@ Ring 3 (adapter).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from services.groups.mongo_documents import LAST_LETTER, VERSION, Documents, one_of, value_of
 from services.groups.store import Membership, Profile
-from shared.core.model import User
+from shared.core.model import LastMessage, User
 from shared.core.revocation import Revocations
 from shared.core.titles import key_of_name
 from shared.mongo import Document
+
+_MOST_HIDDEN: Final = 2_000
 
 
 class MongoUsers(Documents):
@@ -80,6 +83,43 @@ class MongoUsers(Documents):
         cursor = self._mongo["blocks"].find({"owner": owner, "present": True}).limit(limit)
         async with self._mongo.asking():
             return sorted(int(one["user_id"]) for one in await cursor.to_list(limit))
+
+    async def put_hidden(self, user_id: int, channel_id: int, seq: int, *, upto: LastMessage | None) -> None:
+        """Project that a user closed a direct channel up to this message; None: opened it again."""
+        fields = {"v": VERSION, "user_id": user_id, "channel_id": channel_id, "present": upto is not None}
+        fields |= {"upto": msgspec.to_builtins(upto)}
+        await self._mongo.put_newer("hidden_directs", f"{user_id}:{channel_id}", seq, fields)
+
+    async def read_hidden(self, user_id: int, channel_id: int) -> LastMessage | None:
+        """Return the message up to which a user closed a direct channel; None if it is not closed."""
+        document = await self._read("hidden_directs", f"{user_id}:{channel_id}")
+        return msgspec.convert(document["upto"], LastMessage | None) if document is not None else None
+
+    async def list_hidden(self, user_ids: Sequence[int], limit: int) -> dict[int, dict[int, LastMessage]]:
+        """Return of each of these users that closed any: direct channels, and up to which message each.
+
+        Most users have few, so they are read together; where it is more than a few thousand, by fewer at a time.
+        """
+        if not user_ids:
+            return {}
+        alone = len(user_ids) == 1
+        most = limit if alone else _MOST_HIDDEN
+        query = {"user_id": one_of(user_ids), "present": True}
+        cursor = self._mongo["hidden_directs"].find(query).sort("channel_id", -1).limit(most)
+        async with self._mongo.asking():
+            documents = await cursor.to_list(most)
+        if not alone and len(documents) == most:
+            half = len(user_ids) // 2
+            return {
+                **await self.list_hidden(user_ids[:half], limit),
+                **await self.list_hidden(user_ids[half:], limit),
+            }
+        found: dict[int, dict[int, LastMessage]] = {}
+        for document in documents:
+            its = found.setdefault(int(document["user_id"]), {})
+            if len(its) < limit:
+                its[int(document["channel_id"])] = msgspec.convert(document["upto"], LastMessage)
+        return found
 
     async def put_membership(self, membership: Membership, seq: int) -> None:
         """Project a user's own view of a group, by the user's stream."""

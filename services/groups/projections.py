@@ -21,8 +21,10 @@ from shared.core.events import (
     ChannelDeleted,
     ChannelsMoved,
     DirectChanged,
+    DirectHidden,
     DirectJoined,
     DirectLeft,
+    DirectShown,
     GroupChanged,
     GroupCreated,
     GroupDeleted,
@@ -127,6 +129,10 @@ async def _project(groups: GroupStore, owner: int, record: Record) -> None:
             await groups.put_block(owner, user.id, seq, at=record.at, present=present)
         case DirectChanged() | DirectJoined() | DirectLeft():
             return  # told to nodes; what is so was stored before
+        case DirectHidden(channel_id, upto):
+            await groups.put_hidden(owner, channel_id, seq, upto=upto)
+        case DirectShown(channel_id):
+            await groups.put_hidden(owner, channel_id, seq, upto=None)
         case GroupJoined(group_seq, member) | MembershipChanged(group_seq, member):
             await groups.put_membership(Membership(owner, member.group_id, group_seq, present=True), seq)
         case GroupLeft(group_id, group_seq):

@@ -62,7 +62,8 @@ async def get_channel(groups: Service, caller: Caller, channel_id: Snowflake) ->
 @router.patch("/channels/{channel_id}", response_model=ChannelBody)
 async def change_channel(groups: Service, actor: Acting, channel_id: Snowflake, body: ChangedChannel) -> Response:
     """Change a channel of a guild, or the name of a group DM."""
-    if await groups.views.is_direct(channel_id):
+    kind = await groups.views.type_of(channel_id)
+    if kind is not None and kind.is_direct:
         name = body.name if "name" in body.model_fields_set else msgspec.UNSET
         changed = await groups.group_directs.rename(actor.user_id, channel_id, name)
     else:
@@ -72,11 +73,14 @@ async def change_channel(groups: Service, actor: Acting, channel_id: Snowflake, 
 
 @router.delete("/channels/{channel_id}", response_model=ChannelBody)
 async def delete_channel(groups: Service, actor: Acting, channel_id: Snowflake) -> Response:
-    """Delete a channel of a guild, leave a group DM; return the channel as it was."""
-    if await groups.views.is_direct(channel_id):
-        deleted = await groups.group_directs.remove(actor.user_id, channel_id, actor.user_id)
-    else:
-        deleted = await groups.channels.delete(actor, channel_id)
+    """Delete a channel of a guild, leave a group DM, close a direct channel for oneself; return it as it was."""
+    match await groups.views.type_of(channel_id):
+        case ChannelType.DIRECT:
+            deleted = await groups.directs.close(actor.user_id, channel_id)
+        case ChannelType.GROUP_DIRECT:
+            deleted = await groups.group_directs.remove(actor.user_id, channel_id, actor.user_id)
+        case _:
+            deleted = await groups.channels.delete(actor, channel_id)
     return JsonResponse(await _told(groups, deleted, actor.user_id))
 
 

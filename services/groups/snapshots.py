@@ -229,10 +229,11 @@ class Snapshots:
         return await self._streams.read_heads(names) if names else {}
 
     async def _read_users(self, ids: Sequence[int]) -> dict[int, SessionView]:
-        users, groups, revoked = await asyncio.gather(
+        users, groups, revoked, hidden = await asyncio.gather(
             self._groups.read_users(ids),
             self._groups.list_memberships(ids, MAX_GROUPS),
             self._groups.read_revocations(ids),
+            self._groups.list_hidden(ids, SESSION_DIRECTS),
         )
         members = await self._groups.read_members(
             [(group_id, one) for one, its_groups in groups.items() for group_id in its_groups]
@@ -249,6 +250,7 @@ class Snapshots:
                 ),
                 (),
                 revoked.get(one, NOTHING_REVOKED),
+                hidden.get(one, {}),
             )
             for one, user in users.items()
         }

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from shared.core.model import Ban, Channel, Group, Invite, Member, Role, User, Webhook
+from shared.core.model import Ban, Channel, Group, Invite, LastMessage, Member, Role, User, Webhook
 from shared.core.revocation import Revocations
 from shared.core.titles import key_of_name
 
@@ -172,6 +172,18 @@ class GroupStore(Protocol):
 
     async def list_blocked(self, owner: int, limit: int) -> list[int]:
         """Return whom a user blocks, by id."""
+
+    async def put_hidden(self, user_id: int, channel_id: int, seq: int, *, upto: LastMessage | None) -> None:
+        """Project that a user closed a direct channel up to this message; None: opened it again."""
+
+    async def read_hidden(self, user_id: int, channel_id: int) -> LastMessage | None:
+        """Return the message up to which a user closed a direct channel; None if it is not closed."""
+
+    async def list_hidden(self, user_ids: Sequence[int], limit: int) -> dict[int, dict[int, LastMessage]]:
+        """Return of each of these users (at most 200) that closed any: direct channels, and up to which message each.
+
+        Of each user the newest channels, at most `limit`.
+        """
 
     async def close_direct(self, channel_id: int, *, closed: bool) -> None:
         """Say of a direct channel whether anybody may write there; nothing if it is not projected yet."""

@@ -15,11 +15,20 @@ from services.groups.core.decisions import MAX_GROUPS
 from services.groups.core.names import require_prefix
 from services.groups.store import GroupStore
 from shared.cache import Cache, CacheUse
-from shared.core.calls import SESSION_DIRECTS, Access, ChannelView, DirectView, EventPage, Mentionable, WebhookView
+from shared.core.calls import (
+    SESSION_DIRECTS,
+    Access,
+    ChannelView,
+    DirectView,
+    EventPage,
+    Mentionable,
+    WebhookView,
+    is_hidden,
+)
 from shared.core.change import event_of_change
 from shared.core.errors import MissingAccess, MissingPermissions
 from shared.core.group_errors import UnknownBan, UnknownChannel, UnknownGroup, UnknownMember
-from shared.core.model import Ban, Channel, Group, Member, Role, User
+from shared.core.model import Ban, Channel, ChannelType, Group, Member, Role, User
 from shared.core.permissions import DIRECT, Permission, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.roles import all_roles, known_only, known_overwrites
@@ -179,10 +188,10 @@ class Views:
         (view,) = await self.with_heads((access.channel,))
         return view
 
-    async def is_direct(self, channel_id: int) -> bool:
-        """Return whether there is such a direct channel."""
+    async def type_of(self, channel_id: int) -> ChannelType | None:
+        """Return of which type a channel is; None if there is none."""
         channel = await self._groups.read_channel(channel_id)
-        return channel is not None and channel.type.is_direct
+        return channel.type if channel is not None else None
 
     async def read_user(self, user_id: int) -> User | None:
         """Return a user."""
@@ -300,10 +309,18 @@ class Views:
         return all_roles(group_id, (await self._groups.list_roles((group_id,))).get(group_id, ()))
 
     async def list_directs(self, user_id: int) -> list[DirectView]:
-        """Return a user's direct channels with their heads, newest first."""
-        found = await self._groups.list_directs((user_id,), SESSION_DIRECTS)
+        """Return a user's direct channels with their heads, newest first, without those that the user closed."""
+        found, hidden = await asyncio.gather(
+            self._groups.list_directs((user_id,), SESSION_DIRECTS),
+            self._groups.list_hidden((user_id,), SESSION_DIRECTS),
+        )
         views = await self.with_heads(found.get(user_id, ()))
-        return [DirectView(view.channel, view.last_seq, view.last_message_id) for view in views]
+        its = hidden.get(user_id, {})
+        return [
+            DirectView(view.channel, view.last_seq, view.last_message_id)
+            for view in views
+            if not is_hidden(its.get(view.channel.id), view.last_message_id)
+        ]
 
     async def with_heads(self, channels: Iterable[Channel]) -> list[ChannelView]:
         """Return channels with their heads, read now."""

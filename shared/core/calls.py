@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from shared.core.model import Channel, Group, Member, Role, User, Webhook
+from shared.core.model import Channel, Group, LastMessage, Member, Role, User, Webhook
 from shared.core.permissions import Permission
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.stream import Event
@@ -36,13 +36,22 @@ SESSION_DIRECTS: Final = 100
 
 
 class SessionView(msgspec.Struct, frozen=True):
-    """What a user's session begins with: complete to `user_seq` of the user's stream."""
+    """What a user's session begins with: complete to `user_seq` of the user's stream.
+
+    `hidden`: direct channels that the user closed, each with the message that was its last one then.
+    """
 
     user: User
     user_seq: int
     memberships: tuple[Member, ...]
     directs: tuple[DirectView, ...]
     revocations: Revocations = NOTHING_REVOKED
+    hidden: dict[int, LastMessage] = {}
+
+
+def is_hidden(upto: LastMessage | None, last_message_id: int) -> bool:
+    """Return whether a direct channel with this last message is closed for who closed it at `upto` (None: did not)."""
+    return upto is not None and last_message_id <= upto.id
 
 
 class ChannelView(msgspec.Struct, frozen=True):

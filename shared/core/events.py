@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from shared.core.model import Channel, ChannelMove, Group, Invite, Member, Role, User, Webhook
+from shared.core.model import Channel, ChannelMove, Group, Invite, LastMessage, Member, Role, User, Webhook
 
 
 class Body(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
@@ -363,6 +363,19 @@ class DirectLeft(Body, frozen=True, tag="direct_left"):
     channel: Channel
 
 
+class DirectHidden(Body, frozen=True, tag="direct_hidden"):
+    """To the user's own sessions: you closed this direct channel, until it has a message behind `upto`, its last."""
+
+    channel_id: int
+    upto: LastMessage
+
+
+class DirectShown(Body, frozen=True, tag="direct_shown"):
+    """To the user's own sessions: you opened this direct channel again."""
+
+    channel_id: int
+
+
 class GroupJoined(Body, frozen=True, tag="group_joined"):
     """To the user's own sessions: you are in this group, since `group_seq` of its stream."""
 
@@ -435,6 +448,8 @@ AnyBody = (
     | DirectChanged
     | DirectJoined
     | DirectLeft
+    | DirectHidden
+    | DirectShown
     | GroupJoined
     | GroupLeft
     | MembershipChanged

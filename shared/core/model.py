@@ -153,6 +153,13 @@ class Invite(msgspec.Struct, frozen=True, omit_defaults=True):
         return not (self.max_age_s and self.expires_at <= now) and not (self.max_uses and self.uses >= self.max_uses)
 
 
+class LastMessage(msgspec.Struct, frozen=True):
+    """The message that was a channel's last one at some moment, and how many there had been; 0 and 0: none."""
+
+    id: int = 0
+    ordinal: int = 0
+
+
 class Activity(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a user does beside talking. `kind` as Discord counts them; `since`: Unix ms."""
 

@@ -20,6 +20,7 @@ from shared.core.model import (
     ChannelType,
     Group,
     Invite,
+    LastMessage,
     Member,
     Overwrite,
     OverwriteType,
@@ -442,6 +443,21 @@ async def test_memberships_of_a_user_in_some_groups(store: GroupStore) -> None:
     found = await store.read_members([(1, 5), (2, 5), (4, 5), (4, 6)])
     assert found == {(1, 5): member(5, group_id=1), (4, 6): member(6, group_id=4)}
     assert await store.read_members([]) == {}
+
+
+async def test_direct_channels_that_users_closed(store: GroupStore) -> None:
+    """Each has a mark until it is taken back; late projections change nothing; of many the newest are listed."""
+    for channel_id in (9, MAX_ID, 3):
+        await store.put_hidden(ALICE.id, channel_id, 5, upto=LastMessage(MAX_ID, channel_id % 10))
+    await store.put_hidden(BOB.id, 9, 1, upto=LastMessage())
+    await store.put_hidden(ALICE.id, 3, 7, upto=None)
+    await store.put_hidden(ALICE.id, 3, 6, upto=LastMessage(1, 1))
+    assert await store.read_hidden(ALICE.id, 9) == LastMessage(MAX_ID, 9)
+    assert [await store.read_hidden(*pair) for pair in ((ALICE.id, 3), (ALICE.id, 4))] == [None, None]
+    marks = {MAX_ID: LastMessage(MAX_ID, MAX_ID % 10), 9: LastMessage(MAX_ID, 9)}
+    assert await store.list_hidden([ALICE.id, BOB.id, 77], 10) == {ALICE.id: marks, BOB.id: {9: LastMessage()}}
+    assert await store.list_hidden([ALICE.id], 1) == {ALICE.id: {MAX_ID: marks[MAX_ID]}}
+    assert await store.list_hidden([], 10) == {}
 
 
 async def test_own_view_of_groups(store: GroupStore) -> None:

@@ -47,6 +47,8 @@ from shared.core.events import (
     ChannelCreated,
     ChannelOpened,
     DirectChanged,
+    DirectHidden,
+    DirectShown,
     GroupCreated,
     GroupJoined,
     GroupLeft,
@@ -64,7 +66,7 @@ from shared.core.events import (
     UserRegistered,
 )
 from shared.core.ids import IdSource
-from shared.core.model import Channel, ChannelType, Group, Member, Overwrite, OverwriteType, User
+from shared.core.model import Channel, ChannelType, Group, LastMessage, Member, Overwrite, OverwriteType, User
 from shared.core.permissions import DIRECT, Permission, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
 from shared.core.sending import created_by
@@ -101,6 +103,8 @@ class World:
         self.untold: set[tuple[int, int]] = set()
         """User and group where the group's stream says that the user is in, and the user's own does not yet."""
         self.revocations: dict[int, Revocations] = {}
+        self.hidden: dict[int, dict[int, LastMessage]] = {}
+        """Direct channels that users closed."""
         self.markers: dict[int, tuple[calls.Marker, ...]] = {}
         self.commands: list[SendMessage] = []
         self.losing = 0
@@ -215,6 +219,18 @@ class World:
         for user in channel.recipients:
             await self.tell(user, DirectChanged(channel.id, closed))
 
+    async def hide_direct(self, user: User, channel: Channel) -> None:
+        """Close a direct channel for one of its users."""
+        last = max((event.record for event in self.streams[channel_stream(channel.id)]), key=lambda one: one.id)
+        upto = LastMessage(last.id, last.ordinal)
+        self.hidden.setdefault(user.id, {})[channel.id] = upto
+        await self.tell(user, DirectHidden(channel.id, upto))
+
+    async def show_direct(self, user: User, channel: Channel) -> None:
+        """Open a direct channel for one of its users again."""
+        del self.hidden[user.id][channel.id]
+        await self.tell(user, DirectShown(channel.id))
+
     async def say(self, author: User, channel: Channel, content: str) -> Event:
         """Store and publish a message, as a send by REST does."""
         event = self._append(channel_stream(channel.id), MessageCreated(author, content))
@@ -281,7 +297,8 @@ class World:
     def _append(self, stream: str, body: AnyBody, nonce: str = "", command_id: int = 0) -> Event:
         events = self.streams[stream]
         message_id = self.ids.next_id(now_ms()) if isinstance(body, MessageCreated) else 0
-        record = Record(len(events) + 1, now_ms(), body, command_id, nonce, message_id)
+        ordinal = 1 + sum(bool(event.record.id) for event in events) if message_id else 0
+        record = Record(len(events) + 1, now_ms(), body, command_id, nonce, message_id, ordinal)
         owner = owner_of(stream)
         match stream[0]:
             case "g":
@@ -358,7 +375,8 @@ class World:
             calls.DirectView(*self._head(channel)) for channel in self.channels.values() if user in channel.recipients
         )
         revoked = self.revocations.get(user.id, NOTHING_REVOKED)
-        return calls.SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs, revoked)
+        hidden = dict(self.hidden.get(user.id, {}))
+        return calls.SessionView(user, len(self.streams[user_stream(user.id)]), memberships, directs, revoked, hidden)
 
     def read_members(self, call: calls.ReadMembers) -> calls.MemberPage:
         """Answer `ReadMembers`, at most 400 at a time."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Generic
 
 from services.gateway.core.changing import Changing
+from services.gateway.core.hiding import hide, show, show_again
 from services.gateway.core.outs import Dispatch, Out, Repair
 from services.gateway.core.roster import Roster
 from services.gateway.core.state import Held, LocalUser, S, Tracking, Untracked, unit_of
@@ -20,8 +21,10 @@ from shared.core.commands import Typed
 from shared.core.events import (
     ChannelOpened,
     DirectChanged,
+    DirectHidden,
     DirectJoined,
     DirectLeft,
+    DirectShown,
     GroupDeleted,
     GroupJoined,
     GroupLeft,
@@ -126,6 +129,7 @@ class Hub(Generic[S]):
             return self._fill_unknown_channel(event, now)
         if (wrong := self._out_of_turn(event, channel.seq, now)) is not None:
             return wrong
+        shown = show_again(self.roster.users, channel, event.record.id) if event.record.id else []
         channel.seq = event.record.seq
         if event.record.id:  # a message's, also if it was deleted since
             channel.last_message_id = event.record.id
@@ -134,7 +138,7 @@ class Hub(Generic[S]):
             return self.roster.change_direct(channel, event, body)
         sessions = self.roster.sessions_of(channel)
         t, d = dispatch_of(event, channel_type=channel.channel.type) if sessions else (None, None)
-        told: list[Out[S]] = []
+        told: list[Out[S]] = [*shown]
         if t is not None and d is not None:
             told.append(Dispatch(t, d, sessions, event.stream, event.record.seq))
             t, d = hint_of(event)
@@ -187,6 +191,10 @@ class Hub(Generic[S]):
                 return self.roster.join_direct(user, channel)
             case DirectLeft(channel):
                 return self.roster.leave_direct(user, channel, event)
+            case DirectHidden(channel_id, upto):
+                return hide(user, self.roster.channels.get(channel_id), channel_id, upto, event)
+            case DirectShown(channel_id):
+                return show(user, self.roster.channels.get(channel_id), channel_id, event)
             case UserChanged() | UserBlocked() as change:
                 if isinstance(change, UserChanged):
                     self.roster.change_user(change.user)

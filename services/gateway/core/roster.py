@@ -11,6 +11,7 @@ from typing import Final, Generic
 
 import msgspec
 
+from services.gateway.core.hiding import tell_people
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.core.sights import Sights
 from services.gateway.core.snapshot import guild_create
@@ -326,6 +327,7 @@ class Roster(Generic[S]):
         if user_id in self.users:
             return []
         user: LocalUser[S] = LocalUser(view.user, view.user_seq, now, view.revocations)
+        user.hidden = dict(view.hidden)
         self.users[user_id] = user
         self._tracking.begin(user_stream(user_id), view.user_seq)
         for member in view.memberships:
@@ -381,16 +383,14 @@ class Roster(Generic[S]):
         return any((local := self.users.get(user.id)) is not None and local.sessions for user in channel.recipients)
 
     def open_direct(self, view: DirectView) -> list[Out[S]]:
-        """Follow a direct channel that is not known yet, and tell its users' sessions.
-
-        Not those of bots, whose libraries take CHANNEL_CREATE for a group's: they know it by its first message.
-        """
+        """Follow a direct channel that is not known yet, and tell its users' sessions, but those who closed it."""
         self.put_channel(view.channel, view.last_seq, view.last_message_id)
         out: list[Out[S]] = []
         for user_id in dict.fromkeys(user.id for user in view.channel.recipients):
-            if (user := self.users.get(user_id)) is not None and user.sessions and not user.user.bot:
+            user = self.users.get(user_id)
+            if user is not None and not user.hides(view.channel.id, view.last_message_id):
                 opened = {"seq": _OPENED} if view.last_seq == _OPENED else {}
-                out.append(Dispatch("CHANNEL_CREATE", direct_of(view, user_id) | opened, tuple(user.sessions)))
+                out += tell_people(user, "CHANNEL_CREATE", direct_of(view, user_id) | opened)
         return out
 
     def put_channel(self, channel: Channel, seq: int, last_id: int, group: LocalGroup[S] | None = None) -> None:

@@ -63,6 +63,7 @@ def first_dispatches(
     """Yield (t, d) of READY and of each GUILD_CREATE of a followed user's session, as far as it asked for them."""
     own = [group_id for group_id in user.groups if scope.takes_group(group_id)]
     directs = [channels[channel_id] for channel_id in direct_ids] if scope.takes_directs() else []
+    directs = [one for one in directs if not user.hides(one.channel.id, one.last_message_id)]
     directs.sort(key=lambda one: one.last_message_id or one.channel.id, reverse=True)
     ready = ready_of(
         user.user,

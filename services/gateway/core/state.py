@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from services.gateway.core.intents import Audience
-from shared.core.calls import SMALL_GROUP
-from shared.core.model import Channel, Group, Member, Role, User
+from shared.core.calls import SMALL_GROUP, is_hidden
+from shared.core.model import Channel, Group, LastMessage, Member, Role, User
 from shared.core.revocation import NOTHING_REVOKED, Revocations
 from shared.core.roles import all_roles, known_only
 from shared.core.stream import Event, group_stream
@@ -62,7 +62,13 @@ class LocalUser(Generic[S]):
     """Groups that the user is in, or out of, as their own streams say (at that seq) and the user's does not say yet."""
     own: set[int] = field(default_factory=set)
     """Groups that the user is in as the user's own stream says."""
+    hidden: dict[int, LastMessage] = field(default_factory=dict)
+    """Direct channels that the user closed, each with the message that was its last one then."""
     sessions: set[S] = field(default_factory=set)
+
+    def hides(self, channel_id: int, last_message_id: int) -> bool:
+        """Whether the user closed a direct channel, and nothing was said there since."""
+        return is_hidden(self.hidden.get(channel_id), last_message_id)
 
 
 @dataclass(slots=True)

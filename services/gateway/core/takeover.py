@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from services.gateway.core.handover import Missed
+from services.gateway.core.hiding import hidden_told
 from services.gateway.core.intents import Scope, heard_encoded
 from services.gateway.core.retracing import Retraced, retrace
 from services.gateway.core.roster import WHOLE_DIRECT, Roster
@@ -21,8 +22,10 @@ from services.gateway.core.telling import channel_told, entry_told, tellings
 from shared.core.calls import SESSION_DIRECTS, DirectView
 from shared.core.events import (
     ChannelCreated,
+    DirectHidden,
     DirectJoined,
     DirectLeft,
+    DirectShown,
     GroupJoined,
     GroupLeft,
     MembershipChanged,
@@ -215,7 +218,8 @@ def plan_of(
                 plan.created.add(channel_id)
                 after = 0
             plan.read(stream, max(after, told.get(stream, 0)), roster.channels[channel_id].seq)
-    return plan if _place_directs(plan, roster, user_id, origin, told, moved) else None
+    toggled = _toggled_directs(changes)
+    return plan if _place_directs(plan, roster, user_id, origin, told, moved, toggled) else None
 
 
 def _is_ahead(event: Event, group: LocalGroup[Any]) -> bool:
@@ -279,13 +283,31 @@ def _tell_moved_directs(
     return set(moved)
 
 
+def _toggled_directs(changes: Sequence[Event]) -> dict[int, int]:
+    """Return the direct channels that the user closed or opened again, each with the last event that says so."""
+    found: dict[int, int] = {}
+    for event in changes:
+        match event.record.body:
+            case DirectHidden(channel_id) | DirectShown(channel_id):
+                found[channel_id] = event.record.seq
+    return found
+
+
 def _place_directs(
-    plan: Plan, roster: Roster[Any], user_id: int, origin: Origin, told: Mapping[str, int], moved: Collection[int]
+    plan: Plan,
+    roster: Roster[Any],
+    user_id: int,
+    origin: Origin,
+    told: Mapping[str, int],
+    moved: Collection[int],
+    toggled: Mapping[int, int],
 ) -> bool:
     """Place the direct channels, but for those that were told already; False if there may be some that we don't know.
 
-    What was said in a group DM before it turned up here is left to pages.
+    What was said in a group DM before it turned up here is left to pages; so is what was said in a direct channel
+    before the user closed it. Of one that a message showed again `missed_in` tells.
     """
+    user = roster.users[user_id]
     direct_ids = roster.directs.get(user_id, ())
     if len(direct_ids) >= SESSION_DIRECTS:
         return False
@@ -293,16 +315,20 @@ def _place_directs(
         stream = channel_stream(channel_id)
         channel = roster.channels[channel_id]
         after = origin.position_of(stream)
+        if user.hides(channel_id, channel.last_message_id):
+            if channel_id in toggled and not user.user.bot and (origin.knew(stream) or stream in told):
+                plan.tell("CHANNEL_DELETE", hidden_told(user_id, channel, toggled[channel_id]))
+            continue
         if after is None and stream in told:
             after = told[stream]
-        elif after is None or not origin.knew(stream):
+        elif after is None or not origin.knew(stream) or (channel_id in toggled and channel_id not in user.hidden):
             if after is None:
                 # As for a session that is there when a direct channel turns up late: see `Roster.put_direct`.
                 is_whole = channel.seq <= WHOLE_DIRECT and channel.channel.type is ChannelType.DIRECT
                 after = _OPENED if is_whole else channel.seq
             view = DirectView(channel.channel, after, 0 if after < channel.seq else channel.last_message_id)
             opened = {"seq": _OPENED} if after == _OPENED else {}
-            if not roster.users[user_id].user.bot:  # as in `Roster.open_direct`
+            if not user.user.bot:  # as in `Roster.open_direct`
                 plan.tell("CHANNEL_CREATE", direct_of(view, user_id) | opened)
         plan.read(stream, max(after, told.get(stream, 0)), channel.seq)
     return True
@@ -319,6 +345,8 @@ def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> It
     """Yield the dispatches of an event that was read by the plan."""
     if event.stream[0] != "g":
         body, local = event.record.body, roster.channels.get(owner_of(event.stream))
+        if local is not None and (shown := _shown_again(roster.users[user_id], local, event)) is not None:
+            yield shown
         if isinstance(body, MessageCreated) and (channel := direct_after(event.record)) is not None:
             for t, d in direct_change_of(event, body, channel, user_id):
                 yield Missed(t, encode(d), event.stream, event.record.seq)
@@ -338,6 +366,16 @@ def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> It
         if telling.needs and not group.sights.group_permissions(user_id) & telling.needs:
             continue
         yield Missed(telling.t, encode(telling.d), event.stream, event.record.seq)
+
+
+def _shown_again(user: LocalUser[Any], local: LocalChannel, event: Event) -> Missed | None:
+    """Return the CHANNEL_CREATE of a direct channel that its user closed just before this message."""
+    upto = user.hidden.get(local.channel.id)
+    if upto is None or event.record.ordinal != upto.ordinal + 1 or user.user.bot:
+        return None
+    return Missed(
+        "CHANNEL_CREATE", encode(direct_of(DirectView(local.channel, event.record.seq - 1, upto.id), user.user.id))
+    )
 
 
 def _entry_missed(roster: Roster[Any], event: Event, user_id: int) -> Iterator[Missed]:
