@@ -59,3 +59,17 @@ async def test_a_channel_takes_over_what_its_category_says(groups: Replica) -> N
     unknown = [{"id": "1", "lock_permissions": True}]
     answer = await groups.call("PATCH", f"{scene.path}/channels", scene.tokens["owner"], unknown)
     assert answer.json()["code"] == 10003
+
+
+async def test_a_role_that_is_gone_is_not_taken_over(groups: Replica) -> None:
+    """What a category once said of a role that was deleted meanwhile holds up nobody."""
+    scene = await open_scene(groups)
+    role, channel = await scene.new_role(), await scene.new_channel()
+    said = [{"id": str(one), "type": 0, "deny": str(int(Permission.SEND_MESSAGES))} for one in (scene.group, role)]
+    body = {"name": "c", "type": 4, "permission_overwrites": said}
+    category: Json = await scene.as_owner("POST", f"{scene.path}/channels", body)
+    await scene.as_owner("DELETE", f"{scene.path}/roles/{role}")
+    move = {"id": str(channel), "parent_id": category["id"], "lock_permissions": True}
+    await scene.as_owner("PATCH", f"{scene.path}/channels", [move])
+    locked = await scene.as_owner("GET", f"/channels/{channel}")
+    assert [one["id"] for one in locked["permission_overwrites"]] == [str(scene.group)]

@@ -116,7 +116,8 @@ def decide_lock_channel(
     parent = channels.get(channel.parent_id if parent_id is None else parent_id)
     if parent is None:
         return None
-    return decide_change_channel(facts, channels, members, channel_id, {"overwrites": parent.overwrites})
+    overwrites = known_overwrites(parent, facts.roles).overwrites
+    return decide_change_channel(facts, channels, members, channel_id, {"overwrites": overwrites})
 
 
 def decide_put_overwrite(
