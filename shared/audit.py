@@ -18,8 +18,10 @@ class AuditStore(Protocol):
     async def put(self, entries: Sequence[Entry]) -> None:
         """Keep entries; one of a record that has one already changes nothing."""
 
-    async def page(self, group_id: int, which: AuditFilter, after: int, before: int, limit: int) -> list[Entry]:
-        """Return entries with ids between the two, the newest first: the last ones, however many there are."""
+    async def page(
+        self, group_id: int, which: AuditFilter, after: int, before: int, limit: int, *, oldest_first: bool = False
+    ) -> list[Entry]:
+        """Return entries with ids between the two: the last ones, the newest first; or the first ones, the oldest."""
 
     async def forget(self, before: int, limit: int) -> int:
         """Drop entries of what was done before then (Unix ms), at most `limit`; return how many."""

@@ -18,8 +18,10 @@ class MemoryAudit:
         for entry in entries:
             self._entries.setdefault((entry.stream, entry.seq), entry)
 
-    async def page(self, group_id: int, which: AuditFilter, after: int, before: int, limit: int) -> list[Entry]:
-        """Return entries with ids between the two, the newest first."""
+    async def page(
+        self, group_id: int, which: AuditFilter, after: int, before: int, limit: int, *, oldest_first: bool = False
+    ) -> list[Entry]:
+        """Return entries with ids between the two."""
         found = [
             entry
             for entry in self._entries.values()
@@ -29,7 +31,7 @@ class MemoryAudit:
             and which.target in (0, *entry.targets)
             and after < entry.id < before
         ]
-        return sorted(found, key=lambda entry: -entry.id)[:limit]
+        return sorted(found, key=lambda entry: entry.id, reverse=not oldest_first)[:limit]
 
     async def forget(self, before: int, limit: int) -> int:
         """Drop entries of what was done before then, at most `limit`; return how many."""

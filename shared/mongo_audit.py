@@ -39,13 +39,15 @@ class MongoAudit:
                 if told.get("writeConcernErrors") or any(one["code"] != _DUPLICATE_KEY for one in told["writeErrors"]):
                     raise
 
-    async def page(self, group_id: int, which: AuditFilter, after: int, before: int, limit: int) -> list[Entry]:
-        """Return entries with ids between the two, the newest first."""
+    async def page(
+        self, group_id: int, which: AuditFilter, after: int, before: int, limit: int, *, oldest_first: bool = False
+    ) -> list[Entry]:
+        """Return entries with ids between the two."""
         query: Document = {
             "keys": _key_of(group_id, which.by, which.action, which.target),
             "id": {"$gt": after, "$lt": min(before, MAX_ID)},
         }
-        cursor = self._mongo["audit"].find(query).sort("id", -1).limit(limit)
+        cursor = self._mongo["audit"].find(query).sort("id", 1 if oldest_first else -1).limit(limit)
         async with self._mongo.asking():
             return [msgspec.convert(document, Entry) for document in await cursor.to_list(limit)]
 

@@ -44,10 +44,11 @@ class AuditLogs:
         await self._audit.put(tuple(entries_of(stream, group_id, records, all_roles(group_id, stored))))
 
     async def page(
-        self, group_id: int, which: AuditFilter, after: int, before: int, limit: int
+        self, group_id: int, which: AuditFilter, after: int | None, before: int, limit: int
     ) -> tuple[list[Entry], list[User]]:
-        """Return entries with ids between the two, the newest first, and the users whom they name."""
-        entries = await self._audit.page(group_id, which, after, before, limit)
+        """Return entries with ids between the two, and the users whom they name; from `after` on the oldest first."""
+        forward = after is not None
+        entries = await self._audit.page(group_id, which, after or 0, before, limit, oldest_first=forward)
         named = {entry.by for entry in entries}
         for entry in entries:
             if entry.action in ABOUT_USERS:

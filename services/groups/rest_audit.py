@@ -32,10 +32,10 @@ async def read_audit_log(
     action_type: Annotated[int, Query(ge=0, le=_MOST_ACTION, description="Discord's number; 0: any")] = 0,
     target_id: Cursor = 0,
     before: Cursor | None = None,
-    after: Cursor = 0,
+    after: Cursor | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> Response:
-    """List who did what to whom in a guild, the newest first, page by page; kept for 45 days."""
+    """List who did what to whom in a guild, the newest first; with `after` the oldest. Kept for 45 days."""
     await groups.views.require_permission(guild_id, caller, Permission.VIEW_AUDIT_LOG)
     which = AuditFilter(user_id, action_type, target_id)
     page = await groups.audit_logs.page(guild_id, which, after, MAX_ID if before is None else before, limit)

@@ -79,6 +79,9 @@ async def test_filters(store: AuditStore) -> None:
         if len(wanted) > 2:
             assert await store.page(GROUP, which, 0, wanted[1].id, 100) == wanted[2:]
             assert await store.page(GROUP, which, wanted[1].id, MAX_ID, 100) == wanted[:1]
+            forward = wanted[::-1]
+            assert await store.page(GROUP, which, 0, MAX_ID, 2, oldest_first=True) == forward[:2]
+            assert await store.page(GROUP, which, forward[0].id, forward[2].id, 9, oldest_first=True) == forward[1:2]
 
 
 async def test_many_targets(store: AuditStore) -> None:

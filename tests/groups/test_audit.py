@@ -77,10 +77,26 @@ async def test_pages_and_filters(world: World, groups: Replica) -> None:
     assert {user["id"] for user in log["users"]} == {str(one) for one in (*users, scene.ids["moderator"])}
     assert (await read(scene, f"&target_id={users[2]}"))["audit_log_entries"] == [entries[2]]
     page = await read(scene, f"&action_type=22&before={entries[1]['id']}&after={entries[4]['id']}")
-    assert page["audit_log_entries"] == entries[2:4]
+    assert page["audit_log_entries"] == [entries[3], entries[2]]
     assert (await read(scene, "&action_type=1"))["audit_log_entries"] == []
     other, _ = await groups.create_group(scene.tokens["owner"], "Other")
     assert (await scene.as_owner("GET", f"/guilds/{other}/audit-logs"))["audit_log_entries"] == []
+
+
+async def test_libraries_read_on_from_the_oldest(world: World, groups: Replica) -> None:
+    """With `after`, 0 too, come the first ones, the oldest first: the last one's id names the next page."""
+    scene = await open_scene(groups)
+    for _ in range(5):
+        world.now += 1
+        await scene.new_role()
+    newest_first = (await read(scene))["audit_log_entries"]
+    read_on: Json = []
+    while page := (
+        await scene.as_owner("GET", f"{scene.path}/audit-logs?limit=3&after={read_on[-1]['id'] if read_on else 0}")
+    )["audit_log_entries"]:
+        read_on += page
+        assert len(read_on) <= len(newest_first)
+    assert read_on == newest_first[::-1]
 
 
 async def test_joins_and_leaves_leave_nothing(groups: Replica) -> None:
