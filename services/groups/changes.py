@@ -17,7 +17,7 @@ import structlog
 
 from services.groups.auditing import AuditLogs
 from services.groups.core.decisions import decide_follow
-from services.groups.jobs import OFFICIAL, RENAME, Jobs
+from services.groups.jobs import DISBAND, OFFICIAL, RENAME, Jobs
 from services.groups.projections import project
 from services.groups.store import GroupStore
 from shared.bus import Bus, BusUnavailable
@@ -220,6 +220,7 @@ class Changes:
                 user_id = member.user.id
             case GroupDeleted(group):
                 user_id = group.owner_id  # who can make another group at once; a job tells the other members
+                await self._jobs.ask(DISBAND, group.id)
             case _:
                 return None
         group_id = owner_of(stream)

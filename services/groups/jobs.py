@@ -1,9 +1,9 @@
 """Jobs: what a change asks for in many other streams, done after its answer and finished by anyone.
 
 Ring 4 (shell). A job is stored before the change that needs it, due at a time when that change is over one way or the
-other; when it was stored the job is due at once. So a process that dies anywhere leaves a job that some
-replica's sweeper takes up (rule 12 of docs/rules.md). All jobs are idempotent: two may run at once, and one that has
-nothing to do changes nothing.
+other; when it was stored the job is due at once. Or it is asked for by what follows from the event, before that counts
+as published (`Changes`). So a process that dies anywhere leaves a job that some replica's sweeper takes up (rule 12 of
+docs/rules.md). All jobs are idempotent: two may run at once, and one that has nothing to do changes nothing.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from services.groups.core.names import group_name_key, group_name_taken, require
 from services.groups.facts import FactReader
 from services.groups.jobs import DISBAND, Jobs
 from services.groups.memberships import Memberships
-from services.groups.store import GroupStore, Job
+from services.groups.store import GroupStore
 from shared.core.change import Actor
 from shared.core.events import AnyBody, GroupChanged, GroupDeleted, GroupLeft
 from shared.core.group_errors import UnknownGroup
@@ -108,21 +108,17 @@ class Keeping:
 
     async def delete(self, actor: Actor, group_id: int) -> None:
         """Delete a group. When this returns nothing is read, written or heard there any more."""
-        promised: list[Job] = []
 
         async def decide(_: int) -> GroupDeleted:
-            event = decide_delete_group(await self._facts.facts(group_id, actor.user_id))
-            promised[:] = [await self._jobs.promise(DISBAND, group_id)]
-            return event
+            return decide_delete_group(await self._facts.facts(group_id, actor.user_id))
 
         await self._changes.change(group_stream(group_id), decide, actor=actor)
-        await self._jobs.release(promised[0])
 
     async def disband(self, group_id: int) -> None:
         """Tell the members of a deleted group, in their own streams, that they are out. Idempotent; a job's work."""
         seq = await self._changes.settle(group_stream(group_id))
         if await self._groups.read_groups((group_id,)):
-            return  # it did not come to it
+            return  # whoever asked for that
         at_once = asyncio.Semaphore(_AT_ONCE)
 
         async def tell(user_id: int) -> None:

@@ -15,7 +15,7 @@ from shared.core.events import GroupChanged, GroupDeleted, GroupJoined, GroupLef
 from shared.core.group_errors import UnknownGroup
 from shared.core.model import Member, User
 from shared.core.stream import group_stream, user_stream
-from tests.groups.fuse import Moment
+from tests.groups.fuse import Fuse, Moment
 from tests.groups.test_crashes import MOMENTS, MOST_STEPS, Scene, crash_at, heard_in_order, open_scene, sweep_later
 from tests.groups.test_rest import error_of, reasons_of
 from tests.groups.world import PASSWORD, Json, Replica, World
@@ -259,7 +259,6 @@ async def test_a_deletion_that_dies(moment: Moment) -> None:
                 scene, step, moment, lambda groups: groups.keeping.delete(Actor(scene.ann), scene.group)
             )
             await sweep_later(scene)
-            scene.world.now += UNSURE_MS
             await scene.healthy.groups.jobs.sweep()
             await sweep_later(scene)
             is_gone = not await scene.world.store.read_groups((scene.group,))
@@ -269,6 +268,30 @@ async def test_a_deletion_that_dies(moment: Moment) -> None:
                 assert bool((await scene.healthy.read_session(user)).memberships) != is_gone
             if not died:
                 assert is_gone
+                assert step > 15, "the fuse did not guard"
+                return
+    pytest.fail("a deletion takes more steps than expected")
+
+
+async def test_a_deletion_that_hangs() -> None:
+    """Halted at any step for as long as a job is unsure: once it goes on the members are told all the same."""
+    for step in range(1, MOST_STEPS):
+        fuse = Fuse(step, "before", pauses=True)
+        async with open_scene() as scene, scene.world.open_replica(fuse=fuse) as halting:
+            deletion = asyncio.create_task(halting.groups.keeping.delete(Actor(scene.ann), scene.group))
+            hung = asyncio.create_task(fuse.reached.wait())
+            await asyncio.wait((deletion, hung), return_when=asyncio.FIRST_COMPLETED)
+            hung.cancel()
+            scene.world.now += UNSURE_MS
+            await scene.healthy.groups.jobs.sweep()
+            fuse.go_on.set()
+            await deletion
+            await sweep_later(scene)
+            await scene.healthy.groups.jobs.sweep()
+            for user in (scene.ann, scene.bob):
+                own = [type(one) for one in heard_in_order(scene.world, user_stream(user))]
+                assert own == [GroupJoined] * (user == scene.bob) + [GroupLeft], step
+            if not fuse.reached.is_set():
                 assert step > 15, "the fuse did not guard"
                 return
     pytest.fail("a deletion takes more steps than expected")
