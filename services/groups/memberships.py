@@ -23,7 +23,7 @@ from services.groups.core.names import group_name_key, group_name_taken, require
 from services.groups.store import GroupStore
 from shared.core.errors import Unauthorized
 from shared.core.events import AnyBody
-from shared.core.group_errors import Banned, TooManyMembers, UnknownGroup
+from shared.core.group_errors import Banned, TooManyGroups, TooManyMembers, UnknownGroup
 from shared.core.ids import IdSource
 from shared.core.model import Channel, Group, User
 from shared.core.stream import group_stream
@@ -84,7 +84,7 @@ class Memberships:
         """Let a new user into the official group, public or not. Idempotent; the work of a job."""
         try:
             await self._let_in(self._official_group, user_id)
-        except (UnknownGroup, Banned, TooManyMembers, Unauthorized) as error:
+        except (UnknownGroup, Banned, TooManyGroups, TooManyMembers, Unauthorized) as error:
             log.warning("official_group_not_joined", reason=type(error).__name__)
 
     async def look_for_official(self) -> None:

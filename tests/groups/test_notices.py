@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.groups.jobs import UNSURE_MS
+from services.groups.core.decisions import MAX_GROUPS
+from services.groups.jobs import OFFICIAL, UNSURE_MS
 from services.groups.notices import MAX_WAITING
+from services.groups.store import Membership
 from shared.core.errors import StarlingError
 from shared.core.events import MessageCreated
 from shared.core.model import Member, User
@@ -100,6 +102,19 @@ async def test_without_an_official_group_accounts_are_made_all_the_same(world: W
         await replica.groups.jobs.sweep()
         assert (await replica.call("GET", "/users/@me/guilds", bob)).json() == []
         assert await world.store.find_jobs(1 << 60, 10) == []
+
+
+async def test_who_is_in_too_many_groups_is_not_asked_again(world: World, groups: Replica) -> None:
+    """A person who has filled the list before the official group was its turn: the work is over, not put off."""
+    ann, _ = await groups.register("ann")
+    group, _ = await groups.create_group(ann, "Plaza")
+    _, bob_id = await groups.register("bob")
+    for number in range(1, MAX_GROUPS + 1):
+        await world.store.put_membership(Membership(bob_id, number, 1, present=True), 1)
+    async with world.open_replica(official_group=group) as official:
+        await official.groups.jobs.ask(OFFICIAL, bob_id)
+        assert await official.groups.jobs.sweep() == 1
+    assert await world.store.find_jobs(1 << 60, 10) == []
 
 
 async def test_a_registration_that_dies_joins_the_official_group() -> None:
