@@ -292,8 +292,17 @@ def miss_last(story: Story) -> Story:
 
 
 def tell_twice(story: Story) -> Story:
-    """Tell a session an event twice."""
-    place = _places(story, Heard)[-1]
+    """Tell a session an event twice, while it is connected: after a loss that may be excepted."""
+    lost: set[int] = set()
+    connected: list[int] = []
+    for place, one in enumerate(story):
+        if isinstance(one, Lost):
+            lost.add(one.session)
+        elif isinstance(one, Resumed | Began):
+            lost.discard(one.session)
+        elif isinstance(one, Heard) and one.session not in lost:
+            connected.append(place)
+    place = connected[-1]
     return [*story[: place + 1], story[place], *story[place + 1 :]]
 
 
