@@ -20,7 +20,7 @@ from tests.history.stream_model import Rivals
 
 TestRivalsInMemory = Rivals.TestCase
 TestRivalsInMemory.settings = settings(
-    max_examples=400, stateful_step_count=60, suppress_health_check=list(HealthCheck)
+    max_examples=250, stateful_step_count=60, suppress_health_check=list(HealthCheck)
 )
 
 
