@@ -68,7 +68,7 @@ def test_files_that_are_named_exist(document: Path) -> None:
 
 def tops() -> Iterator[str]:
     """Yield the folders at the root, so that paths of URLs and of data folders are told from files of ours."""
-    return (path.name for path in ROOT.iterdir() if path.is_dir())
+    return (path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=lambda path: path.stem)
