@@ -13,6 +13,9 @@ from typing import Final
 
 from deploy.load.frames import text_of, upgrade_of
 
+_INTENTS: Final = 1 << 0 | 1 << 9 | 1 << 12 | 1 << 15
+"""Groups, messages in them, direct messages, and their content."""
+
 Conversation = Generator[bytes, bytes, None]
 
 
@@ -84,7 +87,7 @@ def join_starling(token: str) -> Conversation:
     """Identify, up to READY; the group is shown behind it."""
     _require((yield upgrade_of("/gateway?v=10&encoding=json")), b"HTTP/1.1 101")
     _require((yield b""), b'{"op":10,')
-    identify = json.dumps({"op": 2, "d": {"token": token, "intents": 1 << 0 | 1 << 9, "properties": {}}}).encode()
+    identify = json.dumps({"op": 2, "d": {"token": token, "intents": _INTENTS, "properties": {}}}).encode()
     _require((yield text_of(identify)), b'{"t":"READY"')
 
 
