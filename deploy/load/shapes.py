@@ -13,8 +13,8 @@ import msgspec
 from deploy.load.frames import text_of
 from deploy.replay.frames import HEARTBEAT, IDENTIFY, MESSAGE_SEND, RESUME, Frame, Ref, encode_frame
 
-_INTENTS: Final = 1 << 0 | 1 << 9 | 1 << 12
-"""Groups, and messages in groups and direct channels."""
+_INTENTS: Final = 1 << 0 | 1 << 9 | 1 << 12 | 1 << 15
+"""Groups, messages in groups and direct channels, and their content."""
 MESSAGE_CREATE: Final = b'{"t":"MESSAGE_CREATE"'
 """How the frames begin that are most of all."""
 
