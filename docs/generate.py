@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from docs import protocol_tables, system_tables
+from docs import limit_tables, protocol_tables, system_tables
 from shared.logs import configure_logs
 
 DOCS: Final = Path(__file__).parent
@@ -22,7 +22,7 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "close codes": protocol_tables.close_codes,
     "errors": protocol_tables.error_catalogue,
     "routes": protocol_tables.routes,
-    "limits": protocol_tables.limits,
+    "limits": limit_tables.limits,
     "exchanges": system_tables.exchanges,
     "queues": system_tables.queues,
     "collections": system_tables.collections,
