@@ -58,9 +58,9 @@ Decision = Callable[[int], Awaitable[AnyBody | None]]
 class Changes:
     """The one way to change a group's or user's stream in this process. Many may work on the same stores.
 
-    `timeout_s` is the deadline of a change, its turn and its followers included. `joined` is told who came into a
-    group, with the seq of that, maybe more than once. Each new person's join of the `official_group` is asked for
-    (0: there is none).
+    `timeout_s` is the deadline of a change, its turn and its followers included; more than `max_waiting` at once are
+    refused. `joined` is told who came into a group, with the seq of that, maybe more than once. Each new person's join
+    of the `official_group` is asked for (0: there is none).
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Changes:
         joined: Callable[[Member, int], None] = lambda member, group_seq: None,
         official_group: int = 0,
         timeout_s: float = 10.0,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._streams = streams
         self._groups = groups
@@ -89,6 +90,7 @@ class Changes:
         self._joined = joined
         self._official_group = official_group
         self._timeout_s = timeout_s
+        self._max_waiting = max_waiting
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting = 0
 
@@ -168,7 +170,7 @@ class Changes:
     @asynccontextmanager
     async def _turn(self, stream: str) -> AsyncIterator[None]:
         """Wait for this process's turn on a stream: rivals inside one process would only lose to each other."""
-        if self._waiting >= MAX_WAITING:
+        if self._waiting >= self._max_waiting:
             raise Unavailable(retry_after=1.0)
         lock = self._turns.setdefault(stream, asyncio.Lock())
         self._waiting += 1

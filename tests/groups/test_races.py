@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from services.groups.changes import MAX_WAITING
+from services.groups.auditing import AuditLogs
+from services.groups.changes import Changes
+from services.groups.jobs import Jobs
 from shared.core.calls import GroupView
 from shared.core.change import Actor
 from shared.core.errors import InvalidForm, MissingPermissions, Unavailable
-from shared.core.events import ChannelCreated, MemberAdded, MemberRemoved
+from shared.core.events import AnyBody, ChannelCreated, MemberAdded, MemberRemoved
+from shared.core.ids import IdSource
 from shared.core.model import ChannelType
 from shared.core.stream import Record, group_stream, user_stream
 from tests.groups.world import PASSWORD, FaultyStreams, Replica, World
@@ -165,14 +168,19 @@ async def test_snapshots_and_events_agree(world: World, groups: Replica, rival: 
         assert after(view, records[view.seq :]) == expected
 
 
-async def test_too_many_at_once_are_refused(world: World) -> None:
+async def test_too_many_at_once_are_refused(world: World, groups: Replica) -> None:
     """Over its bound a replica refuses changes as retryable at once, and works on when there is room again."""
-    async with world.open_replica() as replica:
-        ann, ann_id = await replica.register("ann")
-        group, _ = await replica.create_group(ann, "Room")
-        changes = replica.groups.changes
-        leave = replica.groups.memberships.leave
-        outcomes = await asyncio.gather(*(leave(ann_id, group) for _ in range(MAX_WAITING + 5)), return_exceptions=True)
-        assert Counter(type(outcome) for outcome in outcomes) == {MissingPermissions: MAX_WAITING, Unavailable: 5}
-        assert changes.in_hand == 0
-        await replica.groups.memberships.join(ann_id, "room")
+    _, ann = await groups.register("ann")
+    store, ids = world.store, IdSource(9)
+    jobs, logs = Jobs(store, ids, world.clock), AuditLogs(world.audit, store, world.clock)
+    parts = (world.streams, store, world.bus, world.topology, jobs, logs, ids, world.clock)
+    changes = Changes(*parts, max_waiting=20)
+
+    async def refuse(_: int) -> AnyBody | None:
+        raise MissingPermissions
+
+    asked = [changes.change(user_stream(ann), refuse) for _ in range(25)]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert Counter(type(outcome) for outcome in outcomes) == {MissingPermissions: 20, Unavailable: 5}
+    assert changes.in_hand == 0
+    assert await changes.settle(user_stream(ann)) == 1
