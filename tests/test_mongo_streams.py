@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.core.events import MessageCreated
 from shared.core.ids import IdSource
+from shared.core.message_events import MessageCreated
 from shared.core.model import User
 from shared.core.stream import CHANNEL_LIMITS, Draft, Tail, plan
 from shared.mongo import open_database

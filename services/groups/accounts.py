@@ -27,11 +27,12 @@ from services.groups.store import Account, GroupStore
 from shared.auth import Tokens
 from shared.core.account_errors import AccountBlocked
 from shared.core.errors import Unauthorized, Unavailable
-from shared.core.events import AnyBody, TokensRevoked, UserRegistered
+from shared.core.events import AnyBody
 from shared.core.ids import IdSource
 from shared.core.model import User
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
 from shared.core.stream import user_stream
+from shared.core.user_events import TokensRevoked, UserRegistered
 from shared.door import Door
 
 _ATTEMPTS: Final = 8

@@ -16,9 +16,10 @@ from services.groups.jobs import CLOSE, Jobs
 from services.groups.store import GroupStore
 from shared.core.account_errors import TooManyBlocked, UnknownUser
 from shared.core.errors import InvalidForm, Unavailable
-from shared.core.events import AnyBody, DirectChanged, UserBlocked
+from shared.core.events import AnyBody
 from shared.core.model import Channel, User
 from shared.core.stream import user_stream
+from shared.core.user_events import DirectChanged, UserBlocked
 
 MAX_BLOCKED: Final = 1_000
 """Users whom one may block."""

@@ -23,20 +23,13 @@ from services.groups.store import GroupStore
 from shared.bus import Bus, BusUnavailable
 from shared.core.change import NOBODY, Actor, Clean, Decide, Follow, Project, change, settle
 from shared.core.errors import Unavailable
-from shared.core.events import (
-    AnyBody,
-    GroupCreated,
-    GroupDeleted,
-    MemberAdded,
-    MemberBanned,
-    MemberChanged,
-    MemberRemoved,
-    UserRegistered,
-)
+from shared.core.events import AnyBody
+from shared.core.group_events import GroupCreated, GroupDeleted, MemberAdded, MemberBanned, MemberChanged, MemberRemoved
 from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.model import Member
 from shared.core.stream import Event, owner_of, user_stream
+from shared.core.user_events import UserRegistered
 from shared.core.writing import Effects, Knowledge, Publish, StreamBroken, load
 from shared.publishing import publish_events
 from shared.streams import StoreUnavailable, StreamStore, drive

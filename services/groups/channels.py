@@ -24,7 +24,8 @@ from services.groups.core.channels import (
 from services.groups.core.names import require_channel_name, require_topic
 from services.groups.facts import FactReader
 from shared.core.change import Actor
-from shared.core.events import AnyBody, ChannelChanged
+from shared.core.events import AnyBody
+from shared.core.group_events import ChannelChanged
 from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType, Member, Overwrite, OverwriteType
 from shared.core.stream import group_stream

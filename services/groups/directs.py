@@ -22,11 +22,12 @@ from shared.core.account_errors import CannotMessageUser, UnknownUser
 from shared.core.calls import is_hidden
 from shared.core.commands import COMMAND_LIFETIME_MS, OpenDirect
 from shared.core.errors import Unauthorized, Unavailable
-from shared.core.events import AnyBody, DirectHidden, DirectShown
+from shared.core.events import AnyBody
 from shared.core.group_errors import UnknownChannel
 from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType, LastMessage
 from shared.core.stream import channel_stream, user_stream
+from shared.core.user_events import DirectHidden, DirectShown
 from shared.streams import StreamStore
 
 SEND_TIMEOUT_S: Final = 10.0

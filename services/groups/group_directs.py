@@ -30,7 +30,7 @@ from shared.core.commands import (
     Reply,
 )
 from shared.core.errors import StarlingError, Unauthorized, Unavailable
-from shared.core.events import AnyBody, DirectJoined, DirectLeft
+from shared.core.events import AnyBody
 from shared.core.group_errors import (
     CannotActInDirect,
     InvalidRecipients,
@@ -42,6 +42,7 @@ from shared.core.group_errors import (
 from shared.core.ids import IdSource
 from shared.core.model import MAX_RECIPIENTS, Channel, ChannelType, User
 from shared.core.stream import user_stream
+from shared.core.user_events import DirectJoined, DirectLeft
 
 MAX_GROUP_DIRECTS: Final = 50
 """Group DMs that a user is in: fewer than a session's direct channels, so that nobody's list is filled by others."""

@@ -23,10 +23,12 @@ from services.groups.jobs import DISBAND, Jobs
 from services.groups.memberships import Memberships
 from services.groups.store import GroupStore
 from shared.core.change import Actor
-from shared.core.events import AnyBody, GroupChanged, GroupDeleted, GroupLeft
+from shared.core.events import AnyBody
 from shared.core.group_errors import UnknownGroup
+from shared.core.group_events import GroupChanged, GroupDeleted
 from shared.core.model import Group
 from shared.core.stream import group_stream, user_stream
+from shared.core.user_events import GroupLeft
 
 _PAGE: Final = 100
 _PAGES: Final = 20

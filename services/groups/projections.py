@@ -14,37 +14,25 @@ import msgspec
 
 from services.groups.core.webhooks import MAX_WEBHOOKS
 from services.groups.store import GroupStore, Membership, Tally
-from shared.core.events import (
+from shared.core.group_events import (
     BanLifted,
     ChannelChanged,
     ChannelCreated,
     ChannelDeleted,
     ChannelsMoved,
-    DirectChanged,
-    DirectHidden,
-    DirectJoined,
-    DirectLeft,
-    DirectShown,
     GroupChanged,
     GroupCreated,
     GroupDeleted,
-    GroupJoined,
-    GroupLeft,
     InviteCreated,
     InviteDeleted,
     MemberAdded,
     MemberBanned,
     MemberChanged,
     MemberRemoved,
-    MembershipChanged,
     RoleChanged,
     RoleCreated,
     RoleDeleted,
     RolesMoved,
-    TokensRevoked,
-    UserBlocked,
-    UserChanged,
-    UserRegistered,
     WebhookChanged,
     WebhookCreated,
     WebhookDeleted,
@@ -52,6 +40,20 @@ from shared.core.events import (
 from shared.core.model import Ban, ChannelMove
 from shared.core.revocation import NOTHING_REVOKED
 from shared.core.stream import Record, owner_of
+from shared.core.user_events import (
+    DirectChanged,
+    DirectHidden,
+    DirectJoined,
+    DirectLeft,
+    DirectShown,
+    GroupJoined,
+    GroupLeft,
+    MembershipChanged,
+    TokensRevoked,
+    UserBlocked,
+    UserChanged,
+    UserRegistered,
+)
 
 _AT_ONCE: Final = 16
 

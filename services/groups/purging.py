@@ -15,8 +15,8 @@ from services.groups.jobs import PURGE, SCRUB, Jobs
 from services.groups.store import GroupStore
 from shared.command_log import CommandLog
 from shared.core.commands import COMMAND_LIFETIME_MS, PurgeMessages
-from shared.core.events import MessageCreated
 from shared.core.ids import MAX_ID, IdSource, first_id_at
+from shared.core.message_events import MessageCreated
 from shared.core.stream import Bucket, channel_stream
 from shared.streams import StreamStore
 

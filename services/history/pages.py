@@ -21,7 +21,7 @@ import msgspec
 
 from services.history.core.cached import Kept, SealedBuckets
 from shared.core.calls import EventPage
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.stream import Bucket, Event, Head, Record, channel_stream, event_of
 from shared.joining import Joining
 from shared.streams import StreamStore

@@ -15,9 +15,9 @@ from services.history.rest_changes import common_of, settle
 from services.history.service import History, Readable, Service, require_access
 from shared.core.commands import AddReaction, ClearReactions, RemoveReaction
 from shared.core.emoji import emoji_of
-from shared.core.events import MessageCreated
 from shared.core.group_errors import UnknownChannel
 from shared.core.message_errors import UnknownEmoji, UnknownMessage
+from shared.core.message_events import MessageCreated
 from shared.core.wire.users import user_of
 from shared.door import Caller
 from shared.http import ErrorBody

@@ -14,7 +14,7 @@ import msgspec
 from services.history.core.marks import Pin
 from services.history.marks import MarkStore
 from shared.core.calls import EventPage
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.model import Channel
 from shared.core.replies import Referenced, complete, messages_among, referenced_in, referenced_of
 from shared.core.stream import Record, channel_stream

@@ -19,9 +19,9 @@ from shared.core.commands import AnyCommand, Reply
 from shared.core.drafts import Given, draft_of
 from shared.core.embeds import require_address
 from shared.core.errors import InvalidForm, StarlingError
-from shared.core.events import MessageCreated
 from shared.core.group_errors import UnknownChannel, UnknownWebhook
 from shared.core.message_errors import UnknownMessage
+from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, Webhook
 from shared.core.sending import NOBODY_THERE, Place, called_by, command_of, place_of_access, question_of
 from shared.core.stream import Record

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from shared.core.events import (
-    AnyBody,
+from shared.core.events import AnyBody
+from shared.core.message_events import (
     MessageCreated,
     MessageDeleted,
     MessageEdited,

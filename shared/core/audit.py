@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.core.events import (
+from shared.core.group_events import (
     BanLifted,
     ChannelChanged,
     ChannelCreated,
@@ -26,10 +26,6 @@ from shared.core.events import (
     MemberBanned,
     MemberChanged,
     MemberRemoved,
-    MessageDeleted,
-    MessagePinned,
-    MessagesDeleted,
-    MessageUnpinned,
     RoleChanged,
     RoleCreated,
     RoleDeleted,
@@ -39,6 +35,7 @@ from shared.core.events import (
     WebhookDeleted,
 )
 from shared.core.ids import first_id_at, stable_hash
+from shared.core.message_events import MessageDeleted, MessagePinned, MessagesDeleted, MessageUnpinned
 from shared.core.model import Channel, Invite, Member, Overwrite, OverwriteType, Role
 from shared.core.stream import Record, owner_of
 from shared.core.wire.channels import channel_of

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from shared.core.events import MessageCreated, MessageEdited, MessagePinned, MessageUnpinned
+from shared.core.message_events import MessageCreated, MessageEdited, MessagePinned, MessageUnpinned
 from shared.core.stream import Event, Record
 
 Referenced = Mapping[int, Record]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.core.events import TokensRevoked
+from shared.core.user_events import TokensRevoked
 
 
 class Bearer(msgspec.Struct, frozen=True):

@@ -16,9 +16,9 @@ from shared.core.calls import Access, Mentionable, ReadMentionable
 from shared.core.commands import COMMAND_LIFETIME_MS, EditMessage, SendMessage
 from shared.core.drafts import SUPPRESS_EMBEDS, Draft, Edit
 from shared.core.errors import MissingAccess, MissingPermissions
-from shared.core.events import MessageCreated
 from shared.core.mentions import Called, called
 from shared.core.message_errors import CannotReply, EmptyMessage, NotText
+from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, ChannelType, Member, User
 from shared.core.permissions import Permission
 

@@ -16,8 +16,10 @@ from typing import Final
 
 import msgspec
 
-from shared.core.events import AnyBody, ChannelOpened, GroupDeleted, MessageCreated, MessageStub
+from shared.core.events import AnyBody
+from shared.core.group_events import GroupDeleted
 from shared.core.ids import IdSource, ms_of
+from shared.core.message_events import ChannelOpened, MessageCreated, MessageStub
 from shared.core.model import Channel
 
 BUCKET_VERSION: Final = 1

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.core.amending import Amendment
-from shared.core.events import GroupDeleted
+from shared.core.group_events import GroupDeleted
 from shared.core.stream import Bucket, Event, Head, Key, Record, Tail, Write, bucket_name, event_of
 
 DEDUPE_MS: Final = 10 * 60 * 1000

@@ -16,10 +16,12 @@ from services.groups.mongo_store import MongoGroups
 from services.groups.projections import project
 from services.groups.store import Claim, Tally
 from shared.clock import now_ms
-from shared.core.events import AnyBody, GroupCreated, GroupJoined, MemberAdded, UserRegistered
+from shared.core.events import AnyBody
+from shared.core.group_events import GroupCreated, MemberAdded
 from shared.core.ids import WORKERS, IdSource
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.stream import CHANGE_LIMITS, Draft, Head, Record, Tail, group_stream, plan, user_stream
+from shared.core.user_events import GroupJoined, UserRegistered
 from shared.mongo import Document, Mongo, open_database
 from shared.mongo_streams import MongoStreams
 from shared.settings import MongoSettings

@@ -18,7 +18,7 @@ import httpx
 from deploy.local.process import StartFailed, free_port
 from services.gateway.core.frames import encode_dispatch
 from shared.clock import now_ms
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.stream import Event, Record, channel_stream
 from shared.core.wire.dispatches import dispatch_of
 from shared.core.wire.values import encode

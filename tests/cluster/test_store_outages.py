@@ -24,9 +24,9 @@ from services.gateway.redis_trails import RedisTrails
 from services.gateway.registry import NOT_LIFTED, Link, RegistryUnavailable, SessionEntry
 from services.groups.mongo_store import MongoGroups
 from services.groups.store import Claim
-from shared.core.events import GroupLeft
 from shared.core.ids import IdSource
 from shared.core.stream import Draft, Head, Limits, Tail, Write, plan
+from shared.core.user_events import GroupLeft
 from shared.metrics import Metrics
 from shared.mongo import open_database
 from shared.mongo_lease import MongoLeases

@@ -10,26 +10,21 @@ import msgspec
 import pytest
 
 from shared.core.amending import Amendment, Patch
-from shared.core.events import (
-    AnyBody,
-    ChannelCreated,
+from shared.core.events import AnyBody
+from shared.core.group_events import ChannelCreated, GroupCreated, MemberAdded, MemberRemoved
+from shared.core.ids import MAX_ID, IdSource, first_id_at
+from shared.core.message_events import (
     ChannelOpened,
-    GroupCreated,
-    GroupJoined,
-    GroupLeft,
-    MemberAdded,
-    MemberRemoved,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessagesDeleted,
     MessageStub,
     Target,
-    UserRegistered,
 )
-from shared.core.ids import MAX_ID, IdSource, first_id_at
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.stream import Bucket, Draft, Head, Limits, Tail, Write, plan, successor_of
+from shared.core.user_events import GroupJoined, GroupLeft, UserRegistered
 from shared.core.writing import load
 from shared.memory_streams import MemoryStreams
 from shared.mongo import open_database

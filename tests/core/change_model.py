@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from shared.core.change import Clean, Decide, Follow, Project, change, settle
 from shared.core.errors import StarlingError
-from shared.core.events import AnyBody, MemberAdded, MemberRemoved
+from shared.core.events import AnyBody
+from shared.core.group_events import MemberAdded, MemberRemoved
 from shared.core.ids import IdSource
 from shared.core.model import Member, User
 from shared.core.stream import Limits, Record, Write

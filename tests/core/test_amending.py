@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.amending import Amendment, Patch, amendments_of
-from shared.core.events import (
-    AnyBody,
+from shared.core.events import AnyBody
+from shared.core.message_events import (
     MessageCreated,
     MessageDeleted,
     MessageEdited,

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from shared.core.audit import MAX_TARGETS, Entry, entry_of
-from shared.core.events import (
-    AnyBody,
+from shared.core.events import AnyBody
+from shared.core.group_events import (
     BanLifted,
     ChannelChanged,
     ChannelCreated,
@@ -24,22 +24,24 @@ from shared.core.events import (
     MemberBanned,
     MemberChanged,
     MemberRemoved,
+    RoleChanged,
+    RoleCreated,
+    RoleDeleted,
+    RolesMoved,
+    WebhookChanged,
+    WebhookCreated,
+    WebhookDeleted,
+)
+from shared.core.ids import ms_of
+from shared.core.message_events import (
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessagePinned,
     MessagesDeleted,
     MessageUnpinned,
-    RoleChanged,
-    RoleCreated,
-    RoleDeleted,
-    RolesMoved,
     Target,
-    WebhookChanged,
-    WebhookCreated,
-    WebhookDeleted,
 )
-from shared.core.ids import ms_of
 from shared.core.model import (
     Channel,
     ChannelMove,

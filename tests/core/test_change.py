@@ -9,8 +9,8 @@ from hypothesis import settings
 
 from shared.core.change import ATTEMPTS, Clean, Decide, Follow, Project, change
 from shared.core.errors import Unavailable
-from shared.core.events import MemberAdded
 from shared.core.group_errors import UnknownGroup
+from shared.core.group_events import MemberAdded
 from shared.core.ids import IdSource
 from shared.core.model import Member, User
 from shared.core.stream import Bucket, Head, Record

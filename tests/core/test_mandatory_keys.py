@@ -18,14 +18,19 @@ from services.gateway.rest import BotGateway, SessionStartLimit
 from services.gateway.resuming import RESUMED
 from shared.core.calls import ChannelView, DirectView, GroupView
 from shared.core.commands import Typed
-from shared.core.events import (
-    AnyBody,
+from shared.core.events import AnyBody
+from shared.core.group_events import (
     ChannelChanged,
     ChannelCreated,
     ChannelDeleted,
     MemberAdded,
     MemberChanged,
     MemberRemoved,
+    RoleChanged,
+    RoleCreated,
+    WebhookCreated,
+)
+from shared.core.message_events import (
     MessageCreated,
     MessageDeleted,
     MessageEdited,
@@ -34,10 +39,7 @@ from shared.core.events import (
     Reaction,
     ReactionAdded,
     ReactionRemoved,
-    RoleChanged,
-    RoleCreated,
     Target,
-    WebhookCreated,
 )
 from shared.core.model import (
     Activity,

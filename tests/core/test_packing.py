@@ -7,7 +7,7 @@ from itertools import chain, combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.model import User
 from shared.core.packing import Keys, Packed, pack
 from shared.core.stream import Event, Record, size_of

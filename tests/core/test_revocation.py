@@ -7,8 +7,8 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.events import TokensRevoked
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
+from shared.core.user_events import TokensRevoked
 
 TIMES = st.integers(1, 6)
 BEARERS = st.builds(lambda issued, mark: Bearer(1, issued, f"{issued}{mark}"), TIMES, st.sampled_from("ab"))

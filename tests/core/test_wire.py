@@ -11,30 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.calls import ChannelView, DirectView, GroupView
-from shared.core.events import (
-    AnyBody,
-    ChannelCreated,
+from shared.core.events import AnyBody
+from shared.core.group_events import ChannelCreated, GroupCreated, MemberAdded, MemberChanged, MemberRemoved
+from shared.core.ids import MAX_ID, first_id_at, ms_of
+from shared.core.message_events import (
     ChannelOpened,
-    GroupCreated,
-    GroupJoined,
-    GroupLeft,
-    MemberAdded,
-    MemberChanged,
-    MemberRemoved,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessagesDeleted,
     MessageStub,
     Target,
-    UserBlocked,
-    UserChanged,
-    UserRegistered,
 )
-from shared.core.ids import MAX_ID, first_id_at, ms_of
 from shared.core.model import Channel, ChannelType, Group, Member, User
 from shared.core.permissions import everyone_of
 from shared.core.stream import Event, Record
+from shared.core.user_events import GroupJoined, GroupLeft, UserBlocked, UserChanged, UserRegistered
 from shared.core.wire.channels import channel_of
 from shared.core.wire.dispatches import dispatch_of, ready_of
 from shared.core.wire.groups import guild_create_of, guild_of, guild_summary_of

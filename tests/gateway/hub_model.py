@@ -21,36 +21,28 @@ from services.gateway.core.outs import Dispatch, FollowGroup, Out, Repair
 from services.gateway.core.positions import Moves, Placed
 from services.gateway.core.snapshot import first_dispatches
 from shared.core.calls import ChannelView, DirectView, GroupView, SessionView
-from shared.core.events import (
-    AnyBody,
+from shared.core.events import AnyBody
+from shared.core.group_events import (
     ChannelChanged,
     ChannelCreated,
     ChannelDeleted,
-    ChannelOpened,
     GroupChanged,
     GroupCreated,
     GroupDeleted,
-    GroupJoined,
-    GroupLeft,
     MemberAdded,
     MemberBanned,
     MemberChanged,
     MemberRemoved,
-    MembershipChanged,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
-    MessageStub,
     RoleChanged,
     RoleCreated,
     RoleDeleted,
-    Target,
-    UserRegistered,
 )
+from shared.core.message_events import ChannelOpened, MessageCreated, MessageDeleted, MessageEdited, MessageStub, Target
 from shared.core.model import Channel, ChannelType, Group, Member, Overwrite, OverwriteType, Role, User
 from shared.core.permissions import Permission, permissions_of
 from shared.core.roles import all_roles, known_overwrites
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
+from shared.core.user_events import GroupJoined, GroupLeft, MembershipChanged, UserRegistered
 from shared.core.wire.channels import channel_of
 from shared.core.wire.members import role_of
 

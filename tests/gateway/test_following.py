@@ -17,7 +17,7 @@ from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registrar import Registrar
 from services.gateway.registry import Lifted, Link, RegistryUnavailable, SessionEntry
 from shared.core import calls
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, ChannelType, User
 from shared.core.stream import Event, Record, channel_stream
 from shared.memory_bus import MemoryBus, MemorySubscription

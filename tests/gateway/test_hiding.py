@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.core.events import UserBlocked
+from shared.core.user_events import UserBlocked
 from tests.gateway.nodes import Cluster, cluster, contents, say_all
 from tests.gateway.test_taking_over import cut_client
 from tests.gateway.world import Client, open_client, open_node, open_world

@@ -16,26 +16,22 @@ from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.core.snapshot import guild_create
 from shared.core.calls import SMALL_GROUP, ChannelView, DirectView, GroupView, SessionView
-from shared.core.events import (
-    AnyBody,
+from shared.core.events import AnyBody
+from shared.core.group_events import (
     ChannelCreated,
-    ChannelOpened,
-    GroupJoined,
-    GroupLeft,
     MemberAdded,
     MemberChanged,
     MemberRemoved,
-    MessageCreated,
-    TokensRevoked,
-    UserChanged,
     WebhookChanged,
     WebhookCreated,
     WebhookDeleted,
 )
+from shared.core.message_events import ChannelOpened, MessageCreated
 from shared.core.model import Channel, ChannelType, Group, Member, Overwrite, OverwriteType, User, Webhook
 from shared.core.permissions import Permission
 from shared.core.revocation import Bearer, Named, Revocations
 from shared.core.stream import Event, Record
+from shared.core.user_events import GroupJoined, GroupLeft, TokensRevoked, UserChanged
 from tests.gateway.hub_model import NodeModel
 
 SEEDS = (0, 40)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.core.events import (
+from shared.core.message_events import (
     MessageCreated,
     MessagePinned,
     MessageUnpinned,

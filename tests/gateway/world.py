@@ -41,36 +41,40 @@ from shared.core.commands import (
     encode_envelope,
 )
 from shared.core.errors import Unavailable
-from shared.core.events import (
-    AnyBody,
+from shared.core.events import AnyBody
+from shared.core.group_events import (
     ChannelChanged,
     ChannelCreated,
-    ChannelOpened,
-    DirectChanged,
-    DirectHidden,
-    DirectShown,
     GroupCreated,
-    GroupJoined,
-    GroupLeft,
     MemberAdded,
     MemberChanged,
     MemberRemoved,
+)
+from shared.core.ids import IdSource
+from shared.core.message_events import (
+    ChannelOpened,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
     MessagesDeleted,
     MessageStub,
     Target,
-    TokensRevoked,
-    UserChanged,
-    UserRegistered,
 )
-from shared.core.ids import IdSource
 from shared.core.model import Channel, ChannelType, Group, LastMessage, Member, Overwrite, OverwriteType, User
 from shared.core.permissions import DIRECT, Permission, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
 from shared.core.sending import created_by
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
+from shared.core.user_events import (
+    DirectChanged,
+    DirectHidden,
+    DirectShown,
+    GroupJoined,
+    GroupLeft,
+    TokensRevoked,
+    UserChanged,
+    UserRegistered,
+)
 from shared.door import Door
 from shared.http import create_app
 from shared.lifecycle import Supervisor, bind_socket, open_server

@@ -8,8 +8,9 @@ import pytest
 
 from services.groups.bodies import ApplicationBody, NewApplicationBody
 from services.groups.core.applications import MAX_APPLICATIONS
-from shared.core.events import MemberRemoved, UserRegistered
+from shared.core.group_events import MemberRemoved
 from shared.core.stream import group_stream, user_stream
+from shared.core.user_events import UserRegistered
 from tests.groups.test_rest import error_of, reasons_of
 from tests.groups.world import PASSWORD, Replica, World
 

@@ -10,9 +10,9 @@ import pytest
 from services.groups.bodies import RelationshipBody
 from services.groups.jobs import LEASE_MS, UNSURE_MS
 from services.groups.memory_store import MemoryGroups
-from shared.core.events import DirectChanged, UserBlocked
 from shared.core.sending import place_of_access
 from shared.core.stream import user_stream
+from shared.core.user_events import DirectChanged, UserBlocked
 from tests.groups.fuse import Crash, Fuse, Moment
 from tests.groups.test_rest import error_of, reasons_of
 from tests.groups.world import Replica, World, open_world

@@ -14,9 +14,10 @@ from services.groups.accounts import Accounts
 from services.groups.service import Groups
 from shared.core.change import Actor
 from shared.core.errors import InvalidForm, StarlingError, Unavailable
-from shared.core.events import GroupJoined, GroupLeft, MemberAdded, MemberRemoved
+from shared.core.group_events import MemberAdded, MemberRemoved
 from shared.core.model import ChannelType, User
 from shared.core.stream import group_stream, user_stream
+from shared.core.user_events import GroupJoined, GroupLeft
 from tests.groups.fuse import Crash, Fuse, Moment
 from tests.groups.world import PASSWORD, FaultyStreams, Replica, World, open_world
 

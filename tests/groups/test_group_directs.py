@@ -18,9 +18,9 @@ from services.groups.group_directs import MAX_GROUP_DIRECTS
 from services.groups.jobs import LEASE_MS, UNSURE_MS
 from shared.core.calls import SessionView
 from shared.core.commands import COMMAND_LIFETIME_MS, AnyCommand, SendMessage
-from shared.core.events import DirectJoined, DirectLeft
 from shared.core.model import MAX_RECIPIENTS, User
 from shared.core.stream import Event, channel_stream, user_stream
+from shared.core.user_events import DirectJoined, DirectLeft
 from shared.core.wire.values import encode
 from tests.groups.fuse import Crash, Fuse, Moment
 from tests.groups.test_rest import error_of

@@ -26,10 +26,11 @@ from shared.core.calls import (
 )
 from shared.core.change import Actor
 from shared.core.errors import Unavailable
-from shared.core.events import GroupCreated, GroupJoined, MemberAdded, UserRegistered
+from shared.core.group_events import GroupCreated, MemberAdded
 from shared.core.model import Member, User
 from shared.core.revocation import Revocations
 from shared.core.stream import Event, group_stream, user_stream
+from shared.core.user_events import GroupJoined, UserRegistered
 from shared.rpc import Rpc, serve_calls
 from tests.groups.world import FaultyStreams, Replica, World
 

@@ -8,8 +8,8 @@ import pytest
 
 from services.groups.core.authority import Facts
 from services.groups.core.invites import CODE_LENGTH, CODE_LETTERS, MAX_INVITES, MAX_KEPT, decide_create_invite
-from shared.core.events import InviteCreated, InviteDeleted, MemberAdded
 from shared.core.group_errors import TooManyInvites
+from shared.core.group_events import InviteCreated, InviteDeleted, MemberAdded
 from shared.core.model import Channel, ChannelType, Group, Invite, Member, User
 from shared.core.roles import all_roles
 from shared.core.stream import group_stream

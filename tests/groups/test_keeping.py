@@ -11,10 +11,11 @@ from services.groups.core.groups import GroupPatch
 from services.groups.jobs import UNSURE_MS
 from shared.core.change import Actor
 from shared.core.errors import InvalidForm
-from shared.core.events import GroupChanged, GroupDeleted, GroupJoined, GroupLeft
 from shared.core.group_errors import UnknownGroup
+from shared.core.group_events import GroupChanged, GroupDeleted
 from shared.core.model import Member, User
 from shared.core.stream import group_stream, user_stream
+from shared.core.user_events import GroupJoined, GroupLeft
 from tests.groups.fuse import Fuse, Moment
 from tests.groups.test_crashes import MOMENTS, MOST_STEPS, Scene, crash_at, heard_in_order, open_scene, sweep_later
 from tests.groups.test_rest import error_of, reasons_of

@@ -9,8 +9,9 @@ import pytest
 from services.groups.jobs import LEASE_MS, UNSURE_MS
 from services.groups.leaving import RESERVED_MS
 from services.groups.moderate import Refused, moderate
-from shared.core.events import GroupLeft, MemberRemoved, TokensRevoked, UserChanged
+from shared.core.group_events import MemberRemoved
 from shared.core.stream import group_stream, user_stream
+from shared.core.user_events import GroupLeft, TokensRevoked, UserChanged
 from tests.groups.fuse import Crash, Fuse, Moment
 from tests.groups.test_applications import make, status_of
 from tests.groups.test_blocks import refusal_of

@@ -11,7 +11,7 @@ from services.groups.jobs import OFFICIAL, UNSURE_MS
 from services.groups.notices import MAX_WAITING
 from services.groups.store import Membership
 from shared.core.errors import StarlingError
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.model import Member, User
 from shared.core.sending import JOIN_NOTICE
 from shared.core.stream import channel_stream

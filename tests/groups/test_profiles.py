@@ -11,10 +11,11 @@ from services.groups.bodies import OwnUserBody, ProfileBody
 from services.groups.core.profiles import ProfileChange
 from services.groups.jobs import LEASE_MS, UNSURE_MS
 from shared.core.errors import InvalidForm, StarlingError
-from shared.core.events import MemberAdded, MemberChanged, UserChanged
+from shared.core.group_events import MemberAdded, MemberChanged
 from shared.core.model import User
 from shared.core.stream import group_stream, user_stream
 from shared.core.titles import key_of_name
+from shared.core.user_events import UserChanged
 from shared.http_bodies import UserBody
 from tests.groups.fuse import Crash, Fuse, Moment
 from tests.groups.test_rest import error_of, reasons_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shared.core.change import Actor
 from shared.core.commands import COMMAND_LIFETIME_MS, SendMessage
-from shared.core.events import MessageCreated, MessagesDeleted
 from shared.core.ids import ms_of
+from shared.core.message_events import MessageCreated, MessagesDeleted
 from shared.core.model import User
 from shared.core.stream import CHANNEL_LIMITS, channel_stream
 from tests.groups.test_permissions import Scene, open_scene

@@ -11,7 +11,8 @@ from services.groups.jobs import Jobs
 from shared.core.calls import GroupView
 from shared.core.change import Actor
 from shared.core.errors import InvalidForm, MissingPermissions, Unavailable
-from shared.core.events import AnyBody, ChannelCreated, MemberAdded, MemberRemoved
+from shared.core.events import AnyBody
+from shared.core.group_events import ChannelCreated, MemberAdded, MemberRemoved
 from shared.core.ids import IdSource
 from shared.core.model import ChannelType
 from shared.core.stream import Record, group_stream, user_stream

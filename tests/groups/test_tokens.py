@@ -11,9 +11,9 @@ import pytest
 from services.groups.core.revoking import MAX_NAMED
 from services.groups.memory_store import MemoryGroups
 from shared.core.errors import InvalidForm, Unauthorized
-from shared.core.events import TokensRevoked
 from shared.core.revocation import Revocations
 from shared.core.stream import user_stream
+from shared.core.user_events import TokensRevoked
 from shared.streams import StoreUnavailable
 from tests.groups.fuse import Crash, Fuse, Moment
 from tests.groups.test_rest import error_of, reasons_of

@@ -9,8 +9,8 @@ import pytest
 from services.groups.core.authority import Facts
 from services.groups.core.webhooks import MAX_GROUP_WEBHOOKS, MAX_WEBHOOKS, decide_create_webhook
 from shared.core.calls import WebhookView
-from shared.core.events import WebhookChanged, WebhookCreated, WebhookDeleted
 from shared.core.group_errors import TooManyWebhooks
+from shared.core.group_events import WebhookChanged, WebhookCreated, WebhookDeleted
 from shared.core.model import Channel, ChannelType, Group, Member, User, Webhook
 from shared.core.permissions import Permission
 from shared.core.roles import all_roles

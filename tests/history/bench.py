@@ -23,8 +23,8 @@ from shared.core.commands import (
     MessageCommand,
     SendMessage,
 )
-from shared.core.events import MessageCreated
 from shared.core.ids import MAX_ID, IdSource
+from shared.core.message_events import MessageCreated
 from shared.core.model import User
 from shared.core.permissions import ALL, DEFAULT
 from shared.core.stream import CHANNEL_LIMITS, Event, Limits, channel_stream

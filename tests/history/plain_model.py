@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from shared.core.events import (
+from shared.core.message_events import (
     MessageCreated,
     MessageDeleted,
     MessageEdited,

@@ -41,8 +41,8 @@ from shared.core.commands import (
     SendMessage,
     UnpinMessage,
 )
-from shared.core.events import MessageCreated, MessageStub
 from shared.core.ids import MAX_ID, IdSource, first_id_at
+from shared.core.message_events import MessageCreated, MessageStub
 from shared.core.model import Channel, ChannelType, User
 from shared.core.permissions import ALL, DEFAULT
 from shared.core.stream import Bucket, Event, Limits, Record, Write, channel_stream, owner_of

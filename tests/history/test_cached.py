@@ -9,8 +9,8 @@ import pytest
 
 from services.history.core.cached import SealedBuckets
 from services.history.pages import Pages
-from shared.core.events import MessageCreated
 from shared.core.ids import MAX_ID
+from shared.core.message_events import MessageCreated
 from shared.core.stream import Bucket, Limits, channel_stream
 from shared.memory_streams import MemoryStreams
 from tests.history.bench import CHANNEL, Bench, deletion, edit, sent

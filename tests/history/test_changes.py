@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from services.history.core.deciding import Verdict
 from services.history.core.marks import PutMarks
-from shared.core.events import MessageDeleted, MessageEdited, MessagesDeleted, MessageStub
 from shared.core.ids import IdSource
+from shared.core.message_events import MessageDeleted, MessageEdited, MessagesDeleted, MessageStub
 from shared.core.permissions import ALL, DEFAULT, Permission
 from shared.core.stream import CHANNEL_LIMITS, Limits
 from shared.core.writing import (

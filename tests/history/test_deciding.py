@@ -7,8 +7,8 @@ import pytest
 from services.history.core.deciding import Facts, Standing, Verdict, draft_of
 from shared.core.commands import PurgeMessages
 from shared.core.errors import MissingAccess
-from shared.core.events import MessageCreated, MessagesDeleted, Target
 from shared.core.group_errors import UnknownChannel
+from shared.core.message_events import MessageCreated, MessagesDeleted, Target
 from shared.core.model import Member, User
 from shared.core.sending import JOIN_NOTICE, join_notice_of
 

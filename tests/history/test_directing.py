@@ -24,8 +24,8 @@ from shared.core.commands import (
     RenameDirect,
     SendMessage,
 )
-from shared.core.events import MessageCreated
 from shared.core.ids import IdSource
+from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, ChannelType, User
 from shared.core.stream import Event, Head
 from shared.core.writing import Publish

@@ -27,8 +27,8 @@ from services.history.core.shard import Shard
 from services.history.importing import Imported, NotEmpty, import_messages
 from services.history.pages import Pages
 from shared.core.calls import EventPage
-from shared.core.events import MessageCreated
 from shared.core.ids import MAX_ID, ms_of
+from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, ChannelType, User
 from shared.core.stream import Bucket, Draft, Event, Head, Limits, Tail, channel_stream, plan
 from shared.core.writing import Knowledge, Publish

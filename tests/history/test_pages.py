@@ -14,8 +14,8 @@ from services.history.core.shard import Shard
 from services.history.handlers import within
 from services.history.pages import MOST_BUCKETS, Pages
 from shared.core.amending import Amendment, Patch
-from shared.core.events import MessageStub
 from shared.core.ids import MAX_ID, IdSource
+from shared.core.message_events import MessageStub
 from shared.core.stream import Limits, Record, channel_stream
 from shared.memory_streams import MemoryStreams
 from shared.streams import StreamStore, drive

@@ -12,7 +12,7 @@ from services.history.bodies import PinsBody
 from services.history.core.marks import PutMarks, ReadPins
 from services.history.core.pinning import MAX_PINS
 from shared.core.commands import MessageCommand, PinMessage, UnpinMessage
-from shared.core.events import MessagePinned, MessageUnpinned
+from shared.core.message_events import MessagePinned, MessageUnpinned
 from shared.core.permissions import ALL, DEFAULT, Permission
 from shared.core.writing import Amend, Commit, Publish, RaiseHeads, Together
 from tests.history.bench import CHANNEL as BENCH_CHANNEL

@@ -13,7 +13,7 @@ import pytest
 from services.history.bodies import MessageBody
 from services.history.core.marks import PutMarks, ReadReactors
 from shared.core.commands import COMMAND_LIFETIME_MS, AddReaction, ClearReactions, MessageCommand, RemoveReaction
-from shared.core.events import MessageCreated, Reaction
+from shared.core.message_events import MessageCreated, Reaction
 from shared.core.model import User
 from shared.core.permissions import ALL, DEFAULT, Permission
 from shared.core.writing import Amend, Commit, Publish, RaiseHeads, Together

@@ -15,7 +15,7 @@ from services.history.memory_markers import MemoryMarkers
 from services.history.pages import Pages
 from services.history.telling import Telling
 from shared.core.calls import EventPage, ReadChannelEvents
-from shared.core.events import MessageCreated, MessageEdited
+from shared.core.message_events import MessageCreated, MessageEdited
 from shared.core.permissions import ALL, DEFAULT, Permission
 from shared.core.stream import CHANNEL_LIMITS, Event, Limits, Record
 from shared.core.wire.dispatches import dispatch_of

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from services.history.bodies import EventsBody, MessageBody
-from shared.core.events import TokensRevoked
 from shared.core.limits import Budgets
 from shared.core.permissions import Permission
 from shared.core.revocation import NOTHING_REVOKED
+from shared.core.user_events import TokensRevoked
 from tests.history.world import ADA, BEN, CHANNEL, EVE, GROUP, World, open_world
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from shared.auth import Tokens
 from shared.core.errors import Unauthorized, Unavailable
-from shared.core.events import TokensRevoked
 from shared.core.revocation import NOTHING_REVOKED, Revocations
+from shared.core.user_events import TokensRevoked
 from shared.door import AGE_S, Door
 from shared.streams import StoreUnavailable
 

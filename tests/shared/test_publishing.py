@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.core.commands import Events, decode_for_node
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.model import User
 from shared.core.packing import Packed
 from shared.core.stream import Event, Record

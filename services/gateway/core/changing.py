@@ -15,7 +15,7 @@ from services.gateway.core.outs import Dispatch, Out
 from services.gateway.core.roster import Roster
 from services.gateway.core.state import LocalGroup, S
 from services.gateway.core.telling import Telling, tellings
-from shared.core.events import (
+from shared.core.group_events import (
     ChannelChanged,
     ChannelCreated,
     ChannelDeleted,

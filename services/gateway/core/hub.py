@@ -18,26 +18,23 @@ from services.gateway.core.state import Held, LocalUser, S, Tracking, Untracked,
 from services.gateway.core.telling import entry_told
 from shared.core.calls import DirectView
 from shared.core.commands import Typed
-from shared.core.events import (
-    ChannelOpened,
+from shared.core.group_events import GroupDeleted, MemberBanned, MemberRemoved
+from shared.core.message_events import ChannelOpened, MessageCreated
+from shared.core.model import ChannelType
+from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
+from shared.core.user_events import (
     DirectChanged,
     DirectHidden,
     DirectJoined,
     DirectLeft,
     DirectShown,
-    GroupDeleted,
     GroupJoined,
     GroupLeft,
-    MemberBanned,
-    MemberRemoved,
     MembershipChanged,
-    MessageCreated,
     TokensRevoked,
     UserBlocked,
     UserChanged,
 )
-from shared.core.model import ChannelType
-from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
 from shared.core.wire.dispatches import dispatch_of, hint_of
 
 

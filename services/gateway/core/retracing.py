@@ -13,20 +13,20 @@ from typing import Any
 
 from services.gateway.core.sights import NEVER_MUTED
 from services.gateway.core.state import LocalChannel, LocalGroup
-from shared.core.events import (
-    AnyBody,
+from shared.core.events import AnyBody
+from shared.core.group_events import (
     ChannelChanged,
     ChannelCreated,
     ChannelDeleted,
     GroupChanged,
     MemberChanged,
-    MembershipChanged,
     RoleChanged,
     RoleCreated,
     RoleDeleted,
 )
 from shared.core.model import Channel, Group, Member, Role
 from shared.core.permissions import Permission, permissions_of
+from shared.core.user_events import MembershipChanged
 
 
 @dataclass(frozen=True, slots=True)

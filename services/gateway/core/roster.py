@@ -26,11 +26,12 @@ from services.gateway.core.state import (
 )
 from services.gateway.core.telling import channel_told
 from shared.core.calls import DirectView, GroupView, SessionView
-from shared.core.events import MessageCreated, TokensRevoked
+from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, ChannelType, Member, User
 from shared.core.revocation import Bearer
 from shared.core.roles import all_roles
 from shared.core.stream import Event, channel_stream, direct_after, group_stream, owner_of, user_stream
+from shared.core.user_events import TokensRevoked
 from shared.core.wire.channels import direct_of
 from shared.core.wire.directs import direct_change_of, direct_deleted_of
 from shared.core.wire.groups import guild_delete_of

@@ -20,8 +20,11 @@ from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
 from services.gateway.core.telling import channel_told, entry_told, tellings
 from shared.core.calls import SESSION_DIRECTS, DirectView
-from shared.core.events import (
-    ChannelCreated,
+from shared.core.group_events import ChannelCreated
+from shared.core.message_events import MessageCreated
+from shared.core.model import Channel, ChannelType
+from shared.core.stream import Event, channel_stream, direct_after, group_stream, owner_of, user_stream
+from shared.core.user_events import (
     DirectHidden,
     DirectJoined,
     DirectLeft,
@@ -29,12 +32,9 @@ from shared.core.events import (
     GroupJoined,
     GroupLeft,
     MembershipChanged,
-    MessageCreated,
     UserBlocked,
     UserChanged,
 )
-from shared.core.model import Channel, ChannelType
-from shared.core.stream import Event, channel_stream, direct_after, group_stream, owner_of, user_stream
 from shared.core.wire.channels import direct_of
 from shared.core.wire.directs import direct_change_of, direct_deleted_of
 from shared.core.wire.dispatches import dispatch_of

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from services.gateway.core.state import LocalChannel, LocalGroup
 from shared.core.audit import entry_of
-from shared.core.events import (
+from shared.core.group_events import (
     BanLifted,
     ChannelChanged,
     ChannelCreated,

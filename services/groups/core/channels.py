@@ -12,8 +12,8 @@ import msgspec
 
 from services.groups.core.authority import Authority, Facts, authority_in, authority_of
 from shared.core.errors import InvalidForm
-from shared.core.events import ChannelChanged, ChannelCreated, ChannelDeleted, ChannelsMoved
 from shared.core.group_errors import TooManyChannels, UnknownChannel, UnknownOverwrite
+from shared.core.group_events import ChannelChanged, ChannelCreated, ChannelDeleted, ChannelsMoved
 from shared.core.model import Channel, ChannelMove, ChannelType, Member, Overwrite, OverwriteType
 from shared.core.permissions import ALL, Permission
 from shared.core.roles import known_overwrites, rank_of

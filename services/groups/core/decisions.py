@@ -9,20 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from shared.core.errors import MissingPermissions
-from shared.core.events import (
-    AnyBody,
-    GroupCreated,
-    GroupDeleted,
-    GroupJoined,
-    GroupLeft,
-    MemberAdded,
-    MemberBanned,
-    MemberChanged,
-    MemberRemoved,
-    MembershipChanged,
-)
+from shared.core.events import AnyBody
 from shared.core.group_errors import Banned, TooManyGroups, UnknownGroup
+from shared.core.group_events import GroupCreated, GroupDeleted, MemberAdded, MemberBanned, MemberChanged, MemberRemoved
 from shared.core.model import Channel, ChannelType, Group, Member, User
+from shared.core.user_events import GroupJoined, GroupLeft, MembershipChanged
 
 MAX_GROUPS: Final = 200
 """Groups one user may be in."""

@@ -13,8 +13,8 @@ from msgspec import UNSET, UnsetType
 
 from services.groups.core.authority import Authority, Facts, authority_in, authority_of
 from shared.core.errors import InvalidForm, MissingPermissions
-from shared.core.events import GroupChanged, GroupDeleted
 from shared.core.group_errors import UnknownMember
+from shared.core.group_events import GroupChanged, GroupDeleted
 from shared.core.model import Channel, ChannelType, Group, Member
 from shared.core.permissions import Permission
 

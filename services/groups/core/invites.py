@@ -11,8 +11,8 @@ from typing import Final
 
 from services.groups.core.authority import Facts, authority_in, authority_of
 from shared.core.errors import MissingPermissions
-from shared.core.events import InviteCreated, InviteDeleted, MemberAdded
 from shared.core.group_errors import Banned, TooManyInvites, UnknownChannel, UnknownInvite
+from shared.core.group_events import InviteCreated, InviteDeleted, MemberAdded
 from shared.core.model import Channel, Group, Invite, Member, User
 from shared.core.permissions import Permission
 

@@ -13,8 +13,8 @@ from msgspec import UNSET, UnsetType
 
 from services.groups.core.authority import Authority, Facts, authority_of
 from shared.core.errors import InvalidForm, MissingPermissions
-from shared.core.events import BanLifted, MemberAdded, MemberBanned, MemberChanged, MemberRemoved
 from shared.core.group_errors import Banned, InvalidRole, UnknownBan, UnknownMember
+from shared.core.group_events import BanLifted, MemberAdded, MemberBanned, MemberChanged, MemberRemoved
 from shared.core.model import Ban, Member, User
 from shared.core.permissions import Permission, permissions_of
 from shared.core.roles import known_only

@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from shared.core.errors import InvalidForm
-from shared.core.events import MemberChanged, UserChanged
+from shared.core.group_events import MemberChanged
 from shared.core.model import Member, User
 from shared.core.titles import require_title
+from shared.core.user_events import UserChanged
 
 GLOBAL_NAME_LENGTH: Final = (1, 32)
 BIO_LENGTH: Final = 190

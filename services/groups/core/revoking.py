@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.core.events import TokensRevoked
 from shared.core.revocation import Bearer, Revocations
+from shared.core.user_events import TokensRevoked
 
 MAX_NAMED: Final = 100
 """Revoked tokens kept by name for one user."""

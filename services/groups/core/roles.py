@@ -12,8 +12,8 @@ import msgspec
 
 from services.groups.core.authority import Facts, authority_of
 from shared.core.errors import MissingPermissions
-from shared.core.events import RoleChanged, RoleCreated, RoleDeleted, RolesMoved
 from shared.core.group_errors import InvalidRole, TooManyRoles, UnknownRole
+from shared.core.group_events import RoleChanged, RoleCreated, RoleDeleted, RolesMoved
 from shared.core.model import Role
 from shared.core.permissions import ALL, Permission
 from shared.core.roles import rank_of

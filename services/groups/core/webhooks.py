@@ -12,8 +12,8 @@ import msgspec
 
 from services.groups.core.authority import Facts, authority_in
 from shared.core.errors import MissingAccess, MissingPermissions
-from shared.core.events import WebhookChanged, WebhookCreated, WebhookDeleted
 from shared.core.group_errors import TooManyWebhooks, UnknownChannel, UnknownWebhook
+from shared.core.group_events import WebhookChanged, WebhookCreated, WebhookDeleted
 from shared.core.message_errors import NotText
 from shared.core.model import Channel, ChannelType, Webhook
 from shared.core.permissions import Permission

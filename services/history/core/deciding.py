@@ -33,15 +33,7 @@ from shared.core.commands import (
 )
 from shared.core.error_catalogue import error_of
 from shared.core.errors import MissingAccess, MissingPermissions
-from shared.core.events import (
-    AnyBody,
-    ChannelOpened,
-    MessageCreated,
-    MessageDeleted,
-    MessageEdited,
-    MessagesDeleted,
-    Target,
-)
+from shared.core.events import AnyBody
 from shared.core.group_errors import UnknownChannel
 from shared.core.message_errors import (
     CannotActOnSystemMessage,
@@ -49,6 +41,14 @@ from shared.core.message_errors import (
     SystemReference,
     UnknownMessage,
     UnknownReference,
+)
+from shared.core.message_events import (
+    ChannelOpened,
+    MessageCreated,
+    MessageDeleted,
+    MessageEdited,
+    MessagesDeleted,
+    Target,
 )
 from shared.core.model import Channel
 from shared.core.permissions import Permission

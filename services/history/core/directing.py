@@ -10,8 +10,8 @@ import msgspec
 
 from shared.core.commands import AddRecipient, DirectCommand, RemoveRecipient, RenameDirect
 from shared.core.errors import MissingPermissions
-from shared.core.events import MessageCreated
 from shared.core.group_errors import InvalidRecipients, TooManyRecipients, UnknownChannel, WrongChannelType
+from shared.core.message_events import MessageCreated
 from shared.core.model import (
     MAX_RECIPIENTS,
     NAME_CHANGED,

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from shared.core.events import MessageCreated
 from shared.core.ids import WORKERS, IdSource, first_id_at, stable_hash
+from shared.core.message_events import MessageCreated
 from shared.core.model import User
 from shared.core.stream import CHANNEL_LIMITS, Bucket, Draft, Head, Limits, Record, Tail, channel_stream, plan
 

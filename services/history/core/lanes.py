@@ -14,7 +14,7 @@ from services.history.core.deciding import Facts, is_plain
 from services.history.core.marks import PutMarks, marks_of
 from shared.core.amending import amendments_of
 from shared.core.commands import AnyCommand, Reply
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.stream import Event, Record, Tail, Write, channel_stream, event_of
 from shared.core.writing import Amend, Knowledge, Stored, Together
 

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from shared.core.audit import Entry, entry_of
-from shared.core.events import (
+from shared.core.message_events import (
     ChannelOpened,
     MessageCreated,
     MessageDeleted,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Final
 
-from shared.core.events import MessageCreated, MessageStub
+from shared.core.message_events import MessageCreated, MessageStub
 from shared.core.stream import Bucket, Tail
 from shared.core.writing import ReadBucket
 

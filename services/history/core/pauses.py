@@ -13,8 +13,8 @@ from services.history.core.lanes import Lane
 from services.history.core.pacing import Pace, read_pace
 from services.history.core.shard import Shard
 from shared.core.commands import AnyCommand, SendMessage
-from shared.core.events import MessageCreated
 from shared.core.message_errors import SlowMode
+from shared.core.message_events import MessageCreated
 from shared.core.stream import Write
 from shared.core.writing import together
 

@@ -11,8 +11,15 @@ from typing import Final
 import msgspec
 
 from shared.core.errors import MissingPermissions
-from shared.core.events import MessageCreated, MessageDeleted, MessagePinned, MessagesDeleted, MessageUnpinned, Target
 from shared.core.message_errors import CannotActOnSystemMessage, TooManyPins
+from shared.core.message_events import (
+    MessageCreated,
+    MessageDeleted,
+    MessagePinned,
+    MessagesDeleted,
+    MessageUnpinned,
+    Target,
+)
 from shared.core.permissions import Permission
 
 MAX_PINS: Final = 50

@@ -14,8 +14,15 @@ import msgspec
 from services.history.core.marks import ReactorKey
 from shared.core.commands import AddReaction, ClearReactions, RemoveReaction
 from shared.core.errors import MissingPermissions
-from shared.core.events import MessageCreated, Reaction, ReactionAdded, ReactionRemoved, ReactionsCleared, Target
 from shared.core.message_errors import TooManyReactions
+from shared.core.message_events import (
+    MessageCreated,
+    Reaction,
+    ReactionAdded,
+    ReactionRemoved,
+    ReactionsCleared,
+    Target,
+)
 from shared.core.permissions import Permission
 
 MAX_REACTIONS: Final = 20

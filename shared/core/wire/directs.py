@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.core.calls import DirectView
-from shared.core.events import MessageCreated
+from shared.core.message_events import MessageCreated
 from shared.core.model import RECIPIENT_ADDED, RECIPIENT_REMOVED, Channel
 from shared.core.stream import Event
 from shared.core.wire.channels import channel_of, direct_of

@@ -6,18 +6,25 @@ from collections.abc import Iterable
 from typing import Final
 
 from shared.core.calls import DirectView, Marker
-from shared.core.events import (
+from shared.core.group_events import (
     BanLifted,
     ChannelChanged,
     ChannelCreated,
     ChannelDeleted,
-    ChannelOpened,
-    GroupLeft,
     InviteCreated,
     InviteDeleted,
     MemberAdded,
     MemberChanged,
     MemberRemoved,
+    RoleChanged,
+    RoleCreated,
+    RoleDeleted,
+    WebhookChanged,
+    WebhookCreated,
+    WebhookDeleted,
+)
+from shared.core.message_events import (
+    ChannelOpened,
     MessageCreated,
     MessageDeleted,
     MessageEdited,
@@ -27,18 +34,11 @@ from shared.core.events import (
     ReactionAdded,
     ReactionRemoved,
     ReactionsCleared,
-    RoleChanged,
-    RoleCreated,
-    RoleDeleted,
     Target,
-    UserBlocked,
-    UserChanged,
-    WebhookChanged,
-    WebhookCreated,
-    WebhookDeleted,
 )
 from shared.core.model import ChannelType, User
 from shared.core.stream import Event, owner_of
+from shared.core.user_events import GroupLeft, UserBlocked, UserChanged
 from shared.core.wire.channels import channel_of, direct_of, invite_facts_of, read_state_of
 from shared.core.wire.groups import guild_delete_of
 from shared.core.wire.members import ban_dispatch_of, member_of, member_removed_of, role_dispatch_of

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from shared.core.events import MessageCreated, MessageEdited, MessagePinned, MessageUnpinned
+from shared.core.message_events import MessageCreated, MessageEdited, MessagePinned, MessageUnpinned
 from shared.core.model import ChannelType
 from shared.core.stream import Record
 from shared.core.wire.users import user_of

@@ -35,8 +35,8 @@ from services.groups.core.roles import (
     decide_move_roles,
 )
 from shared.core.errors import InvalidForm, StarlingError
-from shared.core.events import ChannelChanged, MemberChanged, RolesMoved
 from shared.core.group_errors import InvalidRole, TooManyChannels, TooManyRoles
+from shared.core.group_events import ChannelChanged, MemberChanged, RolesMoved
 from shared.core.model import (
     Channel,
     ChannelMove,

@@ -15,9 +15,10 @@ from services.groups.core.decisions import (
 )
 from services.groups.core.origin import origin_of
 from shared.core.errors import MissingPermissions
-from shared.core.events import GroupJoined, GroupLeft, MemberAdded, MemberRemoved
 from shared.core.group_errors import Banned, TooManyGroups, UnknownGroup
+from shared.core.group_events import MemberAdded, MemberRemoved
 from shared.core.model import Group, Member, User
+from shared.core.user_events import GroupJoined, GroupLeft
 
 ANN, BOB = User(1, "ann"), User(2, "bob")
 OPEN = Group(9, "Room", ANN.id, public=True)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.groups.core.revoking import MAX_NAMED, decide_revoke, decide_revoke_before
-from shared.core.events import TokensRevoked
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Named, Revocations
+from shared.core.user_events import TokensRevoked
 
 FULL = Revocations(10, tuple(Named(100 + one, f"old{one}") for one in range(MAX_NAMED)))
 
