@@ -125,7 +125,7 @@ class Comparing:
             group = roster.groups.get(owner)
             channels: Collection[int] = group.channels if group is not None else ()
         else:
-            channels = roster.directs.get(owner, ())
+            channels = roster.directs.of(owner)
         yield from map(channel_stream, channels)
 
     def _is_behind(self, stream: str, head: int) -> bool:

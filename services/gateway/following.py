@@ -384,7 +384,7 @@ class Following:
             return
         await self._catch_up(unit, unit, view.user_seq)
         for direct in view.directs:
-            self.perform(self._hub.roster.put_direct(direct))
+            self.perform(self._hub.roster.directs.put(direct))
             self.perform(self._hub.roster.compare(channel_stream(direct.channel.id), direct.last_seq))
 
     async def _repair_direct(self, channel_id: int) -> None:
@@ -402,7 +402,7 @@ class Following:
             if access.channel is not None and access.can_view:
                 direct = await self._met(access.channel, user_id, first)
                 if direct is not None:
-                    self.perform(self._hub.roster.put_direct(direct))
+                    self.perform(self._hub.roster.directs.put(direct))
                 return direct is not None
         return False
 

@@ -282,7 +282,7 @@ class Node:
             hub.roster.users[user_id],
             hub.roster.groups,
             hub.roster.channels,
-            hub.roster.directs.get(user_id, ()),
+            hub.roster.directs.of(user_id),
             session_id=session_id,
             resume_url=self._url_of(user_id),
             shard=identify.shard,

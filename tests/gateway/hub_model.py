@@ -526,10 +526,10 @@ class NodeModel:
             return
         for view in directs:
             if unit.startswith("u:") and owner_of(unit) in [user.id for user in view.channel.recipients]:
-                self.perform(self.hub.roster.put_direct(view))
+                self.perform(self.hub.roster.directs.put(view))
                 self.perform(self.hub.roster.compare(channel_stream(view.channel.id), view.last_seq))
             if channel_stream(view.channel.id) == unit and held:
-                self.perform(self.hub.roster.put_direct(DirectView(view.channel, held[0].record.seq - 1, 0)))
+                self.perform(self.hub.roster.directs.put(DirectView(view.channel, held[0].record.seq - 1, 0)))
         for events in found.values():
             for event in events:
                 self.perform(self.hub.fill(event, self.now))
@@ -548,7 +548,7 @@ class NodeModel:
         self.clients.append(client)
         hub = self.hub
         hub.roster.attach(client, user.id)
-        directs = hub.roster.directs.get(user.id, ())
+        directs = hub.roster.directs.of(user.id)
         local = hub.roster.users[user.id]
         for t, d in first_dispatches(
             local, hub.roster.groups, hub.roster.channels, directs, session_id="s", resume_url="ws://x", shard=None

@@ -230,7 +230,7 @@ class Node(RuleBasedStateMachine):
             *hub.roster.users,
             *hub.roster.groups,
             *hub.roster.channels,
-            *hub.roster.directs,
+            *hub.roster.directs.followed,
             *self.model.bound,
         ] == []
 
@@ -354,7 +354,7 @@ def test_who_is_renamed_is_shown_by_the_new_name() -> None:
     hub = hub_of(MEMBER, body=msgspec.structs.replace(BODY, members=(MEMBER,), member_count=1))
     ben, renamed = User(2, "ben"), User(1, "anna", "Anna")
     direct = Channel(9, ChannelType.DIRECT, recipients=(ANN, ben))
-    hub.roster.open_direct(DirectView(direct, 1, 0))
+    hub.roster.directs.open(DirectView(direct, 1, 0))
     (told,) = hub.apply(to_user(2, UserChanged(renamed, "tea")), 0.0)
     assert isinstance(told, Dispatch)
     assert (told.t, told.d["username"], told.d["bio"], told.sessions) == ("USER_UPDATE", "anna", "tea", ("phone",))

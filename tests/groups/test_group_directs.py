@@ -133,13 +133,13 @@ class Node:
                     self.told.append((t, json.loads(encode(d))))
                 case Repair(unit):
                     for direct in (await session_of(self.replica, self.user_id)).directs:
-                        await self.perform(self.hub.roster.put_direct(direct))
+                        await self.perform(self.hub.roster.directs.put(direct))
                     await self.perform(self.hub.release(unit, 0.0, is_read=True))
 
     def talks(self) -> list[Any]:
         """Return the direct channels of a session that begins now."""
         user, roster = self.hub.roster.users[self.user_id], self.hub.roster
-        ids = roster.directs.get(self.user_id, ())
+        ids = roster.directs.of(self.user_id)
         told = first_dispatches(user, {}, roster.channels, ids, session_id="", resume_url="", shard=None)
         (ready,) = (json.loads(encode(d)) for t, d in told if t == "READY")
         return sorted(ready["private_channels"], key=lambda one: int(one["id"]))

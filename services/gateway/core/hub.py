@@ -132,7 +132,7 @@ class Hub(Generic[S]):
             channel.last_message_id = event.record.id
         body = event.record.body
         if isinstance(body, MessageCreated) and body.channel is not None:
-            return self.roster.change_direct(channel, event, body)
+            return self.roster.directs.change(channel, event, body)
         sessions = self.roster.sessions_of(channel)
         t, d = dispatch_of(event, channel_type=channel.channel.type) if sessions else (None, None)
         told: list[Out[S]] = [*shown]
@@ -167,7 +167,7 @@ class Hub(Generic[S]):
         body = event.record.body
         if isinstance(body, ChannelOpened) and _opens_direct(event):
             self.applied += 1
-            return self.roster.open_direct(DirectView(body.channel, event.record.seq, 0))
+            return self.roster.directs.open(DirectView(body.channel, event.record.seq, 0))
         self.holes += 1
         return self._await_repair(event, now)
 
@@ -182,12 +182,12 @@ class Hub(Generic[S]):
             case TokensRevoked() as revoked:
                 return self.roster.revoke(user.user.id, revoked)
             case DirectChanged(channel_id, closed):
-                self.roster.close_direct(channel_id, closed=closed)
+                self.roster.directs.close(channel_id, closed=closed)
                 return []
             case DirectJoined(channel):
-                return self.roster.join_direct(user, channel)
+                return self.roster.directs.join(user, channel)
             case DirectLeft(channel):
-                return self.roster.leave_direct(user, channel, event)
+                return self.roster.directs.leave(user, channel, event)
             case DirectHidden(channel_id, upto):
                 return hide(user, self.roster.channels.get(channel_id), channel_id, upto, event)
             case DirectShown(channel_id):

@@ -11,7 +11,7 @@ from typing import Final, Generic
 
 import msgspec
 
-from services.gateway.core.hiding import tell_people
+from services.gateway.core.directs import Directs
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.core.sights import Sights
 from services.gateway.core.snapshot import guild_create
@@ -25,25 +25,16 @@ from services.gateway.core.state import (
     Tracking,
 )
 from services.gateway.core.telling import channel_told
-from shared.core.calls import DirectView, GroupView, SessionView
-from shared.core.message_events import MessageCreated
-from shared.core.model import Channel, ChannelType, Member, User
+from shared.core.calls import GroupView, SessionView
+from shared.core.model import Channel, Member, User
 from shared.core.revocation import Bearer
 from shared.core.roles import all_roles
-from shared.core.stream import Event, channel_stream, direct_after, group_stream, owner_of, user_stream
+from shared.core.stream import channel_stream, group_stream, owner_of, user_stream
 from shared.core.user_events import TokensRevoked
-from shared.core.wire.channels import direct_of
-from shared.core.wire.directs import direct_change_of, direct_deleted_of
 from shared.core.wire.groups import guild_delete_of
-
-WHOLE_DIRECT: Final = 50
-"""A direct channel that turns up late is told whole if it has at most so many events."""
 
 _MOST_GONE: Final = 1_000
 """Deleted channels remembered per group."""
-
-_OPENED: Final = 1
-"""The seq of a direct channel's creation, the first event of its stream."""
 
 
 class Roster(Generic[S]):
@@ -54,8 +45,7 @@ class Roster(Generic[S]):
         self.users: dict[int, LocalUser[S]] = {}
         self.groups: dict[int, LocalGroup[S]] = {}
         self.channels: dict[int, LocalChannel] = {}
-        self.directs: dict[int, set[int]] = {}
-        """Direct channels followed, by each user in them, local or not."""
+        self.directs: Directs[S] = Directs(self.users, self.channels, held, tracking)
         self._wanted: dict[int, set[int]] = {}
         """Local users in groups that they are not attached to yet: the group or the user is being read."""
         self._held = held
@@ -76,7 +66,7 @@ class Roster(Generic[S]):
 
     def units(self) -> list[str]:
         """Return all that is followed: what must be compared after a loss of the node's queue."""
-        directs = {channel_id for followed in self.directs.values() for channel_id in followed}
+        directs = {channel_id for followed in self.directs.followed.values() for channel_id in followed}
         return [
             *(group_stream(group_id) for group_id in self.groups),
             *(user_stream(user_id) for user_id in self.users),
@@ -201,7 +191,7 @@ class Roster(Generic[S]):
             group.members[user_id] = member
         if (user := self.users.get(user_id)) is not None and (joined := user.groups.get(group.group.id)) is not None:
             self._take_member(joined, member, group_seq)
-        self._rename_recipient(member.user)
+        self.directs.rename(member.user)
 
     def change_own_member(self, user: LocalUser[S], member: Member, group_seq: int) -> list[Out[S]]:
         """Take in what a user's own stream says of a membership: the group's may have said it, or say it yet."""
@@ -240,78 +230,7 @@ class Roster(Generic[S]):
     def change_user(self, changed: User) -> None:
         """Take in what a followed user is called now; as a member it is told by each group."""
         self.users[changed.id].user = changed
-        self._rename_recipient(changed)
-
-    def close_direct(self, channel_id: int, *, closed: bool) -> None:
-        """Take in whether anybody may write in a direct channel."""
-        if (local := self.channels.get(channel_id)) is not None:
-            local.channel = msgspec.structs.replace(local.channel, closed=closed)
-
-    def change_direct(self, local: LocalChannel, event: Event, message: MessageCreated) -> list[Out[S]]:
-        """Take in an event of a group DM that has changed it; who is in it now is told, whoever came or went, too.
-
-        Whom it lets out is told by the user's own stream. What this node holds may be of a later event already.
-        """
-        channel = direct_after(event.record)
-        if channel is None:
-            return []
-        if channel.as_of > local.channel.as_of:
-            self._put_recipients(local, channel)
-        out: list[Out[S]] = []
-        for user_id in local.recipients:
-            if (user := self.users.get(user_id)) is not None and user.sessions:
-                for t, d in direct_change_of(event, message, channel, user_id):
-                    out.append(Dispatch(t, d, tuple(user.sessions), event.stream, event.record.seq))
-        if not any(user_id in self.users for user_id in local.recipients):
-            self._forget_channels((channel.id,))
-        return out
-
-    def join_direct(self, user: LocalUser[S], channel: Channel) -> list[Out[S]]:
-        """Take in that a user is in a group DM, which its own stream mostly says first."""
-        local = self.channels.get(channel.id)
-        is_known = local is not None and (local.channel.has(user.user.id) or local.channel.as_of > channel.as_of)
-        if is_known or channel_stream(channel.id) in self._held:
-            return []
-        unit = user_stream(user.user.id)
-        return [Repair(unit)] if self._held.begin(unit) else []
-
-    def leave_direct(self, user: LocalUser[S], channel: Channel, event: Event) -> list[Out[S]]:
-        """Tell a user's sessions that it is out of a group DM, unless it came back since."""
-        local = self.channels.get(channel.id)
-        if local is not None and local.channel.has(user.user.id):
-            if local.channel.as_of > channel.as_of:
-                return []
-            left = tuple(one for one in local.channel.recipients if one.id != user.user.id)
-            self._put_recipients(local, msgspec.structs.replace(local.channel, recipients=left))
-            if not any(user_id in self.users for user_id in local.recipients):
-                self._forget_channels((channel.id,))
-        if not user.sessions:
-            return []
-        told = direct_deleted_of(channel, event.record.seq)
-        return [Dispatch("CHANNEL_DELETE", told, tuple(user.sessions), event.stream, event.record.seq)]
-
-    def _put_recipients(self, local: LocalChannel, channel: Channel) -> None:
-        self._forget_recipients(local)
-        local.channel = channel
-        self._note_recipients(channel)
-
-    def _note_recipients(self, channel: Channel) -> None:
-        for user in channel.recipients:
-            self.directs.setdefault(user.id, set()).add(channel.id)
-
-    def _forget_recipients(self, local: LocalChannel) -> None:
-        for user_id in local.recipients:
-            if (followed := self.directs.get(user_id)) is not None:
-                followed.discard(local.channel.id)
-                if not followed:
-                    del self.directs[user_id]
-
-    def _rename_recipient(self, changed: User) -> None:
-        """Show a user in direct channels as it is called now."""
-        for channel_id in self.directs.get(changed.id, ()):
-            local = self.channels[channel_id]
-            recipients = tuple(changed if one.id == changed.id else one for one in local.channel.recipients)
-            local.channel = msgspec.structs.replace(local.channel, recipients=recipients)
+        self.directs.rename(changed)
 
     def _want_no_more(self, group_id: int, user: LocalUser[S]) -> None:
         self._tracking.release(user_stream(user.user.id), user.groups[group_id].user_seq)
@@ -342,7 +261,7 @@ class Roster(Generic[S]):
                 group.enter(user_id)
             else:
                 self._wanted.setdefault(member.group_id, set()).add(user_id)
-        return [out for direct in view.directs for out in self.put_direct(direct)]
+        return [out for direct in view.directs for out in self.directs.put(direct)]
 
     def put_group(self, view: GroupView, now: float) -> list[Out[S]]:
         """Follow a group from this body on, and attach the local users in it. Then `release` the unit."""
@@ -363,44 +282,11 @@ class Roster(Generic[S]):
                 out += self._attach(self.users[user_id], group)
         return out
 
-    def put_direct(self, view: DirectView) -> list[Out[S]]:
-        """Follow a direct channel that turned up in a body or by an event that is not its first.
-
-        Nothing changes if it is known, or if none of its users is followed (any more).
-
-        Sessions that were there before are told of it: of a short one everything, of a long one, or a group DM, which
-        may be older than that its user is in it, from its head on.
-        """
-        if view.channel.id in self.channels or not any(user.id in self.users for user in view.channel.recipients):
-            return []
-        unit = channel_stream(view.channel.id)
-        is_whole = view.last_seq <= WHOLE_DIRECT and self._has_sessions(view.channel)
-        is_whole = is_whole and view.channel.type is ChannelType.DIRECT
-        seq, last_id = (_OPENED, 0) if is_whole else (view.last_seq, view.last_message_id)
-        out = self.open_direct(DirectView(view.channel, seq, last_id))
-        return out + self.compare(unit, view.last_seq)
-
-    def _has_sessions(self, channel: Channel) -> bool:
-        return any((local := self.users.get(user.id)) is not None and local.sessions for user in channel.recipients)
-
-    def open_direct(self, view: DirectView) -> list[Out[S]]:
-        """Follow a direct channel that is not known yet, and tell its users' sessions, but those who closed it."""
-        self.put_channel(view.channel, view.last_seq, view.last_message_id)
-        out: list[Out[S]] = []
-        for user_id in dict.fromkeys(user.id for user in view.channel.recipients):
-            user = self.users.get(user_id)
-            if user is not None and not user.hides(view.channel.id, view.last_message_id):
-                opened = {"seq": _OPENED} if view.last_seq == _OPENED else {}
-                out += tell_people(user, "CHANNEL_CREATE", direct_of(view, user_id) | opened)
-        return out
-
-    def put_channel(self, channel: Channel, seq: int, last_id: int, group: LocalGroup[S] | None = None) -> None:
-        """Follow a channel that is not known yet, from this head on."""
+    def put_channel(self, channel: Channel, seq: int, last_id: int, group: LocalGroup[S]) -> None:
+        """Follow a channel of a group that is not known yet, from this head on."""
         self.channels[channel.id] = LocalChannel(channel, seq, last_id)
         self._tracking.begin(channel_stream(channel.id), seq)
-        if group is not None:
-            group.channels.add(channel.id)
-        self._note_recipients(channel)
+        group.channels.add(channel.id)
 
     def drop_channel(self, channel_id: int, group: LocalGroup[S]) -> None:
         """Follow a channel of a group no more: it is deleted."""
@@ -425,15 +311,10 @@ class Roster(Generic[S]):
 
     def sessions_of(self, channel: LocalChannel) -> tuple[S, ...]:
         """Return the sessions that may see a channel."""
-        if not channel.channel.type.is_direct:
-            group = self.groups.get(channel.channel.group_id)
-            return group.sights.audience(channel.channel.id) if group is not None else ()
-        return tuple(
-            session
-            for user_id in dict.fromkeys(channel.recipients)
-            if (user := self.users.get(user_id)) is not None
-            for session in user.sessions
-        )
+        if channel.channel.type.is_direct:
+            return self.directs.sessions_of(channel)
+        group = self.groups.get(channel.channel.group_id)
+        return group.sights.audience(channel.channel.id) if group is not None else ()
 
     def is_wanted(self, group_id: int) -> bool:
         """Whether local users are in a group whose body is not here yet."""
@@ -503,15 +384,9 @@ class Roster(Generic[S]):
             if (group := self.groups.get(group_id)) is not None:
                 group.exit(user_id)
                 group.idle_since = now
-        self._forget_channels(
-            channel_id
-            for channel_id in self.directs.get(user_id, ())
-            if not any(other in self.users for other in self.channels[channel_id].recipients)
-        )
+        self.directs.forget(user_id)
 
     def _forget_channels(self, channel_ids: Iterable[int]) -> None:
-        for channel_id in list(channel_ids):
-            channel = self.channels.pop(channel_id)
+        for channel_id in channel_ids:
+            del self.channels[channel_id]
             self._tracking.end(channel_stream(channel_id))
-            self._held.end(channel_stream(channel_id))
-            self._forget_recipients(channel)

@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from services.gateway.core.directs import OPENED, WHOLE_DIRECT
 from services.gateway.core.handover import Missed
 from services.gateway.core.hiding import hidden_told
 from services.gateway.core.intents import Scope, heard_encoded
 from services.gateway.core.retracing import Retraced, retrace
-from services.gateway.core.roster import WHOLE_DIRECT, Roster
+from services.gateway.core.roster import Roster
 from services.gateway.core.snapshot import guild_create
 from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
 from services.gateway.core.telling import channel_told, entry_told, tellings
@@ -41,7 +42,6 @@ from shared.core.wire.dispatches import dispatch_of
 from shared.core.wire.groups import guild_delete_of
 from shared.core.wire.values import Json, encode
 
-_OPENED = 1
 CLOCKS_MS: Final = 2_000
 """How far the clocks of two machines may be apart."""
 
@@ -134,7 +134,7 @@ def streams_of(roster: Roster[Any], user_id: int) -> Iterator[str]:
         if (group := roster.groups.get(group_id)) is not None and user_id in group.users:
             yield group_stream(group_id)
             yield from map(channel_stream, group.channels)
-    yield from map(channel_stream, roster.directs.get(user_id, ()))
+    yield from map(channel_stream, roster.directs.of(user_id))
 
 
 def lagging(roster: Roster[Any], user_id: int, origin: Origin, told: Mapping[str, int]) -> bool:
@@ -277,7 +277,7 @@ def _tell_moved_directs(
     for channel_id, (channel, seq) in moved.items():
         if origin.knew(channel_stream(channel_id)):
             plan.tell("CHANNEL_DELETE", direct_deleted_of(channel, seq))
-        if channel_id in roster.directs.get(user_id, ()):
+        if channel_id in roster.directs.of(user_id):
             local = roster.channels[channel_id]
             plan.tell("CHANNEL_CREATE", direct_of(DirectView(local.channel, local.seq, local.last_message_id), user_id))
     return set(moved)
@@ -308,7 +308,7 @@ def _place_directs(
     before the user closed it. Of one that a message showed again `missed_in` tells.
     """
     user = roster.users[user_id]
-    direct_ids = roster.directs.get(user_id, ())
+    direct_ids = roster.directs.of(user_id)
     if len(direct_ids) >= SESSION_DIRECTS:
         return False
     for channel_id in sorted(set(direct_ids) - set(moved)):
@@ -323,12 +323,12 @@ def _place_directs(
             after = told[stream]
         elif after is None or not origin.knew(stream) or (channel_id in toggled and channel_id not in user.hidden):
             if after is None:
-                # As for a session that is there when a direct channel turns up late: see `Roster.put_direct`.
+                # As for a session that is there when a direct channel turns up late: see `Directs.put`.
                 is_whole = channel.seq <= WHOLE_DIRECT and channel.channel.type is ChannelType.DIRECT
-                after = _OPENED if is_whole else channel.seq
+                after = OPENED if is_whole else channel.seq
             view = DirectView(channel.channel, after, 0 if after < channel.seq else channel.last_message_id)
-            opened = {"seq": _OPENED} if after == _OPENED else {}
-            if not user.user.bot:  # as in `Roster.open_direct`
+            opened = {"seq": OPENED} if after == OPENED else {}
+            if not user.user.bot:  # as in `Directs.open`
                 plan.tell("CHANNEL_CREATE", direct_of(view, user_id) | opened)
         plan.read(stream, max(after, told.get(stream, 0)), channel.seq)
     return True
