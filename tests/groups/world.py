@@ -42,21 +42,21 @@ from shared.core.model import Channel
 from shared.core.permissions import DIRECT
 from shared.core.stream import Event, Write
 from shared.core.writing import Publish
-from shared.http import create_app
 from shared.limiter import LocalLimiter
 from shared.memory_audit import MemoryAudit
 from shared.memory_bus import MemoryBus
 from shared.memory_cache import MemoryCache
 from shared.memory_streams import MemoryStreams
-from shared.metrics import Metrics
-from shared.settings import HttpSettings
 from shared.streams import StoreUnavailable, StreamStore, drive
 from shared.topology import Binding, Queue, Topology
+from tests.apps import apps_on
 from tests.groups.fuse import Fuse
 
 PASSWORD = "a long enough password"
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 Json = Any
+
+_new_app = apps_on(router)
 
 
 class FaultyBus(MemoryBus):
@@ -219,8 +219,7 @@ class World:
                     official_group=official_group,
                     max_members=max_members,
                 )
-                state = {"groups": groups, "door": groups.door}
-                app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state=state)
+                app = _new_app(groups=groups, door=groups.door)
                 transport = httpx.ASGITransport(app)
                 async with httpx.AsyncClient(transport=transport, base_url="http://starling") as http:
                     running = [asyncio.create_task(groups.notices.run())]

@@ -51,15 +51,13 @@ from shared.core.stream import Event, Write
 from shared.core.webhooks import PERMISSIONS as WEBHOOK_PERMISSIONS
 from shared.core.webhooks import author_of
 from shared.door import Door
-from shared.http import create_app
 from shared.memory_bus import MemoryBus
 from shared.memory_streams import MemoryStreams
-from shared.metrics import Metrics
 from shared.publishing import publish_events
 from shared.rpc import Rpc, serve_calls
-from shared.settings import HttpSettings
 from shared.streams import StoreUnavailable
 from shared.topology import Binding, Topology
+from tests.apps import apps_on
 
 NOW = 1_790_000_000_000
 ADA, BEN, EVE = (User(number, name) for number, name in ((101, "ada"), (102, "ben"), (103, "eve")))
@@ -70,6 +68,8 @@ VAULT = Channel(911, ChannelType.TEXT, "vault", 910)
 HOOK, OTHER_HOOK = (Webhook(number, GROUP, CHANNEL.id, "deploys", ADA) for number in (701, 702))
 ROLES, OPEN_ROLES = frozenset({31, 32}), frozenset({32})
 TOPOLOGY = Topology("test", shards=1)
+
+_new_app = apps_on(router)
 
 
 class FaultyStreams(MemoryStreams):
@@ -244,8 +244,7 @@ async def open_world(
             webhook_budgets,
             partial(tell_ack, bus, TOPOLOGY),
         )
-        app = create_app(HttpSettings(), metrics=Metrics(), routers=[router], state={"history": history, "door": door})
-        transport = httpx.ASGITransport(app=app)
+        transport = httpx.ASGITransport(app=_new_app(history=history, door=door))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             pulse = Pulse()
             members = {user.id: user for user in (ADA, BEN)}
