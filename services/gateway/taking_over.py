@@ -18,6 +18,7 @@ from services.gateway.backlog import MOST_MISSED, Backlog
 from services.gateway.core.handover import Gone, Missed
 from services.gateway.core.hub import Hub
 from services.gateway.core.intents import Scope, decode_scope
+from services.gateway.core.missed import group_told, heard_of, missed_in
 from services.gateway.core.positions import Placed, Trail
 from services.gateway.core.replay import Entry
 from services.gateway.core.takeover import (
@@ -25,11 +26,8 @@ from services.gateway.core.takeover import (
     Origin,
     Plan,
     created_in,
-    group_told,
-    heard_of,
     kept_groups,
     lagging,
-    missed_in,
     plan_of,
 )
 from services.gateway.fanout import Fanout
@@ -190,7 +188,7 @@ class TakingOver:
             self._hub.roster.detach(session, user_id, self._clock())
             raise
         session.told_s = told_s
-        read = (missed for event in events for missed in missed_in(self._hub.roster, plan, event, user_id))
+        read = (missed for event in events for missed in missed_in(self._hub.roster, plan.sights, event, user_id))
         lacking = (*plan.first, *map(group_told, plan.groups), *read)
         session.backfill = [
             Entry(told_s, one.t, one.d, (session,), one.stream, one.seq, 0.0)

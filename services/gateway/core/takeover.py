@@ -7,24 +7,23 @@ Rules 5 and 6 of docs/rules.md; who performs the plan is `services.gateway.takin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from services.gateway.core.directs import OPENED, WHOLE_DIRECT
 from services.gateway.core.handover import Missed
 from services.gateway.core.hiding import hidden_told
-from services.gateway.core.intents import Scope, heard_encoded
+from services.gateway.core.missed import missed_of
 from services.gateway.core.retracing import Retraced, retrace
 from services.gateway.core.roster import Roster
 from services.gateway.core.snapshot import guild_create
-from services.gateway.core.state import LocalChannel, LocalGroup, LocalUser
-from services.gateway.core.telling import channel_told, entry_told, tellings
+from services.gateway.core.state import LocalGroup, LocalUser
+from services.gateway.core.telling import channel_told
 from shared.core.calls import SESSION_DIRECTS, DirectView
 from shared.core.group_events import ChannelCreated
-from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, ChannelType
-from shared.core.stream import Event, channel_stream, direct_after, group_stream, owner_of, user_stream
+from shared.core.stream import Event, channel_stream, group_stream, user_stream
 from shared.core.user_events import (
     DirectHidden,
     DirectJoined,
@@ -37,8 +36,7 @@ from shared.core.user_events import (
     UserChanged,
 )
 from shared.core.wire.channels import direct_of
-from shared.core.wire.directs import direct_change_of, direct_deleted_of
-from shared.core.wire.dispatches import dispatch_of
+from shared.core.wire.directs import direct_deleted_of
 from shared.core.wire.groups import guild_delete_of
 from shared.core.wire.values import Json, encode
 
@@ -332,71 +330,6 @@ def _place_directs(
                 plan.tell("CHANNEL_CREATE", direct_of(view, user_id) | opened)
         plan.read(stream, max(after, told.get(stream, 0)), channel.seq)
     return True
-
-
-def missed_of(event: Event, user_id: int, local: LocalChannel | None = None) -> Missed | None:
-    """Return the dispatch of a user's or channel's event that was read; None if clients get none of it."""
-    channel_type = local.channel.type if local is not None else ChannelType.DIRECT
-    t, d = dispatch_of(event, viewer=user_id, channel_type=channel_type)
-    return Missed(t, encode(d), event.stream, event.record.seq) if t is not None and d is not None else None
-
-
-def missed_in(roster: Roster[Any], plan: Plan, event: Event, user_id: int) -> Iterator[Missed]:
-    """Yield the dispatches of an event that was read by the plan."""
-    if event.stream[0] != "g":
-        body, local = event.record.body, roster.channels.get(owner_of(event.stream))
-        if local is not None and (shown := _shown_again(roster.users[user_id], local, event)) is not None:
-            yield shown
-        if isinstance(body, MessageCreated) and (channel := direct_after(event.record)) is not None:
-            for t, d in direct_change_of(event, body, channel, user_id):
-                yield Missed(t, encode(d), event.stream, event.record.seq)
-        elif (missed := missed_of(event, user_id, local)) is not None:
-            yield missed
-        if not event.record.id:
-            yield from _entry_missed(roster, event, user_id)
-        return
-    retraced = plan.sights.get(event.group_id)
-    group = roster.groups.get(event.group_id)
-    if retraced is None or group is None:
-        return  # the user left the group in this moment, which is told next
-    for telling in tellings(event, group, roster.channels):
-        seen = retraced.lost if telling.t == "CHANNEL_DELETE" else retraced.steady
-        if telling.channel_id and telling.channel_id not in seen:
-            continue
-        if telling.needs and not group.sights.group_permissions(user_id) & telling.needs:
-            continue
-        yield Missed(telling.t, encode(telling.d), event.stream, event.record.seq)
-
-
-def _shown_again(user: LocalUser[Any], local: LocalChannel, event: Event) -> Missed | None:
-    """Return the CHANNEL_CREATE of a direct channel that its user closed just before this message."""
-    upto = user.hidden.get(local.channel.id)
-    if upto is None or event.record.ordinal != upto.ordinal + 1 or user.user.bot:
-        return None
-    return Missed(
-        "CHANNEL_CREATE", encode(direct_of(DirectView(local.channel, event.record.seq - 1, upto.id), user.user.id))
-    )
-
-
-def _entry_missed(roster: Roster[Any], event: Event, user_id: int) -> Iterator[Missed]:
-    """Yield what a change of messages says in its group's audit log, to who may view that."""
-    group = roster.groups.get(event.group_id)
-    if group is None or user_id not in group.users or (telling := entry_told(event, group)) is None:
-        return
-    if group.sights.group_permissions(user_id) & telling.needs:
-        yield Missed(telling.t, encode(telling.d), event.stream, event.record.seq)
-
-
-def group_told(created: Json) -> Missed:
-    """Return the GUILD_CREATE of a group that is told anew."""
-    return Missed("GUILD_CREATE", encode(created))
-
-
-def heard_of(scope: Scope, user_id: int, missed: Iterable[Missed]) -> Iterator[Missed]:
-    """Yield what was missed as far as the session asked for it."""
-    for one in missed:
-        if (d := heard_encoded(scope, user_id, one.t, one.d)) is not None:
-            yield Missed(one.t, d, one.stream, one.seq)
 
 
 def created_in(events: Sequence[Event]) -> set[int]:
