@@ -20,7 +20,7 @@ from services.gateway.registry import Lifted, Link, RegistryUnavailable, Session
 AT_ONCE: Final = 100
 """Sessions that the registry is asked about at one time."""
 _AGAIN_S: Final = 1.0
-"""When to claim again what could not be claimed: a session that nobody finds can't outlive its node."""
+"""When to claim or touch again what could not be: a session that nobody finds can't go on anywhere else."""
 _FIRST_EPOCH: Final = 1
 _One = TypeVar("_One")
 
@@ -100,7 +100,8 @@ class Registrar:
             if self._is_to_renew:
                 self._is_to_renew = False
                 touch_at = loop.time() + self._ttl_s / 3
-                await self._each(list(self._entries), self._touch)
+                if await self._each(list(self._entries), self._touch):
+                    touch_at = min(touch_at, loop.time() + _AGAIN_S)  # it may have lost those of which it was not told
             wake_at = min(touch_at, loop.time() + _AGAIN_S) if left else touch_at
 
     async def _each(self, all_of_them: list[_One], what: Callable[[list[_One]], Awaitable[object]]) -> list[_One]:

@@ -448,9 +448,10 @@ async def test_the_registrar_writes_again_what_the_registry_lost() -> None:
 
 
 class MissingRegistry(MemoryRegistry):
-    """A registry that does not answer the first claims."""
+    """A registry that does not answer the first claims, and touches."""
 
     misses = 1
+    missed_touches = 0
 
     async def claim_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
         """Store the entries, unless it is away."""
@@ -458,6 +459,27 @@ class MissingRegistry(MemoryRegistry):
             self.misses -= 1
             raise RegistryUnavailable("away")
         return await super().claim_many(entries, ttl_s=ttl_s)
+
+    async def touch_many(self, entries: Sequence[SessionEntry], *, ttl_s: float) -> list[bool]:
+        """Touch the entries, unless it is away."""
+        if self.missed_touches:
+            self.missed_touches -= 1
+            raise RegistryUnavailable("away")
+        return await super().touch_many(entries, ttl_s=ttl_s)
+
+
+async def test_what_could_not_be_written_again_is_written_soon() -> None:
+    """A registry that comes back empty, and then does not answer for a moment, is told all the same."""
+    registry = MissingRegistry()
+    registry.misses, registry.missed_touches = 0, 1
+    registrar = Registrar(registry, "node.1", ttl_s=60)
+    registrar.add("s", 1, 0)
+    async with running(registrar.run()):
+        await wait_read(registry, "s")
+        assert await registry.release("s", 1)
+        registrar.renew()
+        await wait_read(registry, "s")
+        assert registry.missed_touches == 0
 
 
 async def test_a_session_that_could_not_be_claimed_is_claimed_soon() -> None:
