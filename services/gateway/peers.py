@@ -38,18 +38,19 @@ log = structlog.get_logger(__name__)
 
 
 class Gift(NamedTuple):
-    """A session on its way: who it belongs to, our `s`, where it stands, what its client has missed."""
+    """A session on its way: whose it is, our `s`, where it stands, what its client has missed, what it asked for."""
 
     user_id: int
     s: int
     positions: dict[str, int]
     missed: list[Missed]
+    extra: bytes
 
 
 class Peers:
     """The other nodes. `giver` takes a session out of this node for good; `clock` is seconds that never go back."""
 
-    giver: Callable[[str, int], Awaitable[Gift | None]]
+    giver: Callable[[str, int, int], Awaitable[Gift | None]]
 
     def __init__(
         self,
@@ -70,9 +71,10 @@ class Peers:
 
     # Asking.
 
-    async def ask(self, incarnation: str, session_id: str, told_s: int) -> Gift | Gone | None:
+    async def ask(self, incarnation: str, session_id: str, told_s: int, user_id: int = 0) -> Gift | Gone | None:
         """Return a session that lives at this incarnation of a node; None if that is dead, or as good as that.
 
+        With a `user_id` only if it is that user's and was given to nobody yet.
         Raises `Unavailable` if our own bus is away.
         """
         node = incarnation.rpartition(".")[0]
@@ -84,7 +86,7 @@ class Peers:
         positions: dict[str, int] = {}
         part = 0
         while True:
-            answer = await self._ask(node, HandOver(session_id, told_s, part))
+            answer = await self._ask(node, HandOver(session_id, told_s, part, user_id))
             if answer is None or (isinstance(answer, Gone) and answer.incarnation != incarnation):
                 return None
             if isinstance(answer, Gone):
@@ -93,7 +95,7 @@ class Peers:
             missed += answer.missed
             part += 1
             if part >= min(answer.parts, _MOST_PARTS):
-                return Gift(answer.user_id, answer.s, positions, missed)
+                return Gift(answer.user_id, answer.s, positions, missed, answer.extra)
 
     def given(self, session_id: str, told_s: int) -> Gift | None:
         """Return a session that this node gave away lately to a client with this `told_s`, None if it did not.
@@ -104,7 +106,7 @@ class Peers:
         if parts is None:
             return None
         first, missed = parts[0], [one for part in parts for one in part.missed]
-        return Gift(first.user_id, first.s, first.positions, missed)
+        return Gift(first.user_id, first.s, first.positions, missed, first.extra)
 
     async def _ask(self, node: str, request: HandOver) -> Handed | Gone | None:
         try:
@@ -131,8 +133,11 @@ class Peers:
         parts = self._given.get(request.session_id, request.told_s)
         if parts is None or not request.part:
             # Also where it was given before: it may have come back since.
-            gift = await self.giver(request.session_id, request.told_s)
-            parts = self._keep(request, gift) if gift is not None else parts
+            gift = await self.giver(request.session_id, request.told_s, request.user_id)
+            if gift is not None:
+                parts = self._keep(request, gift)
+            elif request.user_id:
+                parts = None
         answer: Handed | Gone = Gone(self._incarnation)
         if parts is not None and 0 <= request.part < len(parts):
             answer = parts[request.part]
@@ -144,7 +149,7 @@ class Peers:
     def _keep(self, request: HandOver, gift: Gift) -> tuple[Handed, ...]:
         pieces = list(parts_of(gift.missed))
         parts = tuple(
-            Handed(gift.user_id, gift.s, gift.positions if not number else {}, piece, len(pieces))
+            Handed(gift.user_id, gift.s, gift.positions if not number else {}, piece, len(pieces), gift.extra)
             for number, piece in enumerate(pieces)
         )
         self._given.keep(request.session_id, request.told_s, parts, self._clock())

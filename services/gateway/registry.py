@@ -1,9 +1,10 @@
 """The session registry: which node has which session, and had it before. The seam.
 
 Ring 2. Implementations: `MemoryRegistry` (memory_registry.py) and `RedisRegistry` (redis_registry.py), held by
-tests/contracts/test_registry.py. What is in it may be lost: its node writes it again, and while a session is not found
-it can't be resumed elsewhere: its client identifies anew (INVALID_SESSION). Changed only by compare-and-set on the
-claim epoch, so that of two nodes that take over one session the lower epoch loses (docs/rules.md, 5).
+tests/contracts/test_registry.py. What is in it may be lost: its node writes it again. While a session is not found only
+the node where it began is asked for it; if it is not there its client identifies anew (INVALID_SESSION). Changed only
+by compare-and-set on the claim epoch, so that of two nodes that take over one session the lower epoch loses
+(docs/rules.md, 5).
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ from shared.metrics import Metrics
 
 _TAKING_S: Final = 20.0
 """How long taking a session over may take, the wait for its turn included."""
+_SETTLING_S: Final = 1.0
+"""How long giving a session away waits for its user's own stream to say what its groups' streams said already."""
+_LOOK_S: Final = 0.02
 _AT_ONCE: Final = 256
 _LONGEST_ID: Final = 128
 RESUMED: Final = b'{"_trace":[]}'
@@ -79,12 +82,15 @@ class Resuming:
         else:
             self._supervisor.start("resume", self._take(connection, bearer, resume.seq, resume))
 
-    async def give(self, session_id: str, told_s: int) -> Gift | None:
-        """Take a session out of this node for another one; None if it is not here, or can't be given whole."""
+    async def give(self, session_id: str, told_s: int, user_id: int = 0) -> Gift | None:
+        """Take a session out of this node for another one; None if it is not here, or can't be given whole.
+
+        With a `user_id` also if it is another user's.
+        """
         if (taking := self._taking.get(session_id)) is not None:
             await asyncio.wait({taking})
-        session = self._sessions.get(session_id)
-        if session is None:
+        session = await self._settled(session_id)
+        if session is None or user_id not in (0, session.user_id):
             return None
         missed = self._missed_by(session, told_s)
         if missed is None:
@@ -95,7 +101,20 @@ class Resuming:
         self._sessions.give_up(session)
         self._resumes.labels("given").inc()
         entries = [Missed(entry.t, entry.d, entry.stream, entry.seq) for entry in missed]
-        return Gift(session.user_id, self._fanout.s, positions, entries)
+        return Gift(session.user_id, self._fanout.s, positions, entries, session.scope.encoded())
+
+    async def _settled(self, session_id: str) -> LiveSession | None:
+        """Return a session of ours, soon, when its user's own stream says what it was told by its groups' streams.
+
+        Who takes it over is then at least as far; else it would let the session into a group that it has left.
+        """
+        until = asyncio.get_running_loop().time() + _SETTLING_S
+        while (session := self._sessions.get(session_id)) is not None:
+            user = self._hub.roster.users[session.user_id]
+            if not user.ahead or asyncio.get_running_loop().time() > until:
+                break
+            await asyncio.sleep(_LOOK_S)
+        return session
 
     async def _take(self, connection: AnyConnection, bearer: Bearer, told_s: int, resume: frames.Resume) -> None:
         """Take a session over and go on with it; who asks twice at once waits for the same."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
@@ -32,8 +33,8 @@ from services.gateway.core.takeover import (
 )
 from services.gateway.fanout import Fanout
 from services.gateway.gathering import Gathering
-from services.gateway.peers import Peers
-from services.gateway.registry import RegistryUnavailable, SessionEntry, SessionRegistry
+from services.gateway.peers import Gift, Peers
+from services.gateway.registry import Link, RegistryUnavailable, SessionEntry, SessionRegistry
 from services.gateway.sessions import LiveSession
 from services.gateway.trails import Trails, TrailsUnavailable
 from shared.core.errors import Unavailable
@@ -46,8 +47,9 @@ _LAG_S: Final = 3.0
 _LOOK_S: Final = 0.02
 _TRIES: Final = 3
 """How often a session is looked for, when its client came to several nodes and another one was faster."""
-_PAUSES_S: Final = (0.1, 0.6, 0.6, 0.6)
+_PAUSES_S: Final = (0.1, 0.6, 0.6, 1.0, 1.5)
 """A registry or a trail that is away is asked again after these: longer than Redis is not asked once it was away."""
+_INCARNATIONS: Final = re.compile(r"[\w.-]+\.[0-9a-f]{8}", re.ASCII)
 _TRAIL_S: Final = 5.0
 _TRAILS: Final = 64
 _AT_ONCE: Final = 100
@@ -166,6 +168,8 @@ class TakingOver:
     ) -> tuple[LiveSession, SessionEntry]:
         user_id = bearer.user_id
         entry = await _patiently(lambda: self._entries.ask(session_id))
+        if entry is None:
+            entry = await self._unregistered(session_id, user_id, told_s)
         if entry is None or entry.user_id != user_id:
             raise _NotPlaced("nobody has it")
         scope = decode_scope(entry.extra)
@@ -197,6 +201,16 @@ class TakingOver:
         return session, claimed
 
     # Where it comes from.
+
+    async def _unregistered(self, session_id: str, user_id: int, told_s: int) -> SessionEntry | None:
+        """Return what the node where a session began could not tell the registry yet, if it still has it."""
+        node = session_id.rpartition(".")[0]
+        if node == self._incarnation or _INCARNATIONS.fullmatch(node) is None:
+            return None
+        answer = await self._peers.ask(node, session_id, told_s, user_id)
+        if not isinstance(answer, Gift):
+            return None
+        return SessionEntry(session_id, answer.user_id, 0, (Link(node, told_s),), answer.extra)
 
     async def _find(self, entry: SessionEntry, told_s: int) -> _Source:
         """Find where the session stood when its client had seen `told_s`."""

@@ -63,7 +63,7 @@ class Following:
                 self._see(record)
             case Unseen(session=number, channel=channel, place=place):
                 session = self._sessions[number]
-                if place > session.numbers.get(channel, 0):
+                if place >= session.numbers.get(channel, 0):  # a body complete to the removal itself comes before it
                     session.numbers[channel] = place
                     session.places.pop(channel, None)
             case Heard():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.chaos.history import (
     Began,
+    Event,
     FaultBegan,
     FaultEnded,
     Heard,
@@ -20,6 +21,8 @@ from tests.chaos.history import (
     Record,
     Resumed,
     Seen,
+    Settled,
+    Unseen,
     read_history,
 )
 from tests.chaos.invented import CHANNEL, WRONGS, Story, tell
@@ -96,6 +99,14 @@ def test_what_the_promises_except_is_counted_apart(told: list[Record], tells_pos
     of_sessions = [one for one in verdict.broken if one.promise == 4]
     assert bool(verdict.excepted) is excepted
     assert bool(of_sessions) is not excepted
+
+
+def test_who_is_let_out_by_the_event_that_the_body_was_complete_to_is_out() -> None:
+    """A session is told a group as of the removal, and then the removal: nothing is owed any more."""
+    out: list[Record] = [Unseen(3.0, 1, CHANNEL, 5), Lost(3.1, 1), Seen(3.2, 1, CHANNEL, 2, 5), Resumed(3.3, 1)]
+    end: list[Record] = [Unseen(3.4, 1, CHANNEL, 5), Settled(4.0), Event(4.1, CHANNEL, 3, "MESSAGE_UPDATE", 5)]
+    verdict = judge(of_one_session(*out, *end, tells_positions=True))
+    assert not [one for one in verdict.broken if one.promise == 4]
 
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -396,6 +396,25 @@ async def test_a_removal_that_only_the_group_has_told_yet_is_told(cluster: Clust
             assert [d["id"] for d in again.got("GUILD_DELETE")] == [str(group.id)]
 
 
+async def test_a_removal_that_only_its_old_node_has_heard_of_is_told_once(cluster: Cluster) -> None:
+    """The session moves before the user's own stream says it: it is not let in again where that is not known yet."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, _ = await world.create_group(ann)
+    await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ben)) as client:
+        left = await world.leave(ben, group, tells=False)
+        await client.until("GUILD_DELETE")
+    await one.wait_detached(1)
+    async with open_client(two) as again:
+        resuming = asyncio.create_task(again.resume(client, world.token(ben)))
+        await wait_until(lambda: bool(two.metrics.registry.get_sample_value("starling_gateway_hub_users")))
+        await world.tell(ben, left)
+        await resuming
+        assert [frame["t"] for frame in again.dispatches] == ["RESUMED"]
+
+
 @pytest.mark.parametrize("dies", [False, True])
 async def test_a_join_that_only_the_group_has_told_yet_is_told_once(cluster: Cluster, dies: bool) -> None:
     """The session moves before the user's own stream says it: one GUILD_CREATE in all, and every message behind it."""
@@ -502,6 +521,37 @@ async def test_a_registry_that_is_away_for_a_moment_costs_no_session(cluster: Cl
         registry.misses = [True, False, True]
         await again.resume(client, world.token(ann))
         assert (registry.misses, one.sessions, two.sessions) == ([], 0, 1)
+
+
+class DeafRegistry(MemoryRegistry):
+    """A registry that the first node can't reach."""
+
+    async def claim(self, entry: SessionEntry, *, ttl_s: float) -> bool:
+        """Store the entry of another node."""
+        if entry.node.startswith("one."):
+            raise RegistryUnavailable("away")
+        return await super().claim(entry, ttl_s=ttl_s)
+
+
+async def test_a_session_that_the_registry_never_heard_of_is_asked_for_where_it_began(cluster: Cluster) -> None:
+    """Its node lives and could not tell: the session goes on elsewhere, for its own user only."""
+    world = cluster.world
+    cluster.registry = DeafRegistry()
+    ann, ben = world.register("ann"), world.register("ben")
+    _, channel = await world.create_group(ann)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    async with cut_client(one, world.token(ann)) as client:
+        pass
+    await one.wait_detached(1)
+    await say_all(world, ann, channel, "missed")
+    told = {"session_id": client.ready["session_id"], "seq": last_s(client)}
+    async with open_client(two) as stranger:
+        await stranger.send(6, {"token": world.token(ben), **told})
+        await stranger.until(9)
+    assert (one.sessions, two.sessions) == (1, 0)
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ann))
+        assert (contents(again), one.sessions, two.sessions) == (["missed"], 0, 1)
 
 
 class SlowRegistry(MemoryRegistry):

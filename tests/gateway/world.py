@@ -104,8 +104,8 @@ class World:
         self.groups: dict[int, Group] = {}
         self.channels: dict[int, Channel] = {}
         self.members: dict[int, dict[int, Member]] = defaultdict(dict)
-        self.untold: set[tuple[int, int]] = set()
-        """User and group where the group's stream says that the user is in, and the user's own does not yet."""
+        self.own: dict[int, dict[int, Member]] = defaultdict(dict)
+        """By user and group what users' own streams say, which may be behind what groups' streams say."""
         self.revocations: dict[int, Revocations] = {}
         self.hidden: dict[int, dict[int, LastMessage]] = {}
         """Direct channels that users closed."""
@@ -152,7 +152,7 @@ class World:
         member = Member(group.id, owner, AT)
         self.groups[group.id] = group
         self.channels[channel.id] = channel
-        self.members[group.id][owner.id] = member
+        self.members[group.id][owner.id] = self.own[owner.id][group.id] = member
         self._append(group_stream(group.id), GroupCreated(group, (channel,), member))
         return group, channel
 
@@ -178,20 +178,19 @@ class World:
         added = self._append(group_stream(group.id), MemberAdded(member))
         await self.publish(added)
         joined = GroupJoined(added.record.seq, member)
-        self.untold.add((user.id, group.id))
         if tells:
             await self.tell(user, joined)
         return joined
 
-    async def leave(self, user: User, group: Group, *, tells: bool = True) -> None:
-        """Take a member away; `tells` False: what tells the user's own sessions is not published yet."""
+    async def leave(self, user: User, group: Group, *, tells: bool = True) -> GroupLeft:
+        """Take a member away; `tells` False: the user's own stream does not say it yet. Returns what it says."""
         del self.members[group.id][user.id]
         removed = self._append(group_stream(group.id), MemberRemoved(user))
         await self.publish(removed)
+        left = GroupLeft(group.id, removed.record.seq)
         if tells:
-            await self.tell(user, GroupLeft(group.id, removed.record.seq))
-        else:
-            self._append(user_stream(user.id), GroupLeft(group.id, removed.record.seq))
+            await self.tell(user, left)
+        return left
 
     async def revoke(self, user: User, token: str = "", *, before: int = 0) -> None:
         """Revoke one token of a user, or all that were issued before a time."""
@@ -295,7 +294,9 @@ class World:
     async def tell(self, user: User, body: AnyBody) -> None:
         """Append to a user's own stream and publish it."""
         if isinstance(body, GroupJoined):
-            self.untold.discard((user.id, body.member.group_id))
+            self.own[user.id][body.member.group_id] = body.member
+        elif isinstance(body, GroupLeft):
+            self.own[user.id].pop(body.group_id, None)
         await self.publish(self._append(user_stream(user.id), body))
 
     def _append(self, stream: str, body: AnyBody, nonce: str = "", command_id: int = 0) -> Event:
@@ -371,9 +372,7 @@ class World:
 
     def _session_of(self, user: User) -> calls.SessionView:
         memberships = tuple(
-            members[user.id]
-            for group_id, members in self.members.items()
-            if user.id in members and (user.id, group_id) not in self.untold
+            self.members[group_id].get(user.id, member) for group_id, member in self.own[user.id].items()
         )
         directs = tuple(
             calls.DirectView(*self._head(channel)) for channel in self.channels.values() if user in channel.recipients

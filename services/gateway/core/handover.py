@@ -16,11 +16,15 @@ PART_BYTES: Final = 48 * 1024
 
 
 class HandOver(msgspec.Struct, frozen=True, array_like=True):
-    """Give us this session, whose client has seen frames up to `told_s`."""
+    """Give us this session, whose client has seen frames up to `told_s`.
+
+    With a `user_id` nobody knows where the session lives now: it is given if it is there, and is this user's.
+    """
 
     session_id: str
     told_s: int
     part: int = 0
+    user_id: int = 0
 
 
 class Missed(msgspec.Struct, frozen=True, array_like=True):
@@ -33,13 +37,17 @@ class Missed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Handed(msgspec.Struct, frozen=True, tag="handed"):
-    """The session is yours: what it has missed here, where it stands in its streams behind that, and our `s`."""
+    """The session is yours: what it has missed here, where it stands in its streams behind that, and our `s`.
+
+    `extra` is what its entry in the registry says of it.
+    """
 
     user_id: int
     s: int
     positions: dict[str, int] = {}
     missed: tuple[Missed, ...] = ()
     parts: int = 1
+    extra: bytes = b""
 
 
 class Gone(msgspec.Struct, frozen=True, tag="gone"):
