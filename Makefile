@@ -110,6 +110,10 @@ bench-history: $(RUN)/.installed ## Compare pages and writes of buckets with one
 bench-groups: $(RUN)/.installed cluster-servers ## Measure snapshots, a storm of identifies, joins, pages of members: BENCH_ARGS="--large 10000"
 	@exec $(RUN)/bin/python -m tests.bench.groups $(BENCH_ARGS)
 
+.PHONY: bench-page
+bench-page: $(RUN)/.installed ## Write docs/benchmarks.md from the results that benchmarks left in .bench
+	@exec $(RUN)/bin/python -m docs.generate --results .bench
+
 .PHONY: bench-10k
 bench-10k: $(BENCH)/.installed cluster-servers ## Bring 10,000 users online here, 300 messages/s for 5 minutes: BENCH_ARGS="--minutes 5 --knee"
 	@exec $(BENCH)/bin/python -m tests.bench.ten_thousand $(BENCH_ARGS)

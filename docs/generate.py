@@ -1,6 +1,7 @@
 """Generated tables in the documents: `python -m docs.generate` rewrites them, `--check` fails if one is stale.
 
 A table stands between `<!-- generated: name -->` and `<!-- end -->`; the text around it is written by hand.
+`--results .bench` first takes the results of the benchmarks that ran there into docs/results.
 tests/test_docs.py runs the check.
 """
 
@@ -10,14 +11,15 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from docs import limit_tables, protocol_tables, system_tables
+from docs import benchmark_tables, limit_tables, protocol_tables, system_tables
 from shared.logs import configure_logs
 
 DOCS: Final = Path(__file__).parent
-_TABLES: Final[Mapping[str, Callable[[], str]]] = {
+_TABLES: Final[Mapping[str, Callable[[], str | None]]] = {
     "opcodes": protocol_tables.opcodes,
     "close codes": protocol_tables.close_codes,
     "errors": protocol_tables.error_catalogue,
@@ -28,21 +30,33 @@ _TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "collections": system_tables.collections,
     "settings": system_tables.settings,
     "metrics": system_tables.metrics,
+    "capacity": benchmark_tables.capacity,
+    **{f"bench {name}": partial(benchmark_tables.figures_of, name) for name in benchmark_tables.NAMES},
 }
-_PLACE: Final = re.compile(r"(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE: Final = re.compile(r"(<!-- generated: ([a-z0-9 ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def generated(text: str) -> str:
     """Return a document with its tables made anew. Raises `KeyError` for a table that nobody makes."""
-    return _PLACE.sub(lambda place: f"{place[1]}\n{_TABLES[place[2]]()}\n\n{place[3]}", text)
+    return _PLACE.sub(_made, text)
+
+
+def _made(place: re.Match[str]) -> str:
+    table = _TABLES[place[2]]()
+    return place[0] if table is None else f"{place[1]}\n{table}\n\n{place[3]}"
 
 
 def main() -> int:
     """Rewrite the documents, or with `--check` say which are stale and return 1."""
     parser = argparse.ArgumentParser(prog="python -m docs.generate", description="Make the tables in the documents.")
     parser.add_argument("--check", action="store_true", help="change nothing, fail if a table is stale")
-    is_check = parser.parse_args().check
+    parser.add_argument("--results", type=Path, help="a folder that benchmarks ran in: take their results first")
+    chosen = parser.parse_args()
+    is_check = chosen.check
     configure_logs(level="warning")  # the services are opened for their metrics
+    if chosen.results:
+        for path in benchmark_tables.take(chosen.results):
+            print(f"taken: {path.relative_to(DOCS.parent)}")
     code = 0
     for path in sorted(DOCS.glob("*.md")):
         old = path.read_text()

@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from deploy.capacity import costs
 from deploy.capacity.model import Estimate, Machines, Workload, estimate, measured, work_of
 
 _GIGA: Final = 1e9
@@ -31,6 +32,16 @@ _KINDS: Final = {
     "redis": "redis",
 }
 """Processes of a local cluster, by what the model calls them."""
+_FITTED: Final = {
+    "gateway": ("GATEWAY_SEND_US", "GATEWAY_COPY_US"),
+    "nginx": ("NGINX_DELIVERY_US",),
+    "history": ("HISTORY_US",),
+    "groups": ("GROUPS_US",),
+    "database": ("DATABASE_US",),
+    "broker": ("BROKER_US", "BROKER_COPY_US"),
+    "redis": ("REDIS_US",),
+}
+"""The costs that only a run of ten thousand tells, by part."""
 
 
 class _About(msgspec.Struct):
@@ -91,20 +102,52 @@ def told_of(load: Workload, machines: Machines, found: Estimate) -> str:
     return "\n".join(lines)
 
 
-def compared_of(result: bytes) -> str:
-    """Return a run's result.json beside the model, as a table of cores. Raises `ValueError`, `LookupError`."""
-    run = msgspec.json.decode(result, type=_Result)
-    part = next(part for part in run.parts if part.name == f"{run.about.rate:g}/s")
-    said = part.sent / part.seconds
-    work = work_of(measured(run.about.users, said, part.delivered / part.sent), run.about.gateways)
-    used: dict[str, float] = {}
-    for name, spent_s in part.cpu_s.items():
-        kind = _KINDS.get(name.rpartition("-")[0] or name, "")
-        used[kind] = used.get(kind, 0.0) + spent_s / part.seconds
-    lines = [f"{run.about.users:,} online, {said:.0f} messages/s: cores", "  part       measured   model"]
-    lines += [f"  {kind:<10}{used[kind]:9.2f}{getattr(work, kind):8.2f}" for kind in _KINDS.values() if kind in used]
-    whole = sum(its for kind, its in used.items() if kind)
-    return "\n".join([*lines, f"  {'all':<10}{whole:9.2f}{work.total:8.2f}"])
+class Compared:
+    """A run of `make bench-10k` beside the model: cores of each part, measured and as the model says.
+
+    Raises `ValueError` for what is no such result.
+    """
+
+    def __init__(self, result: bytes) -> None:
+        self._run = run = msgspec.json.decode(result, type=_Result)
+        name = f"{run.about.rate:g}/s"
+        part = next((part for part in run.parts if part.name == name and part.sent and part.seconds), None)
+        if part is None:
+            raise ValueError(f"it has no part {name} in which something was said")
+        self._part = part
+        self._load = measured(run.about.users, part.sent / part.seconds, part.delivered / part.sent)
+        work = work_of(self._load, run.about.gateways)
+        used: dict[str, float] = {}
+        for name, spent_s in part.cpu_s.items():
+            if kind := _KINDS.get(name.rpartition("-")[0] or name):
+                used[kind] = used.get(kind, 0.0) + spent_s / part.seconds
+        self.cores = {kind: (its, float(getattr(work, kind))) for kind, its in used.items()}
+
+    def told(self) -> str:
+        """Return it as a table, and the costs that would make the model say what was measured."""
+        lines = [
+            f"{self._run.about.users:,} online, {self._load.messages_per_s:.0f} messages/s: cores",
+            "  part       measured   model   model less measured",
+        ]
+        whole = (sum(one) for one in zip(*self.cores.values(), strict=True))
+        for kind, (is_used, is_told) in {**self.cores, "all": tuple(whole)}.items():
+            share = f", {100 * (is_told / is_used - 1):+.0f} %" if is_used else ""
+            lines.append(f"  {kind:<10}{is_used:9.3f}{is_told:8.3f}   {is_told - is_used:+.3f}{share}")
+        lines.append("  costs with which the model would say what was measured, and what they are:")
+        for kind, names in _FITTED.items():
+            if kind in self.cores:
+                told = [f"{name} {self._factor(kind) * (now := getattr(costs, name)):.4g} ({now:g})" for name in names]
+                lines.append(f"    {', '.join(told)}")
+        return "\n".join(lines)
+
+    def _factor(self, kind: str) -> float:
+        """Return by what a part's fitted costs would have to be multiplied; none of them is below nothing."""
+        is_used, is_told = self.cores[kind]
+        known = 0.0
+        if kind == "gateway":  # its own bench measured these
+            known = 1e-6 * self._load.deliveries_per_s * costs.GATEWAY_DELIVERY_US
+            known += 1e-6 * self._load.online * costs.GATEWAY_SESSION_US_PER_S
+        return max(0.0, (is_used - known) / (is_told - known))
 
 
 def main() -> int:
@@ -134,9 +177,9 @@ def main() -> int:
     )
     machines = Machines(chosen.busy, chosen.sessions_per_gateway, chosen.database_cores, chosen.broker_cores)
     try:
-        told = compared_of(chosen.measured.read_bytes()) if chosen.measured else None
+        told = Compared(chosen.measured.read_bytes()).told() if chosen.measured else None
         print(told or told_of(load, machines, estimate(load, machines)))
-    except (OSError, ValueError, LookupError) as error:
+    except (OSError, ValueError) as error:
         print(f"capacity: {error}", file=sys.stderr)
         return 2
     return 0

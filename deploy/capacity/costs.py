@@ -1,7 +1,8 @@
 """What things cost: processor time, memory and disk, each with where it was measured. The only constants of the model.
 
-Core. Processor time is in us of one core of the machine of docs/benchmarks.md (2 cores of an AMD EPYC), memory in
-bytes. After new runs change them here; `tests/capacity` then says whether they still give what was measured.
+Core. Processor time is in us of one core of the machine of docs/benchmarks.md (2 cores of a shared x86-64 machine),
+memory in bytes. `python -m deploy.capacity --measured` says how far they are from a run, and what they would have to
+be; after new runs change them here. `tests/capacity` holds them to the results in docs/results.
 """
 
 from __future__ import annotations
@@ -47,14 +48,3 @@ FRAME_BYTES: Final = 640
 FEWEST_SHARDS: Final = 16
 MOST_SHARDS: Final = 256
 """What the settings allow (`STARLING_BUS__SHARDS`)."""
-
-TEN_THOUSAND_PER_S: Final = 60
-TEN_THOUSAND_CORES: Final = {
-    "gateway": 0.10,
-    "nginx": 0.03,
-    "history": 0.07,
-    "broker": 0.07,
-    "database": 0.12,
-    "redis": 0.005,
-}
-"""Cores that each part used with 10,000 online in groups of 50 and so many messages per second: `make bench-10k`."""

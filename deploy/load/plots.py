@@ -100,7 +100,9 @@ def plot_costs(parts: Sequence[Part], against: str) -> Figure:
     """Return processor time per message, by process, of each part, and p99; a column for each part."""
     figure = Figure(figsize=(_SIZE[0], 8), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(2, 1))
-    names = sorted({name for part in parts for name in part.cpu_s}, key=lambda one: -parts[-1].cpu_s.get(one, 0.0))
+    names = sorted(
+        {name for part in parts for name in part.cpu_s}, key=lambda one: (-parts[-1].cpu_s.get(one, 0.0), one)
+    )
     labels = [part.name for part in parts]
     floor = [0.0] * len(parts)
     for name in names:

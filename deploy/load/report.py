@@ -54,7 +54,9 @@ def table_of(part: Part) -> str:
 
 def markdown_of(parts: Sequence[Part]) -> str:
     """Return parts side by side, as a table of Markdown for a document."""
-    names = sorted({name for part in parts for name in part.cpu_s}, key=lambda one: -parts[-1].cpu_s.get(one, 0.0))
+    names = sorted(
+        {name for part in parts for name in part.cpu_s}, key=lambda one: (-parts[-1].cpu_s.get(one, 0.0), one)
+    )
     rows = [
         ["", *(part.name for part in parts)],
         ["---"] * (len(parts) + 1),
@@ -65,7 +67,9 @@ def markdown_of(parts: Sequence[Part]) -> str:
     for name, told in _LATENCIES.items():
         each = [part.latencies[name] for part in parts]
         if any(its["count"] for its in each):
-            shown = [f"{its['p50_ms']:.0f}, {its['p99_ms']:.0f}, {its['max_ms']:.0f}" for its in each]
+            shown = [
+                f"{its['p50_ms']:.0f}, {its['p99_ms']:.0f}, {its['max_ms']:.0f}" if its["count"] else "" for its in each
+            ]
             rows.append([f"{told}: p50, p99, max, ms", *shown])
     for name in names:
         cores = [part.cpu_s.get(name, 0.0) / part.seconds if part.seconds else 0.0 for part in parts]

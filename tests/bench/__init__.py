@@ -1,1 +1,1 @@
-"""Benchmarks: `make bench-gateway`, `bench-failover`, `bench-bindings`. What they found: docs/benchmarks.md."""
+"""Benchmarks: `make bench-gateway` and the others of `make help`. What they found: docs/benchmarks.md."""

@@ -1,6 +1,6 @@
 """`make bench-peers`: Starling beside what one would pick instead, two nodes each, on the same work in one run.
 
-`python -m tests.bench.beside --folder .bench` writes peers.json there. The systems run alone, one after the other, and
+`python -m tests.bench.beside`. The systems run alone, one after the other, and
 go through the same: idle sessions, messages to a room on both nodes, messages from one user to another on the other
 node; a bare `send()` in C comes first. What came of it: docs/benchmarks.md.
 """
@@ -9,26 +9,29 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import httpx
+
+from deploy.load.console import raise_file_limit, say
 from deploy.load.usage import cpu_s, resident_bytes
 from deploy.local.process import NotInstalled, StartFailed
 from tests.bench.crowd import Crowd, CrowdFailed
-from tests.bench.gateway import PAYLOAD_BYTES, raise_file_limit, say
+from tests.bench.dialects import Refused
+from tests.bench.gateway import PAYLOAD_BYTES, Compared
 from tests.bench.layouts import percentile
 from tests.bench.pairs import COUPLES, PAIRS, Pair
-from tests.bench.process import wait_quiet
+from tests.bench.process import counting, wait_quiet
+from tests.bench.results import Ran, keep
 from tests.bench.servers import open_limit
-from tests.bench.table import LIMIT, OURS, Row, table_of
+from tests.bench.table import LIMIT, Row, table_of
 from tests.bench.talkers import Talk, measure_rate, measure_waits
 
 _JOIN_S: Final = 300.0
@@ -60,22 +63,6 @@ class Plan:
     messages: int
     waits: int
     seconds: float
-
-
-class Meter:
-    """Processor time of a pair's nodes and of what stands behind them, in s, since it was made."""
-
-    def __init__(self, pair: Pair) -> None:
-        self._pair = pair
-        self._before = self._now()
-
-    def _now(self) -> tuple[float, float]:
-        return sum(map(cpu_s, self._pair.nodes)), sum(map(cpu_s, self._pair.behind.values()))
-
-    def read(self) -> tuple[float, float]:
-        """Return what was used."""
-        nodes, behind = self._now()
-        return nodes - self._before[0], behind - self._before[1]
 
 
 def measure(pair: Pair, plan: Plan) -> dict[str, float]:
@@ -122,10 +109,11 @@ def _fan_out(pair: Pair, crowds: Sequence[Crowd], messages: int) -> dict[str, fl
                 crowd.wait_deliveries(count, _DELIVER_S)
 
     deliver(2)
-    meter, began = Meter(pair), time.perf_counter()
-    deliver(messages)
-    seconds = time.perf_counter() - began
-    nodes, behind = meter.read()
+    with counting(pair.pids()) as used:
+        began = time.perf_counter()
+        deliver(messages)
+        seconds = time.perf_counter() - began
+    nodes, behind = _by_place(pair, used)
     deliveries = messages * len(pair.tokens)
     figures = {
         "cpu_delivery": nodes / deliveries * 1e6,
@@ -142,9 +130,9 @@ def _talk(pair: Pair, plan: Plan) -> dict[str, float]:
     try:
         measure_waits(talks, 2 * len(talks))
         waits = measure_waits(talks, plan.waits)
-        meter = Meter(pair)
-        heard, seconds = measure_rate(talks, plan.seconds)
-        nodes, behind = meter.read()
+        with counting(pair.pids()) as used:
+            heard, seconds = measure_rate(talks, plan.seconds)
+        nodes, behind = _by_place(pair, used)
     finally:
         for talk in talks:
             talk.close()
@@ -159,10 +147,9 @@ def _talk(pair: Pair, plan: Plan) -> dict[str, float]:
     return figures
 
 
-def run(folder: Path, plan: Plan, only: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Measure the limit and each system; return figures and what each is. What is not installed is told, left out."""
-    figures: dict[str, dict[str, float]] = {LIMIT: _limit(folder, plan)}
-    headings: dict[str, str] = {LIMIT: "send() in C"}
+def run(folder: Path, plan: Plan, only: Sequence[str]) -> Compared:
+    """Measure the limit and each system. Raises `CrowdFailed`, `StartFailed` where not even the limit can be."""
+    found = Compared({LIMIT: _limit(folder, plan)}, {LIMIT: "send() in C"})
     for name, opened in PAIRS.items():
         if only and name not in only:
             continue
@@ -170,11 +157,11 @@ def run(folder: Path, plan: Plan, only: Sequence[str]) -> tuple[dict[str, dict[s
         try:
             with opened(folder, plan.sessions) as pair:
                 say(f"{name}: {pair.tells}, pids {pair.nodes}")
-                figures[name] = measure(pair, plan)
-                headings[name] = pair.tells + (", stored" if pair.stores else "")
-        except NotInstalled as missing:
-            say(f"{name}: left out, {missing}")
-    return figures, headings
+                found.figures[name] = measure(pair, plan)
+                found.headings[name] = pair.tells + (", stored" if pair.stores else "")
+        except (CrowdFailed, NotInstalled, Refused, StartFailed, OSError, httpx.HTTPError) as failure:
+            found.leave_out(name, failure)
+    return found
 
 
 def _limit(folder: Path, plan: Plan) -> dict[str, float]:
@@ -197,14 +184,10 @@ def _limit(folder: Path, plan: Plan) -> dict[str, float]:
             crowd.close()
 
 
-def ratios_of(figures: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Return ours divided by each other's, by system and row."""
-    ours = figures.get(OURS, {})
-    return {
-        name: {row: ours[row] / its[row] for row in its if row in ours and its[row] > 0}
-        for name, its in figures.items()
-        if name != OURS
-    }
+def _by_place(pair: Pair, used: Mapping[str, float]) -> tuple[float, float]:
+    """Return what the nodes used together, and what stands behind them."""
+    behind = sum(used[name] for name in pair.behind)
+    return sum(used.values()) - behind, behind
 
 
 def main() -> int:
@@ -220,23 +203,22 @@ def main() -> int:
     folder: Path = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(max(chosen.sessions, 4 * COUPLES), chosen.messages, chosen.waits, chosen.seconds)
-    raise_file_limit(plan.sessions + 500)
+    if (refusal := raise_file_limit(plan.sessions + 500)) is not None:
+        print(f"bench: {refusal}", file=sys.stderr)
+        return 1
     gc.freeze()
     gc.disable()  # the load generator makes no cycles worth a pause
-    load = os.getloadavg()[0]
+    ran = Ran()
     try:
-        figures, headings = run(folder, plan, chosen.only)
+        found = run(folder, plan, chosen.only)
     except (CrowdFailed, StartFailed, OSError) as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
-    machine = {"cores": os.cpu_count(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
-    told = {"machine": machine, "plan": asdict(plan), "figures": figures, "ratios": ratios_of(figures)}
-    (folder / "peers.json").write_text(json.dumps(told, indent=2) + "\n")
-    say("")
-    say(table_of(ROWS, figures, headings))
-    say(f"\nframes of {PAYLOAD_BYTES} bytes, a room of {plan.sessions:,} on two nodes, {os.cpu_count()} cores")
-    say(f"ours stores each message before anybody hears it, the others store none; all in {folder}/peers.json")
-    return 0
+    path = keep(folder, "peers", ran, {"plan": plan, **asdict(found)})
+    print(f"\n{table_of(ROWS, found.figures, found.headings)}")
+    print(f"\nframes of {PAYLOAD_BYTES} bytes, a room of {plan.sessions:,} on two nodes, {os.cpu_count()} cores")
+    print(f"ours stores each message before anybody hears it, the others store none; all in {path}")
+    return int(bool(found.left_out))
 
 
 if __name__ == "__main__":

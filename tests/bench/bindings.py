@@ -1,16 +1,13 @@
 """`make bench-bindings`: user slots and exchange partitions on a RabbitMQ of its own.
 
-`python -m tests.bench.bindings --folder .bench` writes bindings.json there. What is measured says
-`tests.bench.layouts`; layouts that time does not allow are left out, which is told. What came of it:
-docs/benchmarks.md.
+`python -m tests.bench.bindings`. What is measured says `tests.bench.layouts`; layouts that time does not allow are left
+out, which is told. What came of it: docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import sys
 import tempfile
 import time
@@ -33,6 +30,7 @@ from tests.bench.layouts import (
     measure_rate,
 )
 from tests.bench.process import wait_quiet
+from tests.bench.results import Ran, keep
 from tests.servers import start_rabbitmq
 
 SLOTS: Final = ((0, False), (256, False), (256, True), (1024, False), (1024, True))
@@ -95,13 +93,14 @@ def _text(value: object) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it: 0, or 1 when RabbitMQ could not be had or a layout was left out."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bindings", description="Measure bindings.")
-    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where bindings.json goes (.bench)")
+    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="for results (.bench)")
     parser.add_argument("--users", type=int, default=Plan.users, help=f"of each node ({Plan.users})")
     parser.add_argument("--events", type=int, default=Plan.events, help=f"direct messages ({Plan.events})")
     parser.add_argument("--rates", type=int, default=Plan.rates, help=f"keys bound at once ({Plan.rates})")
     chosen = parser.parse_args(arguments)
     plan = Plan(chosen.users, chosen.events, chosen.rates)
     configure_logs("console", "error")
+    ran = Ran()
     with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder, ExitStack() as stack:
         try:
             url, pid = start_rabbitmq(Path(folder), stack)
@@ -114,9 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"\n{table_of(rows)}")
     for layout in report.left_out:
         print(f"left out for lack of time: {layout}", file=sys.stderr)
-    chosen.folder.mkdir(parents=True, exist_ok=True)
-    told = asdict(report) | {"cores": os.cpu_count(), "load": os.getloadavg()}
-    (chosen.folder / "bindings.json").write_text(json.dumps(told, indent=2) + "\n")
+    print(f"\nall in {keep(chosen.folder, 'bindings', ran, asdict(report))}")
     return int(bool(report.left_out))
 
 

@@ -1,6 +1,6 @@
 """`make bench-broker`: what a RabbitMQ of its own gives to the nodes' own code: confirms, copies, bindings.
 
-`python -m tests.bench.broker --folder .bench` writes broker.json there. Publishes go through the bus that services use,
+`python -m tests.bench.broker`. Publishes go through the bus that services use,
 to the kinds of queues they use; bindings are those of a node's queue, on one exchange or divided over several. What
 came of it: docs/benchmarks.md.
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import statistics
 import sys
 import tempfile
@@ -31,6 +29,7 @@ from tests.bench.bindings import table_of
 from tests.bench.bystander import Felt, between, open_bystander
 from tests.bench.layouts import open_bound, percentile
 from tests.bench.process import wait_quiet
+from tests.bench.results import Ran, keep
 from tests.servers import start_rabbitmq
 from tests.waiting import running
 
@@ -210,7 +209,7 @@ def _say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it: 0, or 1 when RabbitMQ could not be had."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.broker", description="Measure a RabbitMQ.")
-    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where broker.json goes (.bench)")
+    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="for results (.bench)")
     parser.add_argument("--publishes", type=int, default=Plan.publishes, help=f"of each rate ({Plan.publishes})")
     parser.add_argument(
         "--bindings", type=int, action="append", help=f"of one queue; may be said again {tuple(Plan.bindings)}"
@@ -218,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     plan = Plan(chosen.publishes, tuple(chosen.bindings or Plan.bindings))
     configure_logs("console", "error")
-    load = os.getloadavg()
+    ran = Ran()
     with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder, ExitStack() as stack:
         try:
             url, pid = start_rabbitmq(Path(folder), stack)
@@ -228,9 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = asyncio.run(measure(url, pid, plan))
     for rows in (report.published, report.bound):
         print(f"\n{table_of(rows)}")
-    chosen.folder.mkdir(parents=True, exist_ok=True)
-    told = asdict(report) | {"cores": os.cpu_count(), "load_before": load}
-    (chosen.folder / "broker.json").write_text(json.dumps(told, indent=2) + "\n")
+    print(f"\nall in {keep(chosen.folder, 'broker', ran, asdict(report))}")
     return 0
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import os
 import signal
 import statistics
@@ -18,19 +17,19 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.load.usage import cpu_s
+from deploy.load.console import raise_file_limit, say
 from deploy.local.process import NotInstalled, StartFailed
 from shared.auth import Tokens
 from shared.clock import now_ms
 from tests.bench.crowd import CrowdFailed
 from tests.bench.devices import Device, Devices, Phase
-from tests.bench.gateway import raise_file_limit, say
+from tests.bench.process import counting
+from tests.bench.results import Ran, keep
 from tests.bench.seeding import Seeded, seed
 from tests.bench.starling import Cluster, open_cluster
 
@@ -185,9 +184,10 @@ def run(cluster: Cluster, plan: Plan) -> dict[str, Any]:
         say(f"killing {_DYING}")
         os.kill(cluster.pid(_DYING), signal.SIGKILL)
         killed = time.perf_counter()
-        cpu = _cpu_s(cluster)
-        _wait_back(people, killed)
-        cpu = {name: seconds - cpu[name] for name, seconds in _cpu_s(cluster).items()}
+        with counting({name: pid for name, pid in cluster.pids().items() if name != _DYING}) as cpu:
+            own = time.process_time()
+            _wait_back(people, killed)
+            own = time.process_time() - own
         back = max(one.back_at for one in people.listeners)
         say(f"all are back after {back - killed:.2f} s")
         bound = _bound(cluster, plan) - bound
@@ -202,7 +202,7 @@ def run(cluster: Cluster, plan: Plan) -> dict[str, Any]:
             "identified": sum(not one.resumed for one in people.listeners),
             "refusals": people.devices.refusals - refusals,
             "invalid": people.devices.invalid,
-            "cpu_s": cpu,
+            "cpu_s": cpu | {"devices": own},
             "bound": bound,
             "binds_per_s": bound / (back - killed),
             "lost": sum(one.lost for one in everyone) + people.behind(),
@@ -237,12 +237,6 @@ def _wait_back(people: People, killed: float) -> None:
 
 def _survivors(plan: Plan) -> list[str]:
     return [f"gateway-{number}" for number in range(2, plan.gateways + 1)]
-
-
-def _cpu_s(cluster: Cluster) -> dict[str, float]:
-    """Return the processor time that each living process has used, and this one."""
-    pids = {name: one["pid"] for name, one in cluster.processes().items() if one["pid"] and name != _DYING}
-    return {name: cpu_s(pid) for name, pid in pids.items()} | {"devices": time.process_time()}
 
 
 def _bound(cluster: Cluster, plan: Plan) -> float:
@@ -305,11 +299,13 @@ def main() -> int:
     chosen = parser.parse_args()
     folder: Path = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    raise_file_limit(chosen.sessions + 500)
+    if (refusal := raise_file_limit(chosen.sessions + 500)) is not None:
+        print(f"bench: {refusal}", file=sys.stderr)
+        return 1
     gc.freeze()
     gc.disable()  # the load generator makes no cycles worth a pause
     plan = Plan(chosen.sessions, chosen.groups, chosen.gateways, chosen.rate, chosen.steady)
-    load = os.getloadavg()[0]
+    ran = Ran()
     try:
         with open_cluster(folder, gateways=plan.gateways) as cluster:
             say("the cluster is up; storing its people")
@@ -317,11 +313,9 @@ def main() -> int:
     except (CrowdFailed, NotInstalled, StartFailed) as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
-    machine = {"cores": os.cpu_count(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
-    told = {"machine": machine, "plan": asdict(plan), "result": result}
-    (folder / "failover.json").write_text(json.dumps(told, indent=2) + "\n")
-    say(told_of(result, plan))
-    say(f"  all in {folder}/failover.json")
+    path = keep(folder, "failover", ran, {"plan": plan, "result": result})
+    print(told_of(result, plan))
+    say(f"  all in {path}")
     return 0
 
 

@@ -1,6 +1,6 @@
 """`make bench-gateway`: the gateway's connections beside a raw `send()`, Node's and FastAPI's, in one run.
 
-`python -m tests.bench.gateway --json .bench/gateway.json`. Each server runs alone, one after the other, and goes
+`python -m tests.bench.gateway`. Each server runs alone, one after the other, and goes
 through the same: idle sessions (memory), messages to a room (processor time per delivery), joins. Processor time is
 the server process's own, so the load generator's and, with Starling, the broker's and the database's are not in it.
 """
@@ -10,26 +10,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import os
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from deploy.load.console import raise_file_limit, say
 from deploy.load.usage import cpu_s, resident_bytes
 from deploy.local.process import NotInstalled, StartFailed
 from shared.auth import Tokens
 from shared.clock import now_ms
 from tests.bench.crowd import Crowd, CrowdFailed
 from tests.bench.dialects import Dialect, join_starling, say_starling
-from tests.bench.process import wait_quiet
+from tests.bench.process import counting, wait_quiet
+from tests.bench.results import Ran, keep
 from tests.bench.seeding import seed
 from tests.bench.servers import Server, open_fastapi, open_limit, open_socket_io, open_ws
 from tests.bench.starling import open_cluster, overhead_of
@@ -39,6 +38,7 @@ PAYLOAD_BYTES: Final = 640
 """What one message of about 80 characters is as a dispatch of ours; everybody's frames are as long."""
 AT_ONCE: Final = 8
 """Messages sent in one write, for the row that joins writes."""
+SERVERS: Final = (LIMIT, "ws", PEER, "fastapi", OURS)
 LINGER_S: Final = 30
 """How long a node follows a user without sessions, which is the default."""
 _WARM_UP: Final = 50
@@ -60,6 +60,12 @@ ROWS: Final = (
     Row("joins", "joins/s, warm", Promise(0.5, PEER, at_least=True), Promise(1.0, PEER, at_least=True), digits=0),
     Row("cpu_join", "CPU us per join, warm", digits=0),
 )
+
+
+def rows_of(some: int, most: int) -> list[Row]:
+    """Return the rows of a run with so many sessions in the room, and idle."""
+    words = {"some": f"{some:,}", "most": f"{most:,}", "at_once": AT_ONCE}
+    return [replace(row, tells=row.tells.format(**words)) for row in ROWS]
 
 
 @dataclass(frozen=True)
@@ -154,9 +160,9 @@ def measure(subject: Subject, plan: Plan, limit: Room) -> tuple[dict[str, float]
 def _warm_joins(crowd: Crowd, subject: Subject, tokens: Sequence[str]) -> dict[str, float]:
     """Let them join; return the rate, and what it cost the server and each process behind it."""
     pids = {"join": subject.server.pid, **{f"join_{name}": pid for name, pid in subject.behind.items()}}
-    before = {name: cpu_s(pid) for name, pid in pids.items()}
-    figures = {"joins": len(tokens) / crowd.join(tokens, _JOIN_S)}
-    figures |= {f"cpu_{name}": (cpu_s(pid) - before[name]) / len(tokens) * 1e6 for name, pid in pids.items()}
+    with counting(pids) as used:
+        figures = {"joins": len(tokens) / crowd.join(tokens, _JOIN_S)}
+    figures |= {f"cpu_{name}": seconds / len(tokens) * 1e6 for name, seconds in used.items()}
     shares = ", ".join(f"{name.removeprefix('cpu_')} {us:.0f}" for name, us in figures.items() if name != "joins")
     say(f"  {figures['joins']:.0f} joins/s, warm; CPU us each: {shares}")
     return figures
@@ -208,7 +214,7 @@ def open_starling(folder: Path, plan: Plan) -> Iterator[Subject]:
             Dialect(join_starling, say_starling(seeded[0].channel.id, overhead_of(seeded[0]))),
             "Starling",
         )
-        behind = {name: int(one["pid"]) for name, one in cluster.processes().items() if int(one["pid"]) != server.pid}
+        behind = {name: pid for name, pid in cluster.pids().items() if pid != server.pid}
         yield Subject(server, minted, LINGER_S, behind)
 
 
@@ -219,8 +225,22 @@ def _alone(opened: AbstractContextManager[Server], plan: Plan) -> Iterator[Subje
         yield Subject(server, [""] * plan.most)
 
 
-def run(folder: Path, plan: Plan, only: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Measure each server, the limit's fan-out in turns with each; return figures and what each is."""
+@dataclass
+class Compared:
+    """What came of a comparison: figures by server and row, what each server is, and what kept others out."""
+
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    headings: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, name: str, failure: Exception) -> None:
+        """Take in that a server could not be measured, so that the others still are."""
+        say(f"{name}: left out, {failure}")
+        self.left_out[name] = type(failure).__name__
+
+
+def run(folder: Path, plan: Plan, only: Sequence[str]) -> Compared:
+    """Measure each server, the limit's fan-out in turns with each. Raises `CrowdFailed`, `StartFailed` of the limit."""
     subjects: list[tuple[str, Callable[[], AbstractContextManager[Subject]]]] = [
         (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
         ("ws", lambda: _alone(open_ws(folder), plan)),
@@ -228,10 +248,10 @@ def run(folder: Path, plan: Plan, only: Sequence[str]) -> tuple[dict[str, dict[s
         ("fastapi", lambda: _alone(open_fastapi(folder), plan)),
         (OURS, lambda: open_starling(folder, plan)),
     ]
-    figures: dict[str, dict[str, float]] = {}
-    headings: dict[str, str] = {}
+    found = Compared()
+    figures = found.figures
     with _open_room(folder, plan) as limit:
-        headings[LIMIT] = limit.server.tells
+        found.headings[LIMIT] = limit.server.tells
         for name, opened in subjects:
             if only and name not in only:
                 continue
@@ -240,14 +260,14 @@ def run(folder: Path, plan: Plan, only: Sequence[str]) -> tuple[dict[str, dict[s
                 with opened() as subject:
                     say(f"{name}: {subject.server.tells}, pid {subject.server.pid}")
                     figures[name], beside = measure(subject, plan, limit)
-            except NotInstalled as missing:
-                say(f"{name}: left out, {missing}")
+            except (CrowdFailed, NotInstalled, StartFailed, OSError) as failure:
+                found.leave_out(name, failure)
                 continue
-            headings[name] = subject.server.tells
+            found.headings[name] = subject.server.tells
             # The last stays: ours comes last, and is what ratios to the limit are taken of.
             figures[LIMIT] = figures.get(LIMIT, {}) | beside
             figures[name] |= {f"limit_{row}": value for row, value in beside.items()}
-    return figures, headings
+    return found
 
 
 @contextmanager
@@ -262,19 +282,6 @@ def _open_room(folder: Path, plan: Plan) -> Iterator[Room]:
             crowd.close()
 
 
-def raise_file_limit(needed: int) -> None:
-    """Open as many files as we may, and our children with us. Says when a run of this size will not fit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        say(f"a process may open {hard} files here, {needed} sessions need more: raise `ulimit -Hn` or use --most")
-
-
-def say(line: str) -> None:
-    """Tell how far it is."""
-    print(line, flush=True)
-
-
 def main() -> int:
     """Run the comparison: 0, or 1 when something could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gateway", description="Measure the gateway.")
@@ -282,37 +289,36 @@ def main() -> int:
     parser.add_argument("--some", type=int, default=3000, help="sessions in the room (3000)")
     parser.add_argument("--most", type=int, default=10_000, help="idle sessions (10000)")
     parser.add_argument("--messages", type=int, default=48, help="messages of each of five measurements (48)")
-    parser.add_argument("--only", action="append", default=[], help="measure this one only; may be said again")
+    parser.add_argument("--only", action="append", default=[], choices=SERVERS, help="may be said again")
     chosen = parser.parse_args()
     folder: Path = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    raise_file_limit(chosen.some + chosen.most + 200)
+    if (refusal := raise_file_limit(chosen.some + chosen.most + 200)) is not None:
+        print(f"bench: {refusal}", file=sys.stderr)
+        return 1
     gc.freeze()
     gc.disable()  # the load generator makes no cycles worth a pause
     plan = Plan(chosen.some, chosen.most, chosen.messages)
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        say(f"something else works here (load {load:.1f}): rates are too low, ratios of processor time hold better")
+    ran = Ran()
+    if ran.load_before > 0.5:
+        say(f"something else works here (load {ran.load_before:.1f})")
+        say("rates are too low, ratios of processor time hold better")
     try:
-        figures, headings = run(folder, plan, chosen.only)
-    except (CrowdFailed, StartFailed) as failure:
+        found = run(folder, plan, chosen.only)
+    except (CrowdFailed, StartFailed, OSError) as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
-    words = {"some": f"{plan.some:,}", "most": f"{plan.most:,}", "at_once": AT_ONCE}
-    rows = [replace(row, tells=row.tells.format(**words)) for row in ROWS]
-    verdicts = verdicts_of(rows, figures)
-    machine = {"cores": os.cpu_count(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
-    (folder / "gateway.json").write_text(
-        json.dumps({"machine": machine, "plan": asdict(plan), "figures": figures, "verdicts": verdicts}, indent=2)
-        + "\n"
+    rows = rows_of(plan.some, plan.most)
+    told = {"plan": plan, **asdict(found), "verdicts": verdicts_of(rows, found.figures)}
+    path = keep(folder, "gateway", ran, told)
+    print(f"\n{table_of(rows, found.figures, found.headings)}")
+    print(f"\nframes of {PAYLOAD_BYTES} bytes, a room of {plan.some:,}, {os.cpu_count()} cores")
+    spent = ", ".join(
+        f"{name} {its['generator_us']:.1f}" for name, its in found.figures.items() if "generator_us" in its
     )
-    say("")
-    say(table_of(rows, figures, headings))
-    say(f"\nframes of {PAYLOAD_BYTES} bytes, a room of {plan.some:,}, {os.cpu_count()} cores")
-    spent = ", ".join(f"{name} {its['generator_us']:.1f}" for name, its in figures.items() if "generator_us" in its)
-    say(f"the load generator's own CPU, us per delivery: {spent}")
-    say(f"the limit's fan-out is what was measured in turns with the last column's; all in {folder}/gateway.json")
-    return 0
+    print(f"the load generator's own CPU, us per delivery: {spent}")
+    print(f"the limit's fan-out is what was measured in turns with the last column's; all in {path}")
+    return int(bool(found.left_out))
 
 
 if __name__ == "__main__":

@@ -11,15 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
-import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +24,7 @@ import httpx
 import msgspec
 from websockets.sync.client import connect
 
-from deploy.load.usage import cpu_s
+from deploy.load.console import raise_file_limit, say
 from deploy.local.process import NotInstalled, StartFailed
 from shared.auth import Tokens
 from shared.clock import now_ms
@@ -37,8 +33,8 @@ from shared.core.model import User
 from shared.settings import MongoSettings
 from tests.bench.crowd import CrowdFailed
 from tests.bench.devices import Device, Devices, Phase
-from tests.bench.gateway import raise_file_limit, say
-from tests.bench.process import wait_quiet
+from tests.bench.process import counting, wait_quiet
+from tests.bench.results import Ran, keep
 from tests.bench.seeding import Seeded, make_group, make_users, new_ids, store
 from tests.bench.starling import Cluster, open_cluster
 
@@ -120,7 +116,7 @@ class Bench:
         """Let each user of many groups come three times."""
         for what, node in (("cold", _NODES[0]), ("cached", _NODES[1]), ("followed by the node", _NODES[1])):
             wait_quiet(self._cluster.pid("mongo"))
-            with self._counting() as cpu:
+            with counting(self._cluster.pids()) as cpu:
                 took = [self._come(node, user) for user in self._people.hoppers]
             self._note(f"a user in {self._plan.groups} groups, {what}", [1000 * one for one in took], cpu)
 
@@ -143,7 +139,7 @@ class Bench:
             devices = Devices([self._cluster.port(node)])
             try:
                 some = [Device(self._token(user)) for user in self._people.crowd]
-                with self._counting() as cpu:
+                with counting(self._cluster.pids()) as cpu:
                     began = time.perf_counter()
                     devices.bring(some)
                     devices.wait(partial(_are_in, some), _COME_S, "that all came", _rest)
@@ -169,7 +165,7 @@ class Bench:
                     took.append(time.perf_counter() - began)
 
             wait_quiet(self._cluster.pid("mongo"))
-            with self._counting() as cpu:
+            with counting(self._cluster.pids()) as cpu:
                 began = time.perf_counter()
                 await asyncio.gather(*(join() for _ in range(self._plan.at_once)))
                 seconds = time.perf_counter() - began
@@ -185,7 +181,7 @@ class Bench:
                 spent: dict[str, dict[str, float]] = {name: {} for name in rooms}
                 for _ in range(4):
                     for name, room in rooms.items():
-                        with self._counting() as cpu:
+                        with counting(self._cluster.pids()) as cpu:
                             for place in range(10):
                                 after = room.members[(len(room.members) - limit) * place // 10].id - 1
                                 took[name].append(1000 * self._page(client, room, after, limit))
@@ -204,21 +200,12 @@ class Bench:
     def _token(self, user: User) -> str:
         return self._tokens.mint(user.id, now_ms())
 
-    @contextmanager
-    def _counting(self) -> Iterator[dict[str, float]]:
-        """Yield the processor time that each process uses inside, known at the end."""
-        pids = {name: one["pid"] for name, one in self._cluster.processes().items() if one["pid"]}
-        before = {name: cpu_s(pid) for name, pid in pids.items()}
-        used: dict[str, float] = {}
-        yield used
-        used |= {name: cpu_s(pid) - before[name] for name, pid in pids.items()}
-
     def _note(self, what: str, took_ms: Sequence[float], cpu: Mapping[str, float], **more: float) -> None:
         cuts = statistics.quantiles(took_ms, n=100, method="inclusive")
         row = {"what": what, "count": len(took_ms), "p50_ms": cuts[49], "p99_ms": cuts[98], **more}
         row["cpu_ms_each"] = {name: 1000 * used / len(took_ms) for name, used in cpu.items() if used >= _LITTLE_S}
         self.rows.append(row)
-        say("  " + told_of(row))
+        print(told_of(row), flush=True)
 
 
 class _Frame(msgspec.Struct):
@@ -259,10 +246,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder: Path = chosen.pop("folder").resolve()
     plan = Plan(**chosen)
     folder.mkdir(parents=True, exist_ok=True)
-    raise_file_limit(plan.sessions + 500)
+    if (refusal := raise_file_limit(plan.sessions + 500)) is not None:
+        print(f"bench: {refusal}", file=sys.stderr)
+        return 1
     gc.freeze()
     gc.disable()  # the load generator makes no cycles worth a pause
-    load = os.getloadavg()[0]
+    ran = Ran()
     try:
         with open_cluster(folder, gateways=len(_NODES)) as cluster:
             say("the cluster is up; storing its people")
@@ -271,10 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CrowdFailed, NotInstalled, StartFailed, httpx.HTTPError, TimeoutError) as failure:
         print(f"bench: {failure!r}", file=sys.stderr)
         return 1
-    machine = {"cores": os.cpu_count(), "at": datetime.now(UTC).isoformat(timespec="seconds"), "load_before": load}
-    told = {"machine": machine | {"load_after": os.getloadavg()[0]}, "plan": asdict(plan), "rows": bench.rows}
-    (folder / "groups.json").write_text(json.dumps(told, indent=2) + "\n")
-    say(f"  all in {folder}/groups.json")
+    say(f"  all in {keep(folder, 'groups', ran, {'plan': plan, 'rows': bench.rows})}")
     return 0
 
 

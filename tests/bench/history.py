@@ -1,6 +1,6 @@
 """`make bench-history`: pages and writes of channels in buckets, beside one document per message.
 
-`python -m tests.bench.history --folder .bench` starts a database for each of the two, one after the other, fills it
+`python -m tests.bench.history` starts a database for each of the two, one after the other, fills it
 with a big channel, one of a thousand messages and ten thousand small ones, reads pages, and writes through the worker's
 own sequencer with nothing but the database behind it. Pages are read by this process without HTTP; CPU is its own
 and the database's. The two channels that are compared are read in turns. What came of it: docs/benchmarks.md.
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import random
 import statistics
 import subprocess
@@ -42,6 +40,7 @@ from shared.mongo_streams import MongoStreams
 from shared.settings import MongoSettings
 from shared.streams import StreamStore, drive
 from tests.bench.process import wait_quiet
+from tests.bench.results import Ran, keep
 from tests.bench.single_documents import SingleDocuments
 
 FIRST_MS: Final = 1_600_000_000_000
@@ -200,7 +199,10 @@ class Bench:
         used = time.process_time() - mine + cpu_s(self.pid) - db
         figures = _merged([(latencies, used, len(latencies))])
         self.note(
-            f"{kind}: latest of 10,000 channels", p50_ms=figures["p50"], p99_ms=figures["p99"], cpu_us=figures["cpu"]
+            f"{kind}: latest of {self.plan.channels:,} channels",
+            p50_ms=figures["p50"],
+            p99_ms=figures["p99"],
+            cpu_us=figures["cpu"],
         )
 
     async def measure_writes(self) -> None:
@@ -341,9 +343,9 @@ async def measure(kind: str, plan: Plan, url: str, pid: int, folder: Path) -> li
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it, show it, and write history.json."""
+    """Run it, show it, and keep it."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.history", description="Measure pages and writes.")
-    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where history.json goes (.bench)")
+    parser.add_argument("--folder", type=Path, default=Path(".bench"), help="for results (.bench)")
     parser.add_argument("--big", type=int, default=Plan.big, help=f"messages of the big channel ({Plan.big})")
     parser.add_argument("--single", type=int, default=Plan.single, help=f"of the other way's ({Plan.single})")
     parser.add_argument("--channels", type=int, default=Plan.channels, help=f"small channels ({Plan.channels})")
@@ -352,18 +354,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     plan = Plan(chosen.big, chosen.single, channels=chosen.channels, pages=chosen.pages, writes=chosen.writes)
     configure_logs("console", "error")
-    report: dict[str, Any] = {"cores": os.cpu_count(), "load": os.getloadavg()}
+    ran = Ran()
+    found: dict[str, list[Row]] = {}
     for kind in ("buckets", "single"):
         print(f"{kind}:", flush=True)
         with tempfile.TemporaryDirectory(prefix="starling-bench-") as name:
             folder = Path(name)
             mongo = start_mongo(folder, free_port())
             try:
-                report[kind] = asyncio.run(measure(kind, plan, mongo.url, mongo.child.process.pid, folder))
+                found[kind] = asyncio.run(measure(kind, plan, mongo.url, mongo.child.process.pid, folder))
             finally:
                 mongo.child.terminate()
-    chosen.folder.mkdir(parents=True, exist_ok=True)
-    (chosen.folder / "history.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"all in {keep(chosen.folder, 'history', ran, {'plan': plan, 'ways': found})}")
     return 0
 
 

@@ -69,6 +69,10 @@ class Pair:
     stores: bool = False
     collects: bool = False
 
+    def pids(self) -> dict[str, int]:
+        """Return all of its processes by name."""
+        return {**self.behind, "first": self.nodes[0], "second": self.nodes[1]}
+
     def collect(self) -> None:
         """Have the nodes collect garbage, if they can be told to."""
         if self.collects:
@@ -99,7 +103,7 @@ def open_starling_pair(folder: Path, sessions: int) -> Iterator[Pair]:
             join_starling, say_starling(room.channel.id, overhead_of(room)), direct=direct_starling(channels)
         )
         nodes = (cluster.pid("gateway-1"), cluster.pid("gateway-2"))
-        behind = {name: int(one["pid"]) for name, one in cluster.processes().items() if int(one["pid"]) not in nodes}
+        behind = {name: pid for name, pid in cluster.pids().items() if pid not in nodes}
         ports = (cluster.port("gateway-1"), cluster.port("gateway-2"))
         yield Pair("Starling", ports, nodes, dialect, minted, couples, behind, stores=True)
 

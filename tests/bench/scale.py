@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from deploy.load.company import LoadFailed, Setup, open_company
 from deploy.load.console import Progress, raise_file_limit, say
@@ -33,6 +30,7 @@ from deploy.load.record import Part
 from deploy.load.report import is_good, table_of, verdict_of
 from deploy.load.run import arrive, play
 from deploy.local.process import NotInstalled, StartFailed
+from tests.bench.results import Ran, keep
 from tests.bench.starling import Cluster, open_cluster
 from tests.bench.townsfolk import seed_people
 
@@ -158,6 +156,7 @@ def main() -> int:
     if (refusal := raise_file_limit(plan.users // plan.workers + 200)) is not None:
         print(f"bench: {refusal}", file=sys.stderr)
         return 1
+    ran = Ran()
     found: dict[str, list[Found]] = {}
     try:
         for kind in chosen.only or _SETS:
@@ -169,16 +168,13 @@ def main() -> int:
         print(f"bench: {failures.exceptions[0]}", file=sys.stderr)
         return 1
     for kind, its in found.items():
-        print(f"\n{kind}, {os.cpu_count()} cores\n\n{told_of(its)}")
-    _keep(folder / "scale", found, plan)
+        print(f"\n{kind}\n\n{told_of(its)}")
+    say(f"all of it is in {keep(folder, 'scale', ran, {'plan': plan, 'sets': found})}")
+    _plot(folder / "scale", found)
     return 0 if all(good for its in found.values() for _, _, good in its) else 1
 
 
-def _keep(folder: Path, found: Mapping[str, Sequence[Found]], plan: Plan) -> None:
-    folder.mkdir(exist_ok=True)
-    result: dict[str, Any] = {"plan": plan, "cores": os.cpu_count(), "sets": found}
-    (folder / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
-    say(f"all of it is in {folder}/result.json")
+def _plot(folder: Path, found: Mapping[str, Sequence[Found]]) -> None:
     try:
         from deploy.load.plots import plot_parts
     except ImportError:

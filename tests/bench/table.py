@@ -51,8 +51,8 @@ class Row:
     digits: int = 1
 
 
-def table_of(rows: Sequence[Row], figures: Figures, headings: Mapping[str, str]) -> str:
-    """Return the table as plain text; `headings` names the servers, in their order."""
+def lines_of(rows: Sequence[Row], figures: Figures, headings: Mapping[str, str]) -> list[list[str]]:
+    """Return the table's cells, its head first; `headings` names the servers, in their order."""
     ratios: tuple[tuple[str, str], ...] = ((LIMIT, "/ limit"), (PEER, "/ socket.io"))
     lines = [["", *headings.values(), *(f"ours {text}" for _, text in ratios), "must", "", "aim", ""]]
     for row in rows:
@@ -66,7 +66,12 @@ def table_of(rows: Sequence[Row], figures: Figures, headings: Mapping[str, str])
                 *_promised(row.aim, found),
             ]
         )
-    return _aligned(lines)
+    return lines
+
+
+def table_of(rows: Sequence[Row], figures: Figures, headings: Mapping[str, str]) -> str:
+    """Return the table as plain text."""
+    return _aligned(lines_of(rows, figures, headings))
 
 
 def verdicts_of(rows: Sequence[Row], figures: Figures) -> dict[str, dict[str, bool | None]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -25,10 +24,11 @@ from deploy.load.pace import Pace
 from deploy.load.people import layout_of
 from deploy.load.plan import Stage, stage_of
 from deploy.load.record import Part, Record
-from deploy.load.report import is_good, markdown_of, table_of, verdict_of
+from deploy.load.report import is_good, table_of, verdict_of
 from deploy.load.run import arrive, play
 from deploy.local.process import NotInstalled, StartFailed
 from tests.bench.profiling import profile
+from tests.bench.results import Ran
 from tests.bench.starling import Cluster, open_cluster
 from tests.bench.townsfolk import seed_people
 
@@ -140,11 +140,11 @@ def main() -> int:
         chosen.workers,
         chosen.knee,
     )
-    load = os.getloadavg()[0]
+    ran = Ran()
     if (refusal := raise_file_limit(plan.users // plan.workers + 200)) is not None:
         print(f"bench: {refusal}", file=sys.stderr)
         return 1
-    say(f"{plan.users:,} users, {plan.rate:g} messages/s; load of the machine before: {load:.1f}")
+    say(f"{plan.users:,} users, {plan.rate:g} messages/s; load of the machine before: {ran.load_before:.1f}")
     try:
         with ExitStack() as stack:
             cluster = stack.enter_context(open_cluster(folder, gateways=plan.gateways, history=plan.history))
@@ -157,10 +157,8 @@ def main() -> int:
         print(f"bench: {failures.exceptions[0]}", file=sys.stderr)
         return 1
     print(told_of(parts, record, knee, plan))
-    about = {**vars(plan), "load_before": load, "knee": knee}
+    about = {**vars(plan), **ran.about(), "knee": knee, "verdict": verdict_of(record, parts[2].behind)}
     keep_result(folder / "10k", record, parts, about)
-    # For docs/benchmarks.md: how they came, the measured time, and the steps of the knee.
-    (folder / "10k" / "table.md").write_text(markdown_of([parts[0], *parts[2:]]) + "\n")
     good = is_good(record, parts[2].behind) and parts[2].latencies["deliveries"]["p99_ms"] < MUST_MS
     return 0 if good else 1
 

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.capacity import costs
-from deploy.capacity.__main__ import compared_of, told_of
-from deploy.capacity.model import Machines, Workload, estimate, measured, work_of
+from deploy.capacity.__main__ import Compared, told_of
+from deploy.capacity.model import Machines, Workload, estimate
+from docs.benchmark_tables import RESULTS
 
+MEASURED = Compared((RESULTS / "10k.json").read_bytes())
 workloads = st.builds(
     Workload,
     st.integers(100, 10**8),
@@ -23,11 +25,11 @@ workloads = st.builds(
 )
 
 
-@pytest.mark.parametrize("part", costs.TEN_THOUSAND_CORES)
+@pytest.mark.parametrize("part", MEASURED.cores)
 def test_it_reproduces_ten_thousand_online(part: str) -> None:
     """What each part used of the cores at 10,000 online, the model says within a third and a twentieth of a core."""
-    work = work_of(measured(10_000, costs.TEN_THOUSAND_PER_S, 50), gateways=2)
-    assert getattr(work, part) == pytest.approx(costs.TEN_THOUSAND_CORES[part], rel=0.34, abs=0.05)
+    is_used, is_told = MEASURED.cores[part]
+    assert is_told == pytest.approx(is_used, rel=0.34, abs=0.05)
 
 
 @given(workloads, st.floats(1.1, 10))
@@ -69,16 +71,29 @@ def test_it_is_told_with_its_assumptions() -> None:
         assert word in told
 
 
+def run_of(**cpu_s: float) -> bytes:
+    """Return a result of 10,000 people online and 300 messages/s to 50 for 10 s, with such processor times."""
+    part = {"name": "300/s", "seconds": 10.0, "sent": 3000, "delivered": 150_000, "cpu_s": cpu_s}
+    return msgspec.json.encode({"about": {"users": 10_000, "rate": 300.0, "gateways": 2}, "parts": [part]})
+
+
 def test_a_run_is_compared_with_it() -> None:
-    """A result of the load is laid beside the model, part by part."""
-    part = {
-        "name": "300/s",
-        "seconds": 10.0,
-        "sent": 3000,
-        "delivered": 150_000,
-        "cpu_s": {"gateway-1": 3.0, "load": 1},
-    }
-    result = {"about": {"users": 10_000, "rate": 300.0, "gateways": 2}, "parts": [part]}
-    told = compared_of(msgspec.json.encode(result))
-    assert "gateway        0.30" in told
-    assert "load" not in told
+    """What processes of a kind used together stands beside the model; the load's own is left out."""
+    cores = Compared(run_of(**{"gateway-1": 2.0, "gateway-2": 1.0, "load": 1.0})).cores
+    assert cores.keys() == {"gateway"}
+    assert cores["gateway"][0] == pytest.approx(0.3)
+
+
+def test_costs_are_told_that_would_fit() -> None:
+    """A part that took twice what the model says would have twice its costs; one as the model says keeps them."""
+    found = Compared(run_of(**{"history-1": 1.0, "gateway-1": 1.0})).cores
+    told = Compared(run_of(**{"history-1": 20 * found["history"][1], "gateway-1": 10 * found["gateway"][1]})).told()
+    assert f"HISTORY_US {2 * costs.HISTORY_US:g} ({costs.HISTORY_US:g})" in told
+    assert f"GATEWAY_SEND_US {costs.GATEWAY_SEND_US:g} ({costs.GATEWAY_SEND_US:g})" in told
+    assert "-50 %" in told
+
+
+def test_what_is_no_such_run_is_refused() -> None:
+    """A result without the part in which people talked is a `ValueError`."""
+    with pytest.raises(ValueError, match="300/s"):
+        Compared(run_of().replace(b'"name":"300/s"', b'"name":"chat"'))
