@@ -14,11 +14,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from itertools import cycle
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import msgspec
-
-from deploy.load.frames import CLOSE, TEXT, take_frame, take_head, text_of, upgrade_of
+from deploy.load.frames import CLOSE, TEXT, take_frame, take_head, upgrade_of
+from deploy.load.shapes import (
+    decode_guild,
+    decode_message,
+    decode_ready,
+    heartbeat_of,
+    identify_of,
+    resume_of,
+    send_of,
+)
+from deploy.replay.frames import INVALID_SESSION, SEND_REJECT, decode_frame, decode_reject
 from tests.bench.crowd import CrowdFailed
 
 _NAP_S: Final = 0.001
@@ -28,47 +36,8 @@ _RETRY_S: Final = 0.25
 """How long a device that was refused waits: shorter than any real one's patience."""
 _BEAT_S: Final = 40.0
 """A little less than what HELLO asks for."""
-_INTENTS: Final = 1 << 0 | 1 << 9
-"""Groups, whose bodies tell where channels are, and their messages."""
 _PATH: Final = "/gateway?v=10&encoding=json"
-
-
-class _Frame(msgspec.Struct):
-    op: int
-    d: msgspec.Raw = msgspec.Raw(b"null")
-    s: int | None = None
-    t: str | None = None
-
-
-class _Ready(msgspec.Struct):
-    session_id: str
-
-
-class _Channel(msgspec.Struct):
-    id: str
-    last_seq: int
-
-
-class _Guild(msgspec.Struct):
-    channels: list[_Channel]
-
-
-class _Reject(msgspec.Struct):
-    nonce: str
-
-
-class _Message(msgspec.Struct):
-    seq: int
-    nonce: str | None = None
-
-
-_frames = msgspec.json.Decoder(_Frame)
-_payloads: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    "READY": msgspec.json.Decoder(_Ready),
-    "GUILD_CREATE": msgspec.json.Decoder(_Guild),
-    "MESSAGE_CREATE": msgspec.json.Decoder(_Message),
-}
-_rejects = msgspec.json.Decoder(_Reject)
+_HELLO: Final = 10
 
 
 class Ears(Protocol):
@@ -123,7 +92,7 @@ class Device:
         self.sock: socket.socket | None = None
         self.inbox = bytearray()
         self.session_id = ""
-        self.s: int | None = None
+        self.s = 0
         self.seq: int | None = None
         self.lost = 0
         """Events that never came, though later ones of the channel did."""
@@ -172,8 +141,7 @@ class Devices:
 
     def say(self, device: Device, channel_id: int, content: str, nonce: str) -> None:
         """Send a message as this device."""
-        sent = {"op": 100, "d": {"channel_id": str(channel_id), "content": content, "nonce": nonce}}
-        self._send(device, text_of(msgspec.json.encode(sent)))
+        self._send(device, send_of(str(channel_id), content, nonce))
 
     def wait(self, condition: Callable[[], bool], deadline_s: float, what: str, each: Callable[[], None]) -> None:
         """Go on until it is so, with `each` between the steps. Raises `CrowdFailed` after the deadline."""
@@ -268,44 +236,40 @@ class Devices:
                 self._drop(device)
 
     def _take(self, device: Device, payload: bytes) -> None:
-        frame = _frames.decode(payload)
+        frame = decode_frame(payload)
         if frame.s is not None:
             device.s = frame.s
         match frame.op, frame.t:
-            case 10, _:
+            case op, _ if op == _HELLO:
                 self._introduce(device)
-            case 9, _:
+            case op, _ if op == INVALID_SESSION:
                 self.invalid += 1
-                device.session_id, device.s = "", None
+                device.session_id, device.s = "", 0
                 self._introduce(device)
-            case 0, "READY":
-                device.session_id = _payloads["READY"].decode(frame.d).session_id
+            case _, "READY":
+                device.session_id = decode_ready(frame.d).session_id
                 self._is_in(device, resumed=False)
-            case 0, "RESUMED":
+            case _, "RESUMED":
                 self._is_in(device, resumed=True)
-            case 0, "GUILD_CREATE":
-                (channel,) = _payloads["GUILD_CREATE"].decode(frame.d).channels
+            case _, "GUILD_CREATE":
+                (channel,) = decode_guild(frame.d).channels
                 if device.seq is not None:
                     device.unread += channel.last_seq - device.seq
                 device.channel_id, device.seq = channel.id, channel.last_seq
-            case 0, "MESSAGE_CREATE":
-                message = _payloads["MESSAGE_CREATE"].decode(frame.d)
+            case _, "MESSAGE_CREATE":
+                message = decode_message(frame.d)
                 self._count(device, message.seq)
                 if message.nonce:
-                    self.ears.hear(device, message.nonce)
-            case 102, _:
-                self.ears.refused(_rejects.decode(frame.d).nonce)
+                    self.ears.hear(device, str(message.nonce))
+            case op, _ if op == SEND_REJECT:
+                self.ears.refused(decode_reject(frame.d).nonce)
 
     def _introduce(self, device: Device) -> None:
-        known: dict[str, Any] = {"token": device.token}
         if device.session_id:
-            known |= {"session_id": device.session_id, "seq": device.s}
-            if device.tells_positions and device.seq is not None:
-                known["positions"] = {device.channel_id: device.seq}
-            said = {"op": 6, "d": known}
+            positions = {device.channel_id: device.seq} if device.tells_positions and device.seq is not None else None
+            self._send(device, resume_of(device.token, device.session_id, device.s, positions))
         else:
-            said = {"op": 2, "d": known | {"intents": _INTENTS, "properties": {}}}
-        self._send(device, text_of(msgspec.json.encode(said)))
+            self._send(device, identify_of(device.token))
 
     def _is_in(self, device: Device, *, resumed: bool) -> None:
         if device.phase is not Phase.IN:
@@ -321,7 +285,7 @@ class Devices:
             device = self._beating.popleft()
             if device.phase is Phase.IN and device.beat_at + _BEAT_S <= now:
                 device.beat_at = now
-                self._send(device, text_of(msgspec.json.encode({"op": 1, "d": device.s})))
+                self._send(device, heartbeat_of(device.s))
                 self._beating.append(device)
 
     @staticmethod

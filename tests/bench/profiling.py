@@ -7,7 +7,6 @@ installed, or not let, there is no profile, and that is all.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import sys
 from collections import Counter
@@ -47,9 +46,12 @@ async def profile(pids: Mapping[str, int], seconds: int, folder: Path) -> dict[s
         async with asyncio.timeout(seconds + _LATE_S):
             await asyncio.gather(*(one.wait() for one in running))
     except TimeoutError:
+        pass  # what the others sampled is worth telling
+    finally:
         for one in running:
-            with contextlib.suppress(ProcessLookupError):
+            if one.returncode is None:
                 one.kill()
+                await one.wait()
     return await asyncio.to_thread(_read, files)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from deploy.local.process import StartFailed
 from services.groups.core.names import group_name_key
 from services.groups.mongo_store import MongoGroups
 from services.groups.projections import project
@@ -66,7 +67,7 @@ def make_group(ids: IdSource, name: str, members: tuple[User, ...], *, public: b
 
 
 async def store(settings: MongoSettings, groups: Sequence[Seeded], users: Sequence[User], ids: IdSource) -> None:
-    """Store groups with all their members, and those of the users who are to come in."""
+    """Store groups with all their members, and those of the users who are to come in. Raises `StartFailed`."""
     at = now_ms()
     joined: dict[int, list[AnyBody]] = {user.id: [UserRegistered(user)] for user in users}
     events: dict[str, list[AnyBody]] = {}
@@ -144,7 +145,7 @@ async def _write(
         planned = {name: plan(tails[name], drafts, now_ms(), ids, CHANGE_LIMITS) for name, drafts in left.items()}
         stored = await streams.commit([write for write, _ in planned.values()])
         if not all(stored):
-            raise RuntimeError("the database did not take what is to be measured with")
+            raise StartFailed("the database did not take what is to be measured with")
         for name, (write, taken) in planned.items():
             tails[name] = write.after
             records[name] += write.records
