@@ -12,6 +12,7 @@ import pytest
 from deploy.local.cluster import programs_of
 from deploy.local.process import NotInstalled, free_port
 from shared.logs import configure_logs
+from tests.missing import go_without
 from tests.servers import SOCKET_VARIABLE, ServerMissing, Servers, ask
 
 _SERVERS = pytest.StashKey[Servers]()
@@ -46,9 +47,7 @@ def _require_server(config: pytest.Config, name: str) -> str:
         servers = config.stash.get(_SERVERS, None)
         return servers.url_of(name) if servers is not None else ask(os.environ[SOCKET_VARIABLE], name)
     except ServerMissing as missing:
-        if os.environ.get("STARLING_REQUIRE_SERVERS") == "1":
-            pytest.fail(f"{name} is required here: {missing}", pytrace=False)
-        pytest.skip(f"{name}: {missing}")
+        go_without(f"{name}: {missing}")
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +56,7 @@ def cluster_servers(tmp_path_factory: pytest.TempPathFactory) -> None:
     try:
         programs_of(tmp_path_factory.mktemp("cluster"), free_port(), {"groups": 1, "history": 1, "gateway": 1})
     except NotInstalled as missing:
-        if os.environ.get("STARLING_REQUIRE_SERVERS") == "1":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+        go_without(str(missing))
 
 
 @pytest.fixture(scope="session")

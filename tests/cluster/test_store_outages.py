@@ -35,6 +35,7 @@ from shared.redis_cache import RedisCache
 from shared.redis_client import RedisAway, RedisClient, open_redis
 from shared.settings import CacheSettings, MongoSettings
 from shared.streams import StoreUnavailable
+from tests.missing import go_without
 
 pytestmark = pytest.mark.servers
 
@@ -82,7 +83,7 @@ def mongo(tmp_path: Path) -> Iterator[Target]:
     try:
         target = Target(start, start(), started[-1].url)
     except NotInstalled as missing:
-        pytest.skip(str(missing))
+        go_without(str(missing))
     yield target
     target.kill()
 
@@ -92,7 +93,7 @@ def redis(tmp_path: Path) -> Iterator[Target]:
     """Run a Redis that nobody else uses."""
     binary = shutil.which("redis-server")
     if binary is None:
-        pytest.skip("redis-server is not on the PATH")
+        go_without("redis-server is not on the PATH (Debian package redis-server)")
     port = free_port()
 
     def start() -> Child:

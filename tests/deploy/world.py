@@ -11,11 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from deploy.front_door import FrontDoor, render
 from deploy.local.process import exchange_bytes, free_port, start_child
 from deploy.routes import ALIVE, READY, SERVICES
+from tests.missing import go_without
 
 DEADLINE_S = 20.0
 
@@ -24,10 +23,7 @@ def require_nginx() -> str:
     """Return the binary; without it the test is skipped, or fails where servers are required."""
     found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        why = "nginx is not installed (Debian package nginx-light)"
-        if os.environ.get("STARLING_REQUIRE_SERVERS") == "1":
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
+        go_without("nginx is not installed (Debian package nginx-light)")
     return found
 
 

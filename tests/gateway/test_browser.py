@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
 from deploy.local.process import start_child
 from tests.gateway.world import open_node, open_world
+from tests.missing import go_without
 
 SCRIPT = (Path(__file__).parent / "listen.js").read_text()
 FLAGS = (
@@ -69,10 +69,7 @@ async def test_a_browser_listens_and_goes_on_where_it_was(tmp_path: Path) -> Non
     """Frames arrive as they are said; after a cut the page asks again, misses nothing and hears nothing twice."""
     binary = shutil.which("chromium")
     if binary is None:
-        missing = "chromium is not installed (Debian package chromium)"
-        if os.environ.get("STARLING_REQUIRE_SERVERS") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        go_without("chromium is not installed (Debian package chromium)")
     async with open_world() as world:
         ann, ben = world.register("ann"), world.register("ben")
         group, channel = await world.create_group(ann)
