@@ -86,7 +86,8 @@ class Replicas(RuleBasedStateMachine):
 
     def run(self, awaitable: Any) -> Any:
         """Run one store call to its end."""
-        return self.runner.run(awaitable)
+        # Not `Runner.run`, which takes SIGINT over each time: that was half of a model's time.
+        return self.runner.get_loop().run_until_complete(awaitable)
 
     def records(self) -> list[Record]:
         """Return the whole stream, bucket by bucket along the chain; it must be dense."""
