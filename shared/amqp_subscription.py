@@ -165,6 +165,7 @@ class AmqpSubscription:
                     redelivered=bool(message.redelivered),
                     reply_to=properties.reply_to or "",
                     correlation_id=properties.correlation_id or "",
+                    timeout_s=int(properties.expiration or 0) / 1000,
                     token=(epoch, tag),
                 )
             )

@@ -32,12 +32,16 @@ class SubscriptionClosed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One publish as received. `token` is the adapter's own; `reply_to` is empty unless it is a call."""
+    """One publish as received. `token` is the adapter's own; `reply_to` is empty unless it is a call.
+
+    `timeout_s`: how long a call's answer was waited for when it was asked; 0: nobody said.
+    """
 
     body: bytes
     redelivered: bool = False
     reply_to: str = ""
     correlation_id: str = ""
+    timeout_s: float = 0.0
     token: Any = field(default=None, compare=False, repr=False)
 
 

@@ -266,7 +266,7 @@ class MemoryBus:
         answer: asyncio.Future[bytes] = loop.create_future()
         self._calls[call_id] = answer
         try:
-            request = Delivery(body, reply_to="memory", correlation_id=call_id)
+            request = Delivery(body, reply_to="memory", correlation_id=call_id, timeout_s=timeout_s)
             if not self._route(exchange, (key,), request, loop.time() + timeout_s):
                 raise Unroutable(f"{exchange.name} {key}")
             async with asyncio.timeout(timeout_s):

@@ -1,13 +1,15 @@
 """Typed calls between services over the bus: encode, ask, serve.
 
 Ring 4 (shell). The calls and their answers are in `shared.core.calls`. All are idempotent, so a call that
-meets a broken connection is asked again until its deadline. An error of the catalogue travels by its
+meets a broken connection, or a server that is busy, is asked again until its deadline; nobody works at it for longer
+than its caller waits. An error of the catalogue travels by its
 class name and is raised at the caller as it was at the server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -17,7 +19,7 @@ import structlog
 from shared.bus import Bus, BusUnavailable, CallTimeout, Delivery, Subscription, Unroutable
 from shared.core.calls import AnyCall, Call
 from shared.core.error_catalogue import error_of, name_of
-from shared.core.errors import InternalError, StarlingError, Unavailable
+from shared.core.errors import Busy, InternalError, StarlingError, Unavailable
 from shared.topology import Topology
 
 _RETRY_S: Final = 0.1
@@ -63,16 +65,20 @@ class Rpc:
             left = deadline - asyncio.get_running_loop().time()
             try:
                 raw = await self._bus.call(self._topology.rpc, kind.service, body, timeout_s=max(left, 0.01))
-                break
             except (CallTimeout, Unroutable) as error:
                 raise Unavailable(f"{kind.service} did not answer in time") from error
             except BusUnavailable as error:
                 if left <= _RETRY_S:
                     raise Unavailable("The bus is away") from error
                 await asyncio.sleep(_RETRY_S)
-        answer = _answers.decode(raw)
-        if answer.error:
-            raise error_of(answer.error, answer.message, answer.retry_after or None)
+                continue
+            answer = _answers.decode(raw)
+            if not answer.error:
+                break
+            wait_s = answer.retry_after * random.uniform(0.5, 1.0)  # noqa: S311 (jitter)
+            if answer.error != Busy.__name__ or deadline - asyncio.get_running_loop().time() <= wait_s:
+                raise error_of(answer.error, answer.message, answer.retry_after or None)
+            await asyncio.sleep(wait_s)
         decoder = self._decoders.get(kind)
         if decoder is None:
             decoder = self._decoders[kind] = msgspec.msgpack.Decoder(kind.Reply)
@@ -111,8 +117,11 @@ async def serve_calls(
 async def _serve_one(
     bus: Bus, subscription: Subscription, delivery: Delivery, handlers: Mapping[type[Any], Handler], timeout_s: float
 ) -> None:
-    """Answer one call, whatever happens in its handler. The prefetch bounds how many run."""
-    answer = await _answer(delivery.body, handlers, timeout_s)
+    """Answer one call, whatever happens in its handler. The prefetch bounds how many run.
+
+    So a call waits in the broker's queue alone, from which it expires; here it is begun at once.
+    """
+    answer = await _answer(delivery.body, handlers, min(delivery.timeout_s or timeout_s, timeout_s))
     try:
         await bus.reply(delivery, _encoder.encode(answer))
         await subscription.ack((delivery,))

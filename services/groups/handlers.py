@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from services.groups.answering import ANSWER_BYTES, Answers, Told
 from services.groups.snapshots import Snapshots
 from services.groups.views import Views
 from shared.bus import BusUnavailable
@@ -41,28 +42,6 @@ MAX_SESSIONS_READ: Final = 100
 MAX_GROUPS_READ: Final = 20
 MAX_MEMBERS_READ: Final = 1000
 MAX_MEMBERS_FOUND: Final = 100
-ANSWER_BYTES: Final = 60 * 1024
-"""An answer holds less than this, or one view."""
-
-
-class Told(msgspec.Struct, frozen=True):
-    """A `Sessions` or `Groups`, its views encoded already."""
-
-    views: tuple[msgspec.Raw, ...]
-    left: tuple[int, ...]
-
-
-def told_of(views: Mapping[int, Any]) -> Told:
-    """Return as many views, by the id that was asked for, as fit into one answer."""
-    fitting: list[msgspec.Raw] = []
-    size = 0
-    for view in views.values():
-        encoded = _encoder.encode(view)
-        size += len(encoded)
-        if fitting and size > ANSWER_BYTES:
-            break
-        fitting.append(msgspec.Raw(encoded))
-    return Told(tuple(fitting), tuple(views)[len(fitting) :])
 
 
 def page_of(members: Sequence[Member], limit: int) -> MemberPage:
@@ -89,14 +68,15 @@ async def outages_told() -> AsyncIterator[None]:
 
 def handlers_of(views: Views, snapshots: Snapshots) -> Mapping[type[Call], Callable[[Any], Awaitable[Any]]]:
     """Return the handler of each call, for `shared.rpc.serve_calls`."""
+    sessions, groups = Answers(snapshots.read_sessions), Answers(snapshots.read_groups)
 
     async def read_sessions(call: ReadSessions) -> Told:
         async with outages_told():
-            return told_of(await snapshots.read_sessions(call.user_ids[:MAX_SESSIONS_READ]))
+            return await sessions.answer(call.user_ids[:MAX_SESSIONS_READ])
 
     async def read_groups(call: ReadGroups) -> Told:
         async with outages_told():
-            return told_of(await snapshots.read_groups(call.group_ids[:MAX_GROUPS_READ]))
+            return await groups.answer(call.group_ids[:MAX_GROUPS_READ])
 
     async def read_access(call: ReadAccess) -> Access:
         async with outages_told():

@@ -6,6 +6,7 @@ a removal leaves is a tombstone.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 VERSION: Final = 1
 """The version that documents carry as `v`."""
+_KEYS_AT_ONCE: Final = 64
+"""Keys of one query: the embedded server compares each document that it finds with all keys that were asked for."""
 LAST_LETTER: Final = "\U0010ffff"
 """No name holds it, and no letter is above it."""
 
@@ -40,10 +43,13 @@ class Documents:
     ) -> list[T]:
         if not keys:
             return []
-        query: Document = {"_id": {"$in": list(keys)}, **marks}
+        parts = [keys[start : start + _KEYS_AT_ONCE] for start in range(0, len(keys), _KEYS_AT_ONCE)]
+        found = self._mongo[collection].find
         async with self._mongo.asking():
-            documents = await self._mongo[collection].find(query).to_list(len(keys))
-        return [msgspec.convert(document, kind) for document in documents]
+            read = await asyncio.gather(
+                *(found({"_id": {"$in": list(part)}, **marks}).to_list(len(part)) for part in parts)
+            )
+        return [msgspec.convert(document, kind) for documents in read for document in documents]
 
 
 def one_of(ids: Sequence[int]) -> Any:

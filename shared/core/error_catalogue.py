@@ -20,6 +20,7 @@ from shared.core.account_errors import (
 )
 from shared.core.errors import (
     BodyTooLarge,
+    Busy,
     InternalError,
     InvalidJson,
     MethodNotAllowed,
@@ -80,6 +81,7 @@ CATALOGUE: dict[str, type[StarlingError]] = {
     for kind in (
         InternalError,
         Unavailable,
+        Busy,
         Unauthorized,
         NotFound,
         MethodNotAllowed,

@@ -39,6 +39,10 @@ class Unavailable(StarlingError):
     message = "Service temporarily unavailable, try again"
 
 
+class Busy(Unavailable):
+    """A part has too much to do, and has not begun this; in `retry_after` seconds, or elsewhere, there may be room."""
+
+
 class Unauthorized(StarlingError):
     """No valid token."""
 

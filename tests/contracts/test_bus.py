@@ -278,12 +278,13 @@ async def test_calls_are_answered(world: World) -> None:
 
 
 async def test_a_call_ends_with_its_deadline(world: World) -> None:
-    """An unanswered call raises at its deadline; a late answer goes nowhere and harms no later call."""
+    """An unanswered call raises at its deadline, which its server knows; a late answer goes nowhere, harming none."""
     topology = world.topology
     async with world.other.subscribe(topology.rpc_queue("a"), topology.rpc_bindings("a")) as served:
         with pytest.raises(CallTimeout):
             await world.bus.call(topology.rpc, "a", b"slow", timeout_s=0.3)
         [late] = await take_count(served, 1)
+        assert late.timeout_s == 0.3
         await world.other.reply(late, b"too late")
         asking = asyncio.ensure_future(world.bus.call(topology.rpc, "a", b"quick", timeout_s=_DEADLINE_S))
         [delivery] = await take_count(served, 1)

@@ -10,7 +10,6 @@ import msgspec
 
 from services.groups.auditing import AuditLogs
 from services.groups.changes import Changes
-from services.groups.handlers import ANSWER_BYTES, told_of
 from services.groups.jobs import Jobs
 from services.groups.snapshots import Snapshots
 from services.groups.store import GroupStore
@@ -117,12 +116,3 @@ async def test_a_body_holds_what_its_seq_says_and_no_more(world: World, groups: 
         assert (joined.seq, joined.member_count) == (seq, 2)
         assert (await snapshots.read_groups((group,)))[group] == joined
         await groups.groups.memberships.leave(bob, group)
-
-
-def test_an_answer_is_bounded() -> None:
-    """As many views as fit, at least one; the ids of the others are told."""
-    large = "x" * (ANSWER_BYTES // 2)
-    told = told_of({1: "small", 2: large, 3: large, 4: "small"})
-    assert (len(told.views), told.left) == (2, (3, 4))
-    assert told_of({1: 3 * large, 2: "small"}).left == (2,)
-    assert told_of({}).left == ()

@@ -10,7 +10,7 @@ import pytest
 
 from shared.bus import BusUnavailable
 from shared.core.calls import ReadSessions, Sessions
-from shared.core.errors import Unavailable
+from shared.core.errors import Busy, Unavailable
 from shared.lease import LeaseLost
 from shared.memory_bus import MemoryBus, MemorySubscription
 from shared.rpc import Rpc, serve_calls
@@ -68,4 +68,48 @@ async def test_an_error_travels_by_its_name_in_the_catalogue() -> None:
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
             await Rpc(bus, topology).call(ReadSessions((1,)))
+        serving.cancel()
+
+
+async def test_who_is_busy_is_asked_again_until_the_deadline() -> None:
+    """A server that has no room is asked again in a little while; at the deadline the caller hears that it is busy."""
+    bus, topology = MemoryBus(), Topology()
+    asked = 0
+
+    async def answer(_: ReadSessions) -> Sessions:
+        nonlocal asked
+        asked += 1
+        if asked != 3:
+            raise Busy(retry_after=0.01)
+        return Sessions(())
+
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(serve_calls(bus, topology, "groups", {ReadSessions: answer}))
+        await asyncio.sleep(0)
+        assert await Rpc(bus, topology).call(ReadSessions((1,))) == Sessions(())
+        assert asked == 3
+        with pytest.raises(Busy):
+            await Rpc(bus, topology, timeout_s=0.05).call(ReadSessions((1,)))
+        serving.cancel()
+
+
+async def test_nobody_works_longer_than_the_caller_waits() -> None:
+    """What is at work for a caller that has given up is cancelled."""
+    bus, topology = MemoryBus(), Topology()
+    given_up = asyncio.Event()
+
+    async def answer(_: ReadSessions) -> Sessions:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+        return Sessions(())
+
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(serve_calls(bus, topology, "groups", {ReadSessions: answer}))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await Rpc(bus, topology, timeout_s=0.05).call(ReadSessions((1,)))
+        async with asyncio.timeout(5):
+            await given_up.wait()
         serving.cancel()
