@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from shared.core.amending import Amendment
-from shared.core.stream import Bucket, Head, Record, Write
+from shared.core.stream import Bucket, Head, Record, Write, bucket_of
 
 _Name = tuple[str, int]
 
@@ -96,30 +96,17 @@ class MemoryStreams:
             if before.next_seq != before.first_seq:
                 return False
             insort(self._chains.setdefault(before.stream, []), before.first_seq)
-            messages, changes, applied_seq = write.messages, write.changes, 0
+            self._buckets[name] = bucket_of(after, write.messages, write.changes)
         elif stored.next_seq == before.next_seq and not stored.sealed:
-            messages, changes = stored.messages + write.messages, stored.changes + write.changes
-            applied_seq = stored.applied_seq
+            self._buckets[name] = bucket_of(
+                after,
+                stored.messages + write.messages,
+                stored.changes + write.changes,
+                applied_seq=stored.applied_seq,
+                imported=stored.imported,
+            )
         else:
             return False
-        self._buckets[name] = Bucket(
-            after.stream,
-            after.first_seq,
-            after.next_seq,
-            prev=after.prev,
-            sealed=after.sealed,
-            window=after.window,
-            size=after.size,
-            first_id=after.first_id,
-            last_id=after.last_id,
-            last_ordinal=after.last_ordinal,
-            group_id=after.group_id,
-            to=after.to,
-            messages=messages,
-            changes=changes,
-            imported=stored.imported if stored is not None else "",
-            applied_seq=applied_seq,
-        )
         if write.dirty_at:
             self._dirty[name] = write.dirty_at
         return True

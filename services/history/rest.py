@@ -13,7 +13,16 @@ from fastapi import APIRouter, Query, Response
 from services.history.bodies import EventsBody, MessageBody, NewMessage
 from services.history.pages import MAX_LIMIT
 from services.history.payloads import FORM_SCHEMA, PayloadRoute
-from services.history.service import History, Limit, Readable, Service, Visible, new_command_id, require_access
+from services.history.service import (
+    History,
+    Limit,
+    Readable,
+    Service,
+    Visible,
+    ask_called,
+    new_command_id,
+    require_access,
+)
 from shared.core.commands import Reply
 from shared.core.drafts import Given, draft_of
 from shared.core.error_catalogue import error_of
@@ -22,14 +31,7 @@ from shared.core.group_errors import UnknownChannel
 from shared.core.ids import MAX_ID
 from shared.core.message_errors import UnknownMessage
 from shared.core.model import Channel
-from shared.core.sending import (
-    NOBODY_THERE,
-    called_by,
-    command_of,
-    place_of_access,
-    question_of,
-    refusal_of_draft,
-)
+from shared.core.sending import command_of, place_of_access, refusal_of_draft
 from shared.core.wire.dispatches import dispatch_of
 from shared.core.wire.values import Json
 from shared.door import Caller
@@ -96,13 +98,11 @@ async def create_message(history: Service, channel_id: Snowflake, caller: Caller
         raise UnknownChannel
     if (refusal := refusal_of_draft(draft, place)) and not (draft.nonce and body.enforce_nonce):
         raise error_of(refusal, "")
-    question = question_of(draft, place)
-    there = NOBODY_THERE if question is None else await history.rpc.call(question)
     command = command_of(
         draft,
         access.user,
         place,
-        called_by(draft, place, there),
+        await ask_called(history, draft, place),
         command_id=new_command_id(),
         reply_to=history.commands.reply_to,
         now_ms=history.now(),

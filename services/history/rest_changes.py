@@ -12,16 +12,16 @@ from fastapi import APIRouter, Response
 
 from services.history.bodies import DeletedMessages, MessageBody, MessageEdit
 from services.history.payloads import FORM_SCHEMA, PayloadRoute
-from services.history.service import History, Service, new_command_id, require_access
+from services.history.service import History, Service, ask_called, new_command_id, require_access
 from shared.core.calls import Access
 from shared.core.commands import COMMAND_LIFETIME_MS, AnyCommand, DeleteMessage, DeleteMessages, EditMessage, Reply
-from shared.core.drafts import Given, edit_of
+from shared.core.drafts import Edit, Given, edit_of
 from shared.core.errors import InvalidForm, MissingPermissions, StarlingError
 from shared.core.group_errors import CannotActInDirect, UnknownChannel
 from shared.core.ids import first_id_at
 from shared.core.message_errors import TooOldToDelete, UnknownMessage, WrongCountToDelete
 from shared.core.permissions import Permission
-from shared.core.sending import NOBODY_THERE, called_by, place_of_access, question_of
+from shared.core.sending import Place, place_of_access
 from shared.door import Caller
 from shared.http import ErrorBody
 from shared.http_errors import JsonResponse
@@ -63,25 +63,22 @@ async def settle(history: History, command: AnyCommand) -> Reply:
     return reply
 
 
-@router.patch("/{message_id}", response_model=MessageBody, openapi_extra=FORM_SCHEMA)
-async def edit_message(
-    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller, body: MessageEdit
-) -> Response:
-    """Edit one's own message; with MANAGE_MESSAGES suppress the embeds of another's. Answers the whole message."""
-    history.spend(caller)
+def require_edit(history: History, body: MessageEdit) -> Edit:
+    """Return what a message is to become. Raises what is wrong with it."""
     given = Given(content=body.content, allowed_mentions=body.allowed_mentions, embeds=body.embeds, flags=body.flags)
     edit = edit_of(given, body.model_fields_set, history.content_characters)
     if isinstance(edit, StarlingError):
         raise edit
-    access = await require_access(history, channel_id, caller)
-    place = place_of_access(access)
-    if place is None or access.channel is None:
-        raise UnknownChannel
-    question = question_of(edit, place)
-    there = NOBODY_THERE if question is None else await history.rpc.call(question)
-    calls = called_by(edit, place, there)
-    command = EditMessage(
-        **common_of(history, access, channel_id, caller),
+    return edit
+
+
+async def edit_command(
+    history: History, common: dict[str, Any], place: Place, message_id: int, edit: Edit
+) -> EditMessage:
+    """Return the command for an edit. `common`: see `common_of`."""
+    calls = await ask_called(history, edit, place)
+    return EditMessage(
+        **common,
         message_id=message_id,
         content=edit.content,
         mentions=calls.users,
@@ -90,7 +87,21 @@ async def edit_message(
         embeds=edit.embeds,
         flags=edit.flags,
     )
-    await settle(history, command)
+
+
+@router.patch("/{message_id}", response_model=MessageBody, openapi_extra=FORM_SCHEMA)
+async def edit_message(
+    history: Service, channel_id: Snowflake, message_id: Snowflake, caller: Caller, body: MessageEdit
+) -> Response:
+    """Edit one's own message; with MANAGE_MESSAGES suppress the embeds of another's. Answers the whole message."""
+    history.spend(caller)
+    edit = require_edit(history, body)
+    access = await require_access(history, channel_id, caller)
+    place = place_of_access(access)
+    if place is None or access.channel is None:
+        raise UnknownChannel
+    common = common_of(history, access, channel_id, caller)
+    await settle(history, await edit_command(history, common, place, message_id, edit))
     record = await history.pages.find(channel_id, message_id)
     if record is None:
         raise UnknownMessage

@@ -14,14 +14,13 @@ from fastapi.responses import PlainTextResponse
 from services.history.bodies import MessageBody, MessageEdit
 from services.history.core.slack import converted
 from services.history.payloads import FORM_SCHEMA, SLACK_FORM_SCHEMA, PayloadRoute, SlackRoute
-from services.history.rest_changes import common_of
+from services.history.rest_changes import common_of, edit_command, require_edit
 from services.history.service import History, Service
 from services.history.webhook_bodies import SlackMessage, WebhookMessage
 from services.history.webhooks import Opened, Readable, Told, Writable, carry_out, require_own, write
-from shared.core.commands import DeleteMessage, EditMessage
-from shared.core.drafts import Given, edit_of
-from shared.core.errors import NotFound, StarlingError
-from shared.core.sending import NOBODY_THERE, called_by, question_of
+from shared.core.commands import DeleteMessage
+from shared.core.drafts import Given
+from shared.core.errors import NotFound
 from shared.core.wire.values import Json
 from shared.http import ErrorBody
 from shared.http_bodies import WebhookToken
@@ -91,24 +90,10 @@ async def edit_webhook_message(
     history: Service, opened: Writable, message_id: Snowflake, body: MessageEdit
 ) -> Response:
     """Edit a message that the webhook wrote. Answers the whole message."""
-    given = Given(content=body.content, allowed_mentions=body.allowed_mentions, embeds=body.embeds, flags=body.flags)
-    edit = edit_of(given, body.model_fields_set, history.content_characters)
-    if isinstance(edit, StarlingError):
-        raise edit
+    edit = require_edit(history, body)
     await require_own(history, opened, message_id)
-    question = question_of(edit, opened.place)
-    calls = called_by(edit, opened.place, NOBODY_THERE if question is None else await history.rpc.call(question))
-    command = EditMessage(
-        **common_of(history, opened.access, opened.channel.id, opened.webhook.id),
-        message_id=message_id,
-        content=edit.content,
-        mentions=calls.users,
-        mention_roles=calls.roles,
-        mention_everyone=calls.everyone,
-        embeds=edit.embeds,
-        flags=edit.flags,
-    )
-    await carry_out(history, command)
+    common = common_of(history, opened.access, opened.channel.id, opened.webhook.id)
+    await carry_out(history, await edit_command(history, common, opened.place, message_id, edit))
     return JsonResponse(await _shown(history, opened, message_id))
 
 

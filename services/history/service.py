@@ -20,11 +20,14 @@ from shared.auth import Tokens
 from shared.command_log import CommandLog
 from shared.core.calls import Access, ReadAccess
 from shared.core.commands import Acked
+from shared.core.drafts import Draft, Edit
 from shared.core.errors import MissingAccess, MissingPermissions, RateLimited
 from shared.core.group_errors import UnknownChannel
 from shared.core.limits import Budgets
+from shared.core.mentions import Called
 from shared.core.model import Channel
 from shared.core.permissions import Permission
+from shared.core.sending import NOBODY_THERE, Place, called_by, question_of
 from shared.door import Caller
 from shared.http import Probe
 from shared.http_limits import note
@@ -93,6 +96,13 @@ async def require_access(history: History, channel_id: int, caller: int) -> Acce
     if not access.can_view:
         raise MissingAccess
     return access
+
+
+async def ask_called(history: History, draft: Draft | Edit, place: Place) -> Called:
+    """Return whom a message calls. Groups are asked where it may call anybody of a group."""
+    question = question_of(draft, place)
+    there = NOBODY_THERE if question is None else await history.rpc.call(question)
+    return called_by(draft, place, there)
 
 
 class Seen(NamedTuple):

@@ -13,7 +13,7 @@ import msgspec
 from fastapi import Depends, Query
 
 from services.history.rest_changes import settle
-from services.history.service import History, Service, new_command_id
+from services.history.service import History, Service, ask_called, new_command_id
 from shared.core.calls import Access, ReadWebhook, WebhookView
 from shared.core.commands import AnyCommand, Reply
 from shared.core.drafts import Given, draft_of
@@ -23,7 +23,7 @@ from shared.core.group_errors import UnknownChannel, UnknownWebhook
 from shared.core.message_errors import UnknownMessage
 from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, Webhook
-from shared.core.sending import NOBODY_THERE, Place, called_by, command_of, place_of_access, question_of
+from shared.core.sending import Place, command_of, place_of_access
 from shared.core.stream import Record
 from shared.core.webhooks import author_of, require_webhook_name
 from shared.http_bodies import WebhookToken
@@ -95,13 +95,11 @@ async def write(history: History, opened: Opened, told: Told) -> int:
     draft = draft_of(told.given, history.content_characters)
     if isinstance(draft, StarlingError):
         raise draft
-    question = question_of(draft, opened.place)
-    there = NOBODY_THERE if question is None else await history.rpc.call(question)
     command = command_of(
         draft,
         author_of(opened.webhook, username),
         opened.place,
-        called_by(draft, opened.place, there),
+        await ask_called(history, draft, opened.place),
         command_id=new_command_id(),
         reply_to=history.commands.reply_to,
         now_ms=history.now(),

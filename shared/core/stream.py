@@ -281,6 +281,35 @@ def room_in(tail: Tail, limits: Limits) -> int:
     return limits.messages - (0 if tail.sealed else tail.messages)
 
 
+def bucket_of(
+    tail: Tail,
+    messages: Sequence[Record],
+    changes: Sequence[Record] = (),
+    *,
+    applied_seq: int = 0,
+    imported: str = "",
+) -> Bucket:
+    """Return a bucket that holds these, all that come before its tail."""
+    return Bucket(
+        tail.stream,
+        tail.first_seq,
+        tail.next_seq,
+        prev=tail.prev,
+        sealed=tail.sealed,
+        window=tail.window,
+        size=tail.size,
+        first_id=tail.first_id,
+        last_id=tail.last_id,
+        last_ordinal=tail.last_ordinal,
+        group_id=tail.group_id,
+        to=tail.to,
+        messages=tuple(messages),
+        changes=tuple(changes),
+        applied_seq=applied_seq,
+        imported=imported,
+    )
+
+
 def successor_of(tail: Tail) -> Tail:
     """Return the empty bucket behind a sealed one (rule 1: only once the seal is known to be stored)."""
     return Tail(

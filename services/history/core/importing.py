@@ -17,7 +17,18 @@ import msgspec
 from shared.core.ids import WORKERS, IdSource, first_id_at, stable_hash
 from shared.core.message_events import MessageCreated
 from shared.core.model import User
-from shared.core.stream import CHANNEL_LIMITS, Bucket, Draft, Head, Limits, Record, Tail, channel_stream, plan
+from shared.core.stream import (
+    CHANNEL_LIMITS,
+    Bucket,
+    Draft,
+    Head,
+    Limits,
+    Record,
+    Tail,
+    bucket_of,
+    channel_stream,
+    plan,
+)
 
 EARLIEST_MS: Final = 1_420_070_400_000
 """2015-01-01: no id tells an earlier time (`shared.core.ids`)."""
@@ -124,27 +135,10 @@ def buckets_of(
             records += write.messages
             tail = write.after
             if tail.sealed:
-                yield _bucket_of(tail, records)
+                yield bucket_of(tail, records)
                 records = []
     if records:
-        yield _bucket_of(tail, records)
-
-
-def _bucket_of(tail: Tail, records: list[Record]) -> Bucket:
-    return Bucket(
-        tail.stream,
-        tail.first_seq,
-        tail.next_seq,
-        prev=tail.prev,
-        sealed=tail.sealed,
-        window=tail.window,
-        size=tail.size,
-        first_id=tail.first_id,
-        last_id=tail.last_id,
-        last_ordinal=tail.last_ordinal,
-        group_id=tail.group_id,
-        messages=tuple(records),
-    )
+        yield bucket_of(tail, records)
 
 
 def head_of(last: Bucket) -> Head:
