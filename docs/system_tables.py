@@ -53,7 +53,7 @@ _QUEUES: Final = {
         "events",
         "n.{node}, g.{group}, u.{user}",
     ),
-    "invalidation_queue": ("one replica of history", "invalidate", ""),
+    "invalidation_queue": ("one replica of groups or history", "invalidate", ""),
     "replica_queue": ("one replica of history", "events", "r.{service}"),
 }
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 from shared.amqp import open_amqp_bus
@@ -21,6 +22,7 @@ from shared.cache import Cache
 from shared.clock import now_ms
 from shared.core.ids import IdSource
 from shared.http import Probe
+from shared.kept_access import KeptAccess
 from shared.lease import Lease, open_lease
 from shared.lifecycle import Supervisor
 from shared.limiter import Limiter, LocalLimiter
@@ -36,6 +38,8 @@ from shared.redis_limiter import RedisLimiter
 from shared.settings import Settings
 from shared.streams import StreamStore
 from shared.topology import Topology
+
+_AGES_S: Final = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,15 @@ class Parts:
         if self.redis is None:
             return LocalLimiter(per_minute, self.now)
         return RedisLimiter(self.redis, self.settings.bus.prefix, name, per_minute, self.now)
+
+    def kept_access(self, service: str) -> KeptAccess:
+        """Return what a service keeps of access in this process's memory; once for each service."""
+        age = self.metrics.histogram(
+            f"starling_{service}_cached_access_process_age_seconds",
+            "how long access that was used had been kept in the process",
+            buckets=_AGES_S,
+        )
+        return KeptAccess(self.storage.streams, self.settings.cache.process_bytes, observe=age.observe)
 
     def probes(self) -> Mapping[str, Probe]:
         """Return what `/readyz` asks: the parts without which no request can be served (a cache is not one)."""

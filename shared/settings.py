@@ -76,6 +76,11 @@ class CacheSettings(BaseModel, frozen=True):
 
     url: str = Field("memory://", description="memory:// or redis(s)://host:port/db")
     timeout: timedelta = Field(timedelta(milliseconds=250), description="deadline of every operation")
+    process_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=0,
+        description="memory in groups and in history, each, for what users may do, before Redis; 0: none",
+    )
 
 
 class AuthSettings(BaseModel, frozen=True):

@@ -146,7 +146,7 @@ class Topology:
         return Queue(f"{self.prefix}.node.{node}", exclusive=True, max_bytes=self.node_queue_bytes)
 
     def invalidation_queue(self, process: str) -> Queue:
-        """Return a process's queue of invalidations: exclusive, small; a gap drops the whole local cache."""
+        """Return the queue of invalidations of a process's service: exclusive, small; a gap costs history look-ups."""
         return Queue(f"{self.prefix}.invalidate.{process}", exclusive=True, max_bytes=4 * 1024 * 1024)
 
     def replica_queue(self, name: str) -> Queue:

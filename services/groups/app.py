@@ -81,6 +81,8 @@ from shared.cache import Cache
 from shared.command_log import CommandLog, open_command_log
 from shared.core.ids import IdSource
 from shared.door import Door
+from shared.invalidations import hear_invalidations, tell_moved
+from shared.kept_access import KeptAccess
 from shared.mongo_audit import MongoAudit
 from shared.parts import Parts
 from shared.rpc import serve_calls
@@ -120,6 +122,7 @@ def assemble(
     tokens: Tokens,
     ids: IdSource,
     cache: Cache,
+    kept: KeptAccess,
     now: Callable[[], int],
     clock: Callable[[], float] = time.monotonic,
     attempts: Attempts | None = None,
@@ -139,11 +142,21 @@ def assemble(
     audit_logs = AuditLogs(audit, store, now)
     notices = Notices(store, commands, now)
     changes = Changes(
-        streams, store, bus, topology, jobs, audit_logs, ids, now, joined=notices.joined, official_group=official_group
+        streams,
+        store,
+        bus,
+        topology,
+        jobs,
+        audit_logs,
+        ids,
+        now,
+        joined=notices.joined,
+        moved=kept.drop_written,
+        official_group=official_group,
     )
     usernames = Claims(store, now, user_bears_out(streams, store, changes))
     names = Claims(store, now, group_bears_out(streams, store, changes))
-    views = Views(store, streams, cache, now)
+    views = Views(store, streams, cache, kept, now)
     facts = FactReader(store, now)
     door = Door(tokens, views.read_revocations, clock)
     profiles = Profiles(store, changes, usernames, jobs)
@@ -236,7 +249,9 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
     """Open the service on a process's parts: it serves calls and sweeps until the supervisor stops."""
     bus, topology, storage = parts.bus, parts.topology, parts.storage
     with open_passwords() as passwords:
-        async with open_command_log(bus, topology, f"{parts.node}.groups") as commands:
+        name = f"{parts.node}.groups"
+        kept = parts.kept_access("groups")
+        async with open_command_log(bus, topology, name) as commands:
             groups = assemble(
                 store=MongoGroups(storage.mongo),
                 audit=MongoAudit(storage.mongo),
@@ -248,6 +263,7 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 tokens=parts.tokens,
                 ids=storage.ids,
                 cache=parts.cache,
+                kept=kept,
                 now=parts.now,
                 attempts=_attempts_of(settings.limits, parts),
                 codes=MongoCodes(storage.mongo),
@@ -261,6 +277,10 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
             parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)
             parts.supervisor.start(
                 "groups.calls", serve_calls(bus, topology, "groups", handlers_of(groups.views, groups.snapshots))
+            )
+            parts.supervisor.start(
+                "groups.invalidations",
+                hear_invalidations(bus, topology, name, lambda batch: tell_moved(batch, kept.drop_told)),
             )
             parts.supervisor.start("groups.sweeper", groups.changes.run_sweeper())
             parts.supervisor.start("groups.notices", groups.notices.run())

@@ -52,8 +52,9 @@ class Changes:
     """The one way to change a group's or user's stream in this process. Many may work on the same stores.
 
     `timeout_s` is the deadline of a change, its turn and its followers included; more than `max_waiting` at once are
-    refused. `joined` is told who came into a group, with the seq of that, maybe more than once. Each new person's join
-    of the `official_group` is asked for (0: there is none).
+    refused. `joined` is told who came into a group, with the seq of that, maybe more than once. `moved` is told to
+    which seq a group has moved, before anybody else. Each new person's join of the `official_group` is asked for (0:
+    there is none).
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Changes:
         now: Callable[[], int],
         *,
         joined: Callable[[Member, int], None] = lambda member, group_seq: None,
+        moved: Callable[[int, int], None] = lambda group_id, seq: None,
         official_group: int = 0,
         timeout_s: float = 10.0,
         max_waiting: int = MAX_WAITING,
@@ -81,6 +83,7 @@ class Changes:
         self._ids = ids
         self._now = now
         self._joined = joined
+        self._moved = moved
         self._official_group = official_group
         self._timeout_s = timeout_s
         self._max_waiting = max_waiting
@@ -196,8 +199,10 @@ class Changes:
 
     async def _publish(self, events: Sequence[Event]) -> None:
         """Publish in order, confirmed; and tell who caches facts about a group that it moved."""
-        await publish_events(self._bus, self._topology, events)
         last = events[-1]
+        if last.group_id:
+            self._moved(last.group_id, last.record.seq)
+        await publish_events(self._bus, self._topology, events)
         if last.group_id:
             invalidation = Invalidation(last.group_id, last.record.seq)
             await self._bus.publish(self._topology.invalidate, ("",), encode_invalidation(invalidation))

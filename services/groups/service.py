@@ -83,7 +83,7 @@ class Groups:
             "hashes_in_hand": self.accounts.hashes_in_hand,
             "notices_waiting": self.notices.waiting,
             "notices_dropped": self.notices.dropped,
-            **self.views.use.statistics("access"),
+            **self.views.statistics(),
             **self.snapshots.statistics(),
             "mails_waiting": self.outbox.waiting if self.outbox is not None else 0,
         }

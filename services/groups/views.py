@@ -36,11 +36,10 @@ from shared.core.stream import Event, Head, channel_stream, group_stream
 from shared.core.titles import key_of_name
 from shared.core.webhooks import PERMISSIONS, author_of
 from shared.joining import Joining
+from shared.kept_access import ACCESS_S, KeptAccess
 from shared.streams import StreamStore
 
 MAX_EVENTS_READ: Final = 100
-_ACCESS_S: Final = 300.0
-"""How long access is cached; of use only while nothing changes in the group."""
 _MOVES: Final = 2
 """How often a webhook is looked for in its channel, since it may be given another one meanwhile."""
 _access_decoder = msgspec.msgpack.Decoder(Access)
@@ -57,22 +56,31 @@ def _decode_access(facts: bytes) -> Access | None:
 class Views:
     """Reads. All raise `StoreUnavailable` and `Unavailable`."""
 
-    def __init__(self, groups: GroupStore, streams: StreamStore, cache: Cache, now: Callable[[], int]) -> None:
+    def __init__(
+        self, groups: GroupStore, streams: StreamStore, cache: Cache, kept: KeptAccess, now: Callable[[], int]
+    ) -> None:
         self._groups = groups
         self._cache = cache
+        self._kept = kept
         self._now = now
         self._streams = streams
         self._joining: Joining[Access] = Joining()
-        self.use = CacheUse()
-        """Of cached access."""
+        self._use = CacheUse()
+        """Of access that processes share."""
+
+    def statistics(self) -> dict[str, float]:
+        """Return figures for metrics."""
+        return {**self._use.statistics("access"), **self._kept.statistics()}
 
     async def read_access(self, channel_id: int, user_id: int) -> Access:
         """Return what a user may do in a channel, by facts complete to at least `group_seq`.
 
         Whatever was answered or published before this call is in them: both come after the head was raised.
         So the head is read before the facts, and cached facts are used only under the same head: one read
-        instead of four, and never stale.
+        instead of four, and never stale. First what this process keeps, then what processes share.
         """
+        if (kept := await self._kept.find(channel_id, user_id)) is not None:
+            return kept
         key = f"access:{channel_id}:{user_id}"
         known = await self._cache.get(key)
         if known is not None:
@@ -81,9 +89,10 @@ class Views:
             if access is not None and access.channel is not None:
                 head = await self._streams.read_head(group_stream(access.channel.group_id))
                 if head.projected == seq:
-                    self.use.hits += 1
+                    self._use.hits += 1
+                    self._kept.keep(channel_id, user_id, access)
                     return access
-        self.use.note_miss(was_there=known is not None)
+        self._use.note_miss(was_there=known is not None)
         return await self._joining.ask((channel_id, user_id), lambda: self._read_anew(key, channel_id, user_id))
 
     async def _read_anew(self, key: str, channel_id: int, user_id: int) -> Access:
@@ -91,20 +100,20 @@ class Views:
 
         A channel may be there that is answered to be stored, and not projected yet.
         """
-        access, until = await self._read_access(channel_id, user_id)
-        if access.channel is not None and access.channel.group_id and not until:
-            await self._cache.put(key, access.group_seq, msgspec.msgpack.encode(access), ttl_s=_ACCESS_S)
+        access = await self._read_access(channel_id, user_id)
+        if access.lasts:
+            self._kept.keep(channel_id, user_id, access)
+            await self._cache.put(key, access.group_seq, msgspec.msgpack.encode(access), ttl_s=ACCESS_S)
         return access
 
-    async def _read_access(self, channel_id: int, user_id: int) -> tuple[Access, int]:
-        """Return what a user may do, and until when (Unix ms): 0 for until something changes in the group."""
+    async def _read_access(self, channel_id: int, user_id: int) -> Access:
         channel, user = await asyncio.gather(self._groups.read_channel(channel_id), self.read_user(user_id))
         if channel is None:
-            return Access(None, user, 0, 0), 0
+            return Access(None, user, 0, 0)
         if user is None:
-            return await self._read_access_of_webhook(channel, user_id), 0
+            return await self._read_access_of_webhook(channel, user_id)
         if not channel.group_id:
-            return (Access(channel, user, 0, DIRECT) if channel.has(user_id) else Access(None, user, 0, 0)), 0
+            return Access(channel, user, 0, DIRECT) if channel.has(user_id) else Access(None, user, 0, 0)
         group_id = channel.group_id
         head = await self._streams.read_head(group_stream(group_id))
         # The channel once more: what is told is complete to the head.
@@ -116,15 +125,14 @@ class Views:
         )
         group = groups.get(group_id)
         if channel is None or group is None:
-            return Access(None, user, 0, 0), 0
+            return Access(None, user, 0, 0)
         by_id = all_roles(group_id, roles.get(group_id, ()))
         channel = known_overwrites(channel, by_id)
         if state is None or state.member is None:
-            return Access(channel, user, head.projected, 0), 0
+            return Access(channel, user, head.projected, 0, lasts=True)
         now, member = self._now(), state.member
         permissions = permissions_of(group, by_id, member, now, channel)
-        access = Access(channel, user, head.projected, permissions, member)
-        return access, member.muted_until if member.muted_until > now else 0
+        return Access(channel, user, head.projected, permissions, member, lasts=member.muted_until <= now)
 
     async def _read_access_of_webhook(self, channel: Channel, webhook_id: int) -> Access:
         """Return what a webhook may do in a channel: what all may, if it is the channel's, else nothing."""
@@ -136,7 +144,7 @@ class Views:
         )
         if webhook is None or here is None or webhook.channel_id != here.id or here.group_id not in groups:
             return Access(None, None, 0, 0)
-        return Access(here, author_of(webhook), head.projected, PERMISSIONS)
+        return Access(here, author_of(webhook), head.projected, PERMISSIONS, lasts=True)
 
     async def read_webhook(self, webhook_id: int) -> WebhookView:
         """Return a webhook with its channel; nothing if there is none, or its channel is gone."""

@@ -13,12 +13,13 @@ from functools import partial
 
 from fastapi import APIRouter
 
+from services.history.access import AccessReader
 from services.history.core.pulse import Pulse
 from services.history.core.sequencer import Settled
 from services.history.core.spread import Spread
 from services.history.core.union import UnionWidth
 from services.history.handlers import handlers_of
-from services.history.invalidations import hear_invalidations, keep_pulse
+from services.history.invalidations import keep_pulse, tell_shards
 from services.history.letters import bury_letters
 from services.history.mongo_markers import MongoMarkers
 from services.history.mongo_marks import MongoMarks
@@ -73,6 +74,8 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     bus, topology, storage = parts.bus, parts.topology, parts.storage
     name = f"{parts.node}.history"
     rpc = Rpc(bus, topology)
+    kept = parts.kept_access("history")
+    access = AccessReader(rpc, kept)
     marks = MongoMarks(storage.mongo, MongoAudit(storage.mongo))
     pages = Pages(storage.streams, cache_bytes=settings.history.cache_bytes)
     markers = MongoMarkers(storage.mongo)
@@ -120,7 +123,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             topology=topology,
             streams=storage.streams,
             marks=marks,
-            rpc=rpc,
+            access=access,
             lease=storage.lease,
             now=parts.now,
             publish=publish,
@@ -139,6 +142,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             "replicas_alive": len(spread.alive(clock_ms())),
             "union_keys": width.keys,
             **pages.statistics(),
+            **kept.statistics(),
         },
     )
     limits = settings.limits
@@ -148,7 +152,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
         pulse = Pulse()
         supervisor.start(
             "history.invalidations",
-            hear_invalidations(bus, topology, name, shards, pulse, now=parts.now, clock_ms=clock_ms),
+            tell_shards(bus, topology, name, shards, pulse, now=parts.now, clock_ms=clock_ms, moved=kept.drop_told),
         )
         supervisor.start("history.pulse", keep_pulse(bus, topology, pulse, clock_ms))
         supervisor.start("history.signs_heard", hear_signs(bus, topology, name, spread, width, clock_ms))
@@ -164,6 +168,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             tell_ack=partial(tell_ack, bus, topology),
             commands=commands,
             rpc=rpc,
+            access=access,
             now=parts.now,
             budgets=_budgets_of(limits, limits.sends_per_second),
             content_characters=limits.content_characters,

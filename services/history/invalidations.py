@@ -2,7 +2,7 @@
 
 Ring 4 (shell). Commands permitted under older facts than were told are looked at again by the sequencer. What was
 lost is told as a gap; a bus that has gone silent is noticed by the missing signs of life (`core.pulse`). Both
-only cost a look-up for each permission.
+only cost a look-up for each permission. How they are heard: `shared.invalidations`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from services.history.core.shard import Shard
 from shared.bus import Batch, Bus, BusUnavailable
 from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.invalidation import SIGN_OF_LIFE, decode_invalidation, encode_invalidation
-from shared.topology import Binding, Topology
+from shared.invalidations import hear_invalidations, tell_moved
+from shared.topology import Topology
 
-_TAKEN_AT_ONCE: Final = 256
-_RETRY_S: Final = 1.0
 _SIGN_TIMEOUT_S: Final = 1.0
 
 log = structlog.stdlib.get_logger(__name__)
 
 
-async def hear_invalidations(
+async def tell_shards(
     bus: Bus,
     topology: Topology,
     name: str,
@@ -37,27 +36,23 @@ async def hear_invalidations(
     *,
     now: Callable[[], int],
     clock_ms: Callable[[], int],
+    moved: Callable[[int, int], None] = lambda group_id, seq: None,
 ) -> None:
-    """Tell the shards what is heard, for ever. `now` is Unix ms, `clock_ms` never goes back. A supervised task."""
-    queue = topology.invalidation_queue(name)
+    """Tell the shards what is heard, and `moved` each group with its seq, for ever. A supervised task.
+
+    `now` is Unix ms, `clock_ms` never goes back.
+    """
     for shard in shards:
         _doubt(shard, now())  # of what changed before we heard anything
-    while True:
-        try:
-            async with bus.subscribe(queue, (Binding(topology.invalidate),)) as subscription:
-                while True:
-                    batch = await subscription.take(_TAKEN_AT_ONCE)
-                    if batch.deliveries:
-                        pulse.hear(clock_ms(), random.random())  # noqa: S311 (jitter)
-                    for shard in shards:
-                        _tell(shard, batch, now())
-                    try:
-                        await subscription.ack(batch.deliveries)
-                    except BusUnavailable:
-                        continue  # a gap follows
-        except BusUnavailable as error:
-            log.warning("invalidations_unheard", reason=str(error))
-            await asyncio.sleep(_RETRY_S)
+
+    def hear(batch: Batch) -> None:
+        if batch.deliveries:
+            pulse.hear(clock_ms(), random.random())  # noqa: S311 (jitter)
+        for shard in shards:
+            _tell(shard, batch, now())
+        tell_moved(batch, moved)
+
+    await hear_invalidations(bus, topology, name, hear)
 
 
 def _doubt(shard: Shard, now: int) -> None:

@@ -12,13 +12,14 @@ from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, Query, Request
 
+from services.history.access import AccessReader
 from services.history.markers import MarkerStore
 from services.history.marks import MarkStore
 from services.history.pages import MAX_LIMIT, Pages
 from services.history.telling import Telling
 from shared.auth import Tokens
 from shared.command_log import CommandLog
-from shared.core.calls import Access, ReadAccess
+from shared.core.calls import Access
 from shared.core.commands import Acked
 from shared.core.drafts import Draft, Edit
 from shared.core.errors import MissingAccess, MissingPermissions, RateLimited
@@ -47,6 +48,7 @@ class History:
     markers: MarkerStore
     commands: CommandLog
     rpc: Rpc
+    access: AccessReader
     now: Callable[[], int]
     budgets: Budgets | None
     content_characters: int
@@ -90,7 +92,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 async def require_access(history: History, channel_id: int, caller: int) -> Access:
     """Return what the caller may do. Raises `UnknownChannel`, `MissingAccess`."""
-    access: Access = await history.rpc.call(ReadAccess(channel_id, caller))
+    access = await history.access.read(channel_id, caller)
     if access.channel is None or access.user is None:
         raise UnknownChannel
     if not access.can_view:

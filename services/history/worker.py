@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from services.history.access import AccessReader
 from services.history.core.deciding import Verdict
 from services.history.core.judging import CheckAccess
 from services.history.core.marks import PutMarks, ReadDirects, ReadPins, ReadReactors
@@ -23,7 +24,6 @@ from services.history.core.spread import OWNER, STANDBY
 from services.history.letters import reason_of
 from services.history.marks import MarkStore
 from shared.bus import Batch, Bus, BusUnavailable, Subscription
-from shared.core.calls import Access, ReadAccess
 from shared.core.commands import (
     AnyCommand,
     BadEnvelope,
@@ -41,7 +41,6 @@ from shared.core.letters import DeadLetter, letter_of_bytes, letter_of_command
 from shared.core.sending import place_of_access
 from shared.core.stream import Event
 from shared.core.writing import Publish
-from shared.rpc import Rpc
 from shared.streams import StoreUnavailable, StreamStore, drive
 from shared.topology import Topology
 
@@ -81,7 +80,7 @@ class ShardWorker:
         topology: Topology,
         streams: StreamStore,
         marks: MarkStore,
-        rpc: Rpc,
+        access: AccessReader,
         lease: IdLease,
         now: Callable[[], int],
         publish: Callable[[Sequence[Event]], Awaitable[None]],
@@ -98,7 +97,7 @@ class ShardWorker:
         self._topology = topology
         self._streams = streams
         self._marks = marks
-        self._rpc = rpc
+        self._access = access
         self._lease = lease
         self._now = now
         self._publish = publish
@@ -283,7 +282,7 @@ class ShardWorker:
     async def _verdict(self, channel_id: int, user_id: int) -> Verdict | None:
         """Return what groups says today; None if it fails, which is no command's fault whatever it says."""
         try:
-            access: Access = await self._rpc.call(ReadAccess(channel_id, user_id))
+            access = await self._access.read(channel_id, user_id)
         except StarlingError as error:
             is_told = error.status < _SERVER_ERRORS and not error.retryable
             return Verdict(0, name_of(error)) if is_told else None

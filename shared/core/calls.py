@@ -93,6 +93,8 @@ class Access(msgspec.Struct, frozen=True):
     permissions: int
     member: Member | None = None
     """The user as a member of the channel's group."""
+    lasts: bool = False
+    """Whether it is so while the group's head says `group_seq`: not in a direct channel, nor while a timeout runs."""
 
     @property
     def can_view(self) -> bool:

@@ -49,6 +49,8 @@ _HOLDS: Final = (
     "starling_gateway_trail_bytes",
     "starling_gateway_peers_given_bytes",
     "starling_history_cached_bytes",
+    "starling_history_cached_access_process_bytes",
+    "starling_groups_cached_access_process_bytes",
 )
 """What a process keeps within bounds of its own, and says so: not memory that is lost."""
 _ROOM: Final[Mapping[str, tuple[float, float]]] = {

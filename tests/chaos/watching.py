@@ -21,6 +21,8 @@ from tests.chaos.schedule import SERVICES
 BOUNDS: Final[Mapping[str, float]] = {
     "starling_gateway_fanout_log_bytes": 64 * 2**20,
     "starling_history_cached_bytes": 64 * 2**20,
+    "starling_history_cached_access_process_bytes": 16 * 2**20,
+    "starling_groups_cached_access_process_bytes": 16 * 2**20,
     "starling_gateway_peers_given_bytes": 32 * 2**20,
     "starling_http_requests_in_flight": 1000,
 }

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("cluster_servers"), p
 
 COUNTS = {"groups": 1, "history": 1, "gateway": 2}
 SHARDS = 16
-IDLE = {"log": SHARDS, "rpc": 2, "node": 4, "invalidate": 1, "replica": 1}
+IDLE = {"log": SHARDS, "rpc": 2, "node": 4, "invalidate": 2, "replica": 1}
 """Bindings by kind of queue without clients: a node queue each for two gateways, history and groups."""
 
 

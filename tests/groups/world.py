@@ -42,6 +42,7 @@ from shared.core.model import Channel
 from shared.core.permissions import DIRECT
 from shared.core.stream import Event, Write
 from shared.core.writing import Publish
+from shared.kept_access import KeptAccess
 from shared.limiter import LocalLimiter
 from shared.memory_audit import MemoryAudit
 from shared.memory_bus import MemoryBus
@@ -210,6 +211,7 @@ class World:
                     tokens=tokens,
                     ids=IdSource(self.workers),
                     cache=self.cache,
+                    kept=KeptAccess(guard(self.streams), 1 << 20),
                     now=self.clock,
                     attempts=attempts,
                     codes=guard(self.codes),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from services.history.core.pulse import SILENCE_MS, Pulse
 from services.history.core.shard import Shard
-from services.history.invalidations import hear_invalidations, keep_pulse
+from services.history.invalidations import keep_pulse, tell_shards
 from shared.bus import BusUnavailable
 from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.invalidation import SIGN_OF_LIFE, Invalidation, decode_invalidation, encode_invalidation
@@ -134,7 +134,7 @@ async def test_a_cut_while_acking_is_a_gap_and_no_new_beginning() -> None:
     bus, shard = CutBus(), Shard()
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
         hearing = tasks.create_task(
-            hear_invalidations(bus, TOPOLOGY, "a", (shard,), Pulse(), now=lambda: NOW, clock_ms=lambda: 0)
+            tell_shards(bus, TOPOLOGY, "a", (shard,), Pulse(), now=lambda: NOW, clock_ms=lambda: 0)
         )
         await asyncio.sleep(0)
         await bus.publish(TOPOLOGY.invalidate, ("",), encode_invalidation(Invalidation(GROUP, 6)))
@@ -155,7 +155,7 @@ async def test_a_process_that_begins_is_heard_at_once() -> None:
     assert shard.is_in_doubt(NOW)
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
         hearing = tasks.create_task(
-            hear_invalidations(bus, TOPOLOGY, "a", (shard,), pulse, now=lambda: NOW, clock_ms=clock_ms)
+            tell_shards(bus, TOPOLOGY, "a", (shard,), pulse, now=lambda: NOW, clock_ms=clock_ms)
         )
         await asyncio.sleep(0)
         giving = tasks.create_task(keep_pulse(bus, TOPOLOGY, pulse, clock_ms))

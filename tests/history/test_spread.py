@@ -10,6 +10,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.history.access import AccessReader
 from services.history.core.spread import ALIVE_MS, OWNER, STANDBY, Spread, ranking
 from services.history.core.union import UnionWidth
 from services.history.memory_marks import MemoryMarks
@@ -19,6 +20,7 @@ from shared.command_log import open_command_log
 from shared.core.ids import IdSource
 from shared.core.letters import DeadLetter
 from shared.core.signs import Decoded, Sign, decode_sign, encode_sign
+from shared.kept_access import KeptAccess
 from shared.memory_bus import MemoryBus
 from shared.publishing import publish_events
 from shared.rpc import Rpc
@@ -105,7 +107,7 @@ async def test_a_shard_is_handed_on_under_load() -> None:
             topology=TOPOLOGY,
             streams=streams,
             marks=MemoryMarks(),
-            rpc=Rpc(bus, TOPOLOGY),
+            access=AccessReader(Rpc(bus, TOPOLOGY), KeptAccess(streams, 0)),
             lease=Lease(IdSource(number)),
             now=lambda: NOW,
             publish=partial(publish_events, bus, TOPOLOGY),

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from services.history.access import AccessReader
 from services.history.memory_marks import MemoryMarks
 from services.history.worker import ShardWorker
 from shared.command_log import CommandLog, open_command_log
 from shared.core.commands import Reply, SendMessage
 from shared.core.ids import IdSource
 from shared.core.stream import Event, Head, Record, Write, channel_stream
+from shared.kept_access import KeptAccess
 from shared.memory_bus import MemoryBus
 from shared.memory_streams import MemoryStreams
 from shared.rpc import Rpc
@@ -95,7 +97,7 @@ class Side:
             topology=TOPOLOGY,
             streams=SharedStreams(store, self.halting, random.Random(seed)),  # noqa: S311 (no secret)
             marks=MemoryMarks(),
-            rpc=Rpc(self.bus, TOPOLOGY),
+            access=AccessReader(Rpc(self.bus, TOPOLOGY), KeptAccess(store, 0)),
             lease=Lease(IdSource(number)),
             now=lambda: NOW,
             publish=self._publish,

@@ -14,10 +14,11 @@ from typing import Any
 
 import httpx
 
+from services.history.access import AccessReader
 from services.history.app import router
 from services.history.core.pulse import Pulse
 from services.history.handlers import handlers_of
-from services.history.invalidations import hear_invalidations
+from services.history.invalidations import tell_shards
 from services.history.letters import bury_letters, open_letters
 from services.history.memory_markers import MemoryMarkers
 from services.history.memory_marks import MemoryMarks
@@ -51,6 +52,7 @@ from shared.core.stream import Event, Write
 from shared.core.webhooks import PERMISSIONS as WEBHOOK_PERMISSIONS
 from shared.core.webhooks import author_of
 from shared.door import Door
+from shared.kept_access import KeptAccess
 from shared.memory_bus import MemoryBus
 from shared.memory_streams import MemoryStreams
 from shared.publishing import publish_events
@@ -204,6 +206,8 @@ async def open_world(
     """Open a history service in memory with a listener on the group's events."""
     bus, streams = bus or MemoryBus(), FaultyStreams()
     rpc = Rpc(bus, TOPOLOGY)
+    kept = KeptAccess(streams, 1 << 20)
+    access = AccessReader(rpc, kept)
     buried: list[str] = []
     bury = partial(bury_letters, bus, TOPOLOGY, count=buried.append)
     marks, markers = MemoryMarks(), MemoryMarkers()
@@ -214,7 +218,7 @@ async def open_world(
         topology=TOPOLOGY,
         streams=streams,
         marks=marks,
-        rpc=rpc,
+        access=access,
         lease=Lease(IdSource(1)),
         now=lambda: world.now,
         publish=partial(publish_events, bus, TOPOLOGY),
@@ -236,6 +240,7 @@ async def open_world(
             markers,
             commands,
             rpc,
+            access,
             lambda: NOW,
             budgets,
             2000,
@@ -314,7 +319,7 @@ async def open_world(
                         },
                     ),
                     serve_calls(bus, TOPOLOGY, "history", handlers_of(pages, telling, markers)),
-                    hear_invalidations(
+                    tell_shards(
                         bus,
                         TOPOLOGY,
                         "history",
@@ -322,6 +327,7 @@ async def open_world(
                         pulse,
                         now=lambda: world.now,
                         clock_ms=lambda: world.now,
+                        moved=kept.drop_told,
                     ),
                     listen(),
                 )
