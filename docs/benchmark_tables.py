@@ -136,8 +136,8 @@ def _ten_thousand(result: Result) -> list[str]:
                 f"{step.sent / step.seconds:.0f}",
                 f"{step.delivered / step.seconds:,.0f}",
                 *(f"{step.latencies['deliveries'][share]:.0f}" for share in ("p50_ms", "p99_ms")),
-                f"{sum(step.cpu_s.values()) / step.seconds:.2f}",
-                ", ".join(f"{name} {spent / step.seconds:.2f}" for name, spent in _dearest(step.cpu_s)),
+                f"{sum(step.cpu_s.values()) / step.whole_s:.2f}",
+                ", ".join(f"{name} {spent / step.whole_s:.2f}" for name, spent in _dearest(step.cpu_s)),
             )
             for step in steps
         ]
@@ -250,11 +250,16 @@ def _told(row: Mapping[str, Any]) -> str:
 
 
 def _bindings(result: Result) -> list[str]:
-    return [_rows(result[name]) for name in ("layouts", "rates", "leaving")]
+    left_out = [f"slots {its['slots']}, partitions {its['partitions']}" for its in result["left_out"]]
+    return [*(_rows(result[name]) for name in ("layouts", "rates", "leaving")), *_too_long(left_out)]
 
 
 def _broker(result: Result) -> list[str]:
-    return [_rows(result[name]) for name in ("published", "bound")]
+    return [*(_rows(result[name]) for name in ("published", "bound")), *_too_long(result["left_out"])]
+
+
+def _too_long(left_out: Sequence[str]) -> list[str]:
+    return [f"Left out, for lack of time: {'; '.join(left_out)}."] if left_out else []
 
 
 def _rows(rows: Sequence[Mapping[str, Any]]) -> str:

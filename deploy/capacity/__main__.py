@@ -52,7 +52,7 @@ class _About(msgspec.Struct):
 
 class _Part(msgspec.Struct):
     name: str
-    seconds: float
+    whole_s: float
     sent: int
     delivered: int
     cpu_s: dict[str, float]
@@ -111,16 +111,16 @@ class Compared:
     def __init__(self, result: bytes) -> None:
         self._run = run = msgspec.json.decode(result, type=_Result)
         name = f"{run.about.rate:g}/s"
-        part = next((part for part in run.parts if part.name == name and part.sent and part.seconds), None)
+        part = next((part for part in run.parts if part.name == name and part.sent and part.whole_s), None)
         if part is None:
             raise ValueError(f"it has no part {name} in which something was said")
         self._part = part
-        self._load = measured(run.about.users, part.sent / part.seconds, part.delivered / part.sent)
+        self._load = measured(run.about.users, part.sent / part.whole_s, part.delivered / part.sent)
         work = work_of(self._load, run.about.gateways)
         used: dict[str, float] = {}
         for name, spent_s in part.cpu_s.items():
             if kind := _KINDS.get(name.rpartition("-")[0] or name):
-                used[kind] = used.get(kind, 0.0) + spent_s / part.seconds
+                used[kind] = used.get(kind, 0.0) + spent_s / part.whole_s
         self.cores = {kind: (its, float(getattr(work, kind))) for kind, its in used.items()}
 
     def told(self) -> str:

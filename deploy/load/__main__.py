@@ -52,14 +52,16 @@ def main() -> int:
     try:
         stage = _stage_of(chosen)
         layout = _layout_of(chosen)
-    except ValueError as error:
+        known = read_people(chosen.people) if chosen.people else None
+    except (OSError, ValueError) as error:  # msgspec's are ValueErrors
         print(f"load: {error}", file=sys.stderr)
         return 2
-    if (refusal := raise_file_limit(chosen.users // chosen.workers + _OTHER_FILES)) is not None:
+    users = chosen.users if known is None else len(known.tokens)
+    if (refusal := raise_file_limit(users // chosen.workers + _OTHER_FILES)) is not None:
         print(f"load: {refusal}", file=sys.stderr)
         return 2
     try:
-        people = read_people(chosen.people) if chosen.people else asyncio.run(_made(chosen, layout))
+        people = known or asyncio.run(_made(chosen, layout))
         if chosen.keep:
             write_people(chosen.keep, people)
         record, parts = asyncio.run(_run(chosen, people, stage))
@@ -76,7 +78,7 @@ def main() -> int:
     print(verdict_of(record, parts[-1].behind))
     if chosen.out:
         about = {key: value for key, value in vars(chosen).items() if isinstance(value, str | int | float)}
-        keep_result(chosen.out, record, parts, about)
+        keep_result(chosen.out, record, parts, parts[-1], about)
     return 0 if is_good(record, parts[-1].behind) else 1
 
 

@@ -35,8 +35,11 @@ class Progress:
             say(line_of(second, cpu_s))
 
 
-def keep_result(folder: Path, record: Record, parts: list[Part], about: Mapping[str, Any]) -> None:
-    """Write result.json and, if matplotlib is there, plots. Raises `OSError`."""
+def keep_result(folder: Path, record: Record, parts: list[Part], main: Part, about: Mapping[str, Any]) -> None:
+    """Write result.json and, if matplotlib is there, plots; the spread of latencies is that of `main`.
+
+    Raises `OSError`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     machine = {"cores": os.cpu_count(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     (folder / "result.json").write_bytes(result_of(record, parts, {**about, **machine}))
@@ -46,7 +49,7 @@ def keep_result(folder: Path, record: Record, parts: list[Part], about: Mapping[
     except ImportError:
         say("no plots: matplotlib is not installed here")
         return
-    for path in plot_run(folder, record, parts):
+    for path in plot_run(folder, record, main):
         say(f"a plot is in {path}")
 
 
@@ -55,7 +58,7 @@ def raise_file_limit(needed: int) -> str | None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < needed:
-        return f"a process may open {hard} files here, {needed} are needed: raise `ulimit -Hn`, or take more --workers"
+        return f"a process may open {hard} files here, {needed} are needed: raise `ulimit -Hn`, or ask less of each"
     return None
 
 

@@ -50,11 +50,6 @@ class Histogram:
                 return value_of(slot)
         return 0
 
-    def above(self, us: int) -> int:
-        """Return how many values are in slots above that of `us`."""
-        limit = slot_of(us)
-        return sum(count for slot, count in self.counts.items() if slot > limit)
-
     def steps(self) -> Iterator[tuple[int, int]]:
         """Yield each value that occurred, with its count, from the least on."""
         for slot in sorted(self.counts):

@@ -101,8 +101,9 @@ def read_people(path: Path) -> People:
 
 
 def write_people(path: Path, people: People) -> None:
-    """Keep who was made."""
+    """Keep who was made. Raises `OSError`."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FOR_THE_OWNER), "wb") as file:
+        os.fchmod(file.fileno(), _FOR_THE_OWNER)  # it may have been there
         file.write(msgspec.json.encode(people))
 
 

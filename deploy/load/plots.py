@@ -24,12 +24,11 @@ _MOST_NAMES: Final = 40
 """Marks with their words; where there are more, only the lines are drawn."""
 
 
-def plot_run(folder: Path, record: Record, parts: Sequence[Part]) -> list[Path]:
-    """Draw latency over time and its distribution into `folder`; return the files. Raises `OSError`."""
-    last = parts[-1]
+def plot_run(folder: Path, record: Record, part: Part) -> list[Path]:
+    """Draw latency over time, and its distribution in one part, into `folder`; return the files. Raises `OSError`."""
     return [
         kept(plot_times(record), folder / "latency.png"),
-        kept(plot_spread(last.name, last.latencies), folder / "histogram.png"),
+        kept(plot_spread(part.name, part.latencies), folder / "histogram.png"),
     ]
 
 

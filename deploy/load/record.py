@@ -59,9 +59,11 @@ class Part(msgspec.Struct, frozen=True):
     latencies: dict[str, dict[str, Any]]
     """deliveries, acks, joins, pages: percentiles in ms, and all counts in us"""
     cpu_s: dict[str, float]
-    """Processor time of each process while it worked; `load` is the load's own."""
+    """Processor time of each process until all was heard; `load` is the load's own."""
     memory: dict[str, int]
     """Resident bytes when the work ended."""
+    whole_s: float
+    """with the silence behind it: what `cpu_s` was used in"""
 
 
 _LATENCIES: Final = ("deliveries", "acks", "joins", "pages")
@@ -97,7 +99,9 @@ class Record:
     def end_part(self, *, behind: int) -> Part:
         """Return what came since `start_part`."""
         counts, before, start, stop = self.counts, self._first, self._from, self._to
-        cpu_s = {name: used.cpu_s - start.used.get(name, Used()).cpu_s for name, used in stop.used.items()}
+        # What is still to be stored and told when the work ends costs as much as what was in time.
+        end = self.seconds[-1] if self.seconds else _NOTHING
+        cpu_s = {name: used.cpu_s - start.used.get(name, Used()).cpu_s for name, used in end.used.items()}
         return Part(
             self._name,
             stop.at_s - start.at_s,
@@ -108,8 +112,9 @@ class Record:
             counts.pages - before.pages,
             behind,
             {name: figures_of(its) for name, its in self._latencies.items()},
-            {**cpu_s, "load": stop.load_cpu_s - start.load_cpu_s},
+            {**cpu_s, "load": end.load_cpu_s - start.load_cpu_s},
             {**{name: used.memory for name, used in stop.used.items()}, "load": self._load_memory},
+            end.at_s - start.at_s,
         )
 
     def take(self, at_s: float, fresh: Sequence[Report], lasts: Sequence[Report], used: Mapping[str, Used]) -> Second:

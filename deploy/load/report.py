@@ -46,9 +46,9 @@ def table_of(part: Part) -> str:
         lines.append("  process            cores   memory, MB   CPU us per delivery")
         each = max(part.delivered, 1)
         for name, spent in sorted(part.cpu_s.items(), key=lambda item: -item[1]):
-            memory = part.memory[name] / _MEGABYTE
+            memory = part.memory.get(name, 0) / _MEGABYTE
             per = f"{spent / each * 1e6:8.1f}" if part.delivered else ""
-            lines.append(f"  {name:<18}{spent / part.seconds:6.2f}   {memory:10.0f}   {per}")
+            lines.append(f"  {name:<18}{spent / part.whole_s:6.2f}   {memory:10.0f}   {per}")
     return "\n".join(lines)
 
 
@@ -72,7 +72,7 @@ def markdown_of(parts: Sequence[Part]) -> str:
             ]
             rows.append([f"{told}: p50, p99, max, ms", *shown])
     for name in names:
-        cores = [part.cpu_s.get(name, 0.0) / part.seconds if part.seconds else 0.0 for part in parts]
+        cores = [part.cpu_s.get(name, 0.0) / part.whole_s if part.whole_s else 0.0 for part in parts]
         memory = [part.memory.get(name, 0) / _MEGABYTE for part in parts]
         if max(cores) >= _LITTLE:
             rows.append(

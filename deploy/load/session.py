@@ -14,8 +14,6 @@ from deploy.load.frames import CLOSE, GOOD_BYE, TEXT, upgrade_of
 from deploy.load.heard import Heard
 from deploy.load.shapes import (
     MESSAGE_CREATE,
-    Channel,
-    decode_any,
     decode_channel,
     decode_guild,
     decode_hello,
@@ -27,7 +25,17 @@ from deploy.load.shapes import (
     resume_of,
     send_of,
 )
-from deploy.replay.frames import INVALID_SESSION, RECONNECT, SEND_ACK, SEND_REJECT, Frame, decode_ack, decode_reject
+from deploy.replay.frames import (
+    INVALID_SESSION,
+    RECONNECT,
+    SEND_ACK,
+    SEND_REJECT,
+    Channel,
+    Frame,
+    decode_ack,
+    decode_frame,
+    decode_reject,
+)
 
 if TYPE_CHECKING:
     from deploy.load.crowd import Crowd
@@ -86,11 +94,6 @@ class Session(asyncio.Protocol):
         self._s = 0
         self._unshown = 0
         self._goes = False
-
-    @property
-    def token(self) -> str:
-        """What proves who the user is."""
-        return self._token
 
     @property
     def is_connected(self) -> bool:
@@ -181,7 +184,7 @@ class Session(asyncio.Protocol):
             if payload.startswith(MESSAGE_CREATE):
                 self._hear(payload)
             elif data[at] & 15 == TEXT:
-                self._take(decode_any(payload))
+                self._take(decode_frame(payload))
             elif data[at] & 15 == CLOSE:
                 self._heed(int.from_bytes(payload[:_CODE_AT], "big"))
             at = start + length

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from deploy.load.frames import text_of
-from deploy.replay.frames import HEARTBEAT, IDENTIFY, MESSAGE_SEND, RESUME, Frame, Ref, encode_frame
+from deploy.replay.frames import HEARTBEAT, IDENTIFY, MESSAGE_SEND, RESUME, Channel, Ref, encode_frame
 
 _INTENTS: Final = 1 << 0 | 1 << 9 | 1 << 12 | 1 << 15
 """Groups, messages in groups and direct channels, and their content."""
@@ -32,13 +32,6 @@ class MessageFrame(msgspec.Struct):
 
     d: Message
     s: int
-
-
-class Channel(msgspec.Struct):
-    """A channel with its head. `last_seq` is absent where a channel only changed."""
-
-    id: str
-    last_seq: int
 
 
 class Guild(msgspec.Struct):
@@ -67,7 +60,6 @@ decode_channel = msgspec.json.Decoder(Channel).decode
 decode_guild = msgspec.json.Decoder(Guild).decode
 decode_ready = msgspec.json.Decoder(Ready).decode
 decode_hello = msgspec.json.Decoder(Hello).decode
-decode_any = msgspec.json.Decoder(Frame).decode
 
 
 def identify_of(token: str) -> bytes:

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
-PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -27,12 +27,12 @@ class Used(msgspec.Struct, frozen=True):
 def cpu_s(pid: int) -> float:
     """Return the processor time that a process has used, in user and in kernel mode. Raises `OSError`."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
+    return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
 def resident_bytes(pid: int) -> int:
     """Return a process's resident memory. Raises `OSError`."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
 def family_of(pid: int) -> Iterator[int]:

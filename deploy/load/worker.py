@@ -14,7 +14,6 @@ import resource
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -24,11 +23,11 @@ from deploy.load.crowd import Crowd
 from deploy.load.pages import Readers
 from deploy.load.plan import Begin, Behind, Compare, Do, End, Ended, FromWorker, Heads, Hush, Report, ToWorker
 from deploy.load.talk import Talk
+from deploy.load.usage import resident_bytes
 
 _REPORT_S: Final = 1.0
 _LONGEST: Final = 1 << 28
 _OTHER_FILES: Final = 128
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _decode = msgspec.json.Decoder(ToWorker).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -145,7 +144,7 @@ class Worker:
             crowd.joins.take(),
             self._readers.latencies.take() if self._readers is not None else {},
             time.process_time(),
-            int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES,
+            resident_bytes(os.getpid()),
         )
 
 

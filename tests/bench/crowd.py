@@ -119,12 +119,6 @@ class Crowd:
             self._poll(end, f"{before - len(self._by_fd)} of {count} clients are out")
         self._may_leave = False
 
-    def read_for(self, seconds: float) -> None:
-        """Read what comes for a while."""
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            self._poll(end + 1, "")
-
     def _connect(self, token: str) -> None:
         sock = socket.socket()
         sock.settimeout(5.0)

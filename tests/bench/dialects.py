@@ -6,15 +6,13 @@ it ends the client is in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from deploy.load.frames import text_of, upgrade_of
-
-_INTENTS: Final = 1 << 0 | 1 << 9 | 1 << 12 | 1 << 15
-"""Groups, messages in them, direct messages, and their content."""
+from deploy.load.shapes import identify_of
+from deploy.replay.frames import MESSAGE_SEND, encode_frame
 
 Conversation = Generator[bytes, bytes, None]
 
@@ -87,16 +85,14 @@ def join_starling(token: str) -> Conversation:
     """Identify, up to READY; the group is shown behind it."""
     _require((yield upgrade_of("/gateway?v=10&encoding=json")), b"HTTP/1.1 101")
     _require((yield b""), b'{"op":10,')
-    identify = json.dumps({"op": 2, "d": {"token": token, "intents": _INTENTS, "properties": {}}}).encode()
-    _require((yield text_of(identify)), b'{"t":"READY"')
+    _require((yield identify_of(token)), b'{"t":"READY"')
 
 
 def say_starling(channel_id: int, overhead: int) -> Callable[[int], bytes]:
     """Return `say` for a channel, where a dispatch is `overhead` bytes longer than the content in it."""
 
     def say(payload_bytes: int) -> bytes:
-        content = "x" * (payload_bytes - overhead)
-        return text_of(json.dumps({"op": 100, "d": {"channel_id": str(channel_id), "content": content}}).encode())
+        return _send_of(channel_id, "x" * (payload_bytes - overhead))
 
     return say
 
@@ -105,9 +101,13 @@ def direct_starling(channels: Mapping[str, int]) -> Callable[[str, str], bytes]:
     """Return `direct` for users whose direct channels with the one who speaks are known."""
 
     def direct(name: str, text: str) -> bytes:
-        return text_of(json.dumps({"op": 100, "d": {"channel_id": str(channels[name]), "content": text}}).encode())
+        return _send_of(channels[name], text)
 
     return direct
+
+
+def _send_of(channel_id: int, content: str) -> bytes:
+    return text_of(encode_frame(MESSAGE_SEND, {"channel_id": str(channel_id), "content": content}))
 
 
 def _direct_plain(name: str, text: str) -> bytes:

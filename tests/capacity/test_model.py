@@ -73,7 +73,7 @@ def test_it_is_told_with_its_assumptions() -> None:
 
 def run_of(**cpu_s: float) -> bytes:
     """Return a result of 10,000 people online and 300 messages/s to 50 for 10 s, with such processor times."""
-    part = {"name": "300/s", "seconds": 10.0, "sent": 3000, "delivered": 150_000, "cpu_s": cpu_s}
+    part = {"name": "300/s", "whole_s": 10.0, "sent": 3000, "delivered": 150_000, "cpu_s": cpu_s}
     return msgspec.json.encode({"about": {"users": 10_000, "rate": 300.0, "gateways": 2}, "parts": [part]})
 
 

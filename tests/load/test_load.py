@@ -29,6 +29,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def people(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of people who were made once, by a run in which they do nothing."""
     path = tmp_path_factory.mktemp("people") / "people.json"
+    path.touch()  # it holds tokens: nobody else may read it, also where it was there
     done = load(url, "--users", "8", "--group-size", "4", "--profile", "idle", "--keep", str(path))
     assert done.returncode == 0, done.stderr
     assert path.stat().st_mode & 0o077 == 0

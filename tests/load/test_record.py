@@ -23,7 +23,7 @@ def told(sent: int, latency_us: int, tally: Tally | None = None) -> Report:
 
 
 def played(tally: Tally | None = None) -> tuple[Record, Part]:
-    """Return a record of one second of warming up and two seconds of work, and the part of those two."""
+    """Return a record of one second of warming up, two of work and one of silence, and the part of the last three."""
     record = Record()
     for second, sent in enumerate((10, 20, 40)):
         if second == 1:
@@ -32,25 +32,27 @@ def played(tally: Tally | None = None) -> tuple[Record, Part]:
         reports = [told(sent, 100, tally), told(sent, 200)]
         record.take(second + 1.0, reports, reports, {"gateway-1": Used(second + 0.5, 3 << 20)})
     record.stop_work()
+    record.take(4.0, [], reports, {"gateway-1": Used(3.5, 5 << 20)})
     return record, record.end_part(behind=0)
 
 
 def test_a_part_is_what_came_in_it() -> None:
-    """Counts, latencies and processor time of the part are those since its begin, over all workers."""
+    """Counts, latencies and processor time are those since its begin, over all workers, until all was heard."""
     _, part = played()
+    assert (part.seconds, part.whole_s) == (2.0, 3.0)
     assert (part.seconds, part.sent, part.acked, part.delivered) == (2.0, 60, 60, 240)
     assert part.latencies["deliveries"]["count"] == 16
     assert part.latencies["deliveries"]["max_ms"] == pytest.approx(0.2)
-    assert part.cpu_s == {"gateway-1": 2.0, "load": 15.0}
+    assert part.cpu_s == {"gateway-1": 3.0, "load": 15.0}
     assert part.memory == {"gateway-1": 3 << 20, "load": 2 << 20}
 
 
 def test_a_second_is_what_is_new_in_it() -> None:
     """Rates of a second are differences, latencies those of the second."""
     record, _ = played()
-    assert [second.sent for second in record.seconds] == [20, 20, 40]
+    assert [second.sent for second in record.seconds] == [20, 20, 40, 0]
     assert record.seconds[0].p50_ms == pytest.approx(0.1)
-    assert "said 40/s" in line_of(record.seconds[-1], 0.5)
+    assert "said 40/s" in line_of(record.seconds[2], 0.5)
 
 
 def test_one_lost_event_is_no_good() -> None:
@@ -71,5 +73,5 @@ def test_it_is_shown(tmp_path: Path) -> None:
     result = json.loads(result_of(record, [part], {"users": 10}))
     assert result["parts"][0]["sent"] == 60
     assert result["marks"] == [[1.0, "kill -9 gateway-1"]]
-    for path in (*plot_run(tmp_path, record, [part]), *plot_parts(tmp_path, [part, part], against="rate")):
+    for path in (*plot_run(tmp_path, record, part), *plot_parts(tmp_path, [part, part], against="rate")):
         assert path.read_bytes().startswith(b"\x89PNG")
