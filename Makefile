@@ -13,7 +13,6 @@ URL ?= http://127.0.0.1:$(PORT)
 SPEED ?= max
 IN_FLIGHT ?= 1
 GATEWAYS ?=
-POSITIONS ?= yes
 FAULTS ?=
 EVERY ?= 8
 SEED ?=
@@ -67,8 +66,9 @@ account: $(RUN)/.installed ## Show an account of what runs on DATA, or end it: S
 replay: $(RUN)/.installed ## Feed chat logs to what runs at PORT, prove what comes out: LOG="FILE..." SPEED=max IN_FLIGHT=1
 	@exec $(replay) $(LOG)
 
-chaos: $(RUN)/.installed cluster-servers ## Break a cluster under load, judge what it did: MINUTES=10 SEED= EVERY=8 FAULTS= LOG="FILE..."
-	@exec $(RUN)/bin/python -m tests.chaos --minutes "$(or $(MINUTES),10)" --every "$(EVERY)" --faults "$(FAULTS)" $(SEED:%=--seed %) $(LOG)
+chaos: $(RUN)/.installed cluster-servers ## Break a cluster under load, judge what it did: MINUTES=10 SEED= EVERY=8 FAULTS= SAYS=15 POSITIONS=half LOG="FILE..."
+	@exec $(RUN)/bin/python -m tests.chaos --minutes "$(or $(MINUTES),10)" --every "$(EVERY)" --faults "$(FAULTS)" $(SEED:%=--seed %) \
+	  --says "$(or $(SAYS),15)" --positions "$(or $(POSITIONS),half)" $(LOG)
 
 chaos-smoke: $(RUN)/.installed cluster-servers ## The same for a minute, with the same faults each time
 	@exec $(RUN)/bin/python -m tests.chaos --minutes 1 --every 4 --seed 13542
@@ -165,7 +165,7 @@ $(TOOLS)/.installed:
 	$(call install,$(TOOLS),uv)
 
 replay = $(RUN)/bin/python -m deploy.replay --url "$(URL)" --speed "$(SPEED)" --in-flight "$(IN_FLIGHT)" \
-  --gateways "$(GATEWAYS)" --positions "$(POSITIONS)"
+  --gateways "$(GATEWAYS)" --positions "$(or $(POSITIONS),yes)"
 
 define install
 @"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -46,10 +46,11 @@ class Message(msgspec.Struct):
 
 
 class Channel(msgspec.Struct):
-    """A channel with its head."""
+    """A channel with its head. `guild_id` is empty in a direct channel."""
 
     id: str
     last_seq: int
+    guild_id: str = ""
 
 
 class GuildCreate(msgspec.Struct):
@@ -75,11 +76,12 @@ class Ref(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """A new session, and the groups that it is in."""
+    """A new session, and the groups and direct channels that it is in."""
 
     session_id: str
     resume_gateway_url: str
     guilds: list[Ref]
+    private_channels: list[Channel] = []
 
 
 class Ack(msgspec.Struct):
@@ -101,6 +103,7 @@ class Reject(msgspec.Struct):
 
 decode_frame = msgspec.json.Decoder(Frame).decode
 decode_message = msgspec.json.Decoder(Message).decode
+decode_channel = msgspec.json.Decoder(Channel).decode
 decode_guild = msgspec.json.Decoder(GuildCreate).decode
 decode_ready = msgspec.json.Decoder(Ready).decode
 decode_ack = msgspec.json.Decoder(Ack).decode

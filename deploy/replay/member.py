@@ -17,10 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from deploy.replay.account import Account
+from deploy.replay.asking import Asking
 from deploy.replay.frames import (
-    MESSAGE_SEND,
-    SEND_ACK,
-    SEND_REJECT,
     Ack,
     Author,
     Frame,
@@ -28,12 +26,9 @@ from deploy.replay.frames import (
     GuildDelete,
     Message,
     Ready,
-    Reject,
-    decode_ack,
     decode_guild,
     decode_guild_delete,
     decode_message,
-    decode_reject,
 )
 from deploy.replay.rest import Counts, GaveUp, Group, Refused, Rest, User
 from deploy.replay.session import Session, Ways
@@ -43,8 +38,6 @@ REPEATS_S: Final = 0.5
 in its last 250 ms, and some more for the way here."""
 _HEARD: Final = 1024
 """How many messages a member knows the time of; more do not come in `REPEATS_S`."""
-_ANSWER_S: Final = 15.0
-"""How long an answer to op 100 may take; the gateway answers within 10 s if it lives."""
 _AGAIN_S: Final = 0.1
 
 
@@ -99,7 +92,7 @@ class Member:
         self._tells_positions = ways.tells_positions
         self._line_s = line_s
         self._clock = clock
-        self._answers: dict[str, asyncio.Future[Ack | Reject]] = {}
+        self._asking = Asking()
         # Where it stands in the channel.
         self._sees = asyncio.Event()
         self._sees_not = asyncio.Event()
@@ -140,9 +133,7 @@ class Member:
 
     def lost(self) -> None:
         """Take in that the connection is gone: what was not answered has to be asked again."""
-        for answer in self._answers.values():
-            answer.cancel()
-        self._answers.clear()
+        self._asking.lost()
         if self._tells_positions or self._repeats_above is not None:
             return
         self._lost_at = self._clock()
@@ -164,16 +155,8 @@ class Member:
             await self._see(decode_guild(frame.d))
         elif frame.t == "GUILD_DELETE":
             self._see_no_more(decode_guild_delete(frame.d))
-        elif frame.op == SEND_ACK:
-            ack = decode_ack(frame.d)
-            self._settle(ack.nonce, ack)
-        elif frame.op == SEND_REJECT:
-            reject = decode_reject(frame.d)
-            self._settle(reject.nonce, reject)
-
-    def _settle(self, nonce: str, answer: Ack | Reject) -> None:
-        if (waiting := self._answers.pop(nonce, None)) is not None and not waiting.done():
-            waiting.set_result(answer)
+        else:
+            self._asking.take(frame)
 
     # What it sees of the channel.
 
@@ -327,7 +310,8 @@ class Member:
             async with asyncio.timeout(self._line_s):
                 while True:
                     await self.session.wait_ready()
-                    answer = await self._ask(nonce, content)
+                    channel_id = self._room.require_group().channel_id
+                    answer = await self._asking.ask(self.session, channel_id, nonce, content)
                     if isinstance(answer, Ack):
                         account.acked(nonce, int(answer.id), answer.seq, self._clock())
                         return
@@ -338,18 +322,3 @@ class Member:
                     await asyncio.sleep(_AGAIN_S if answer is None else answer.retry_after or _AGAIN_S)
         except TimeoutError:
             raise GaveUp(f"message {nonce} was not acknowledged within {self._line_s:g} s; last: {last}") from None
-
-    async def _ask(self, nonce: str, content: str) -> Ack | Reject | None:
-        """Send a message once; None if there was no answer."""
-        answer: asyncio.Future[Ack | Reject] = asyncio.get_running_loop().create_future()
-        self._answers[nonce] = answer
-        payload = {"channel_id": str(self._room.require_group().channel_id), "content": content, "nonce": nonce}
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                if await self.session.send(MESSAGE_SEND, payload):
-                    await asyncio.wait((answer,))
-        except TimeoutError:
-            self.session.cut()
-        finally:
-            self._answers.pop(nonce, None)
-        return answer.result() if answer.done() and not answer.cancelled() else None

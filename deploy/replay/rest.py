@@ -11,6 +11,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 
@@ -77,6 +78,14 @@ class Group:
     last_seq: int
 
 
+def _messages(channel_id: int) -> str:
+    return f"/channels/{channel_id}/messages"
+
+
+def _user_of(body: Json) -> User:
+    return User(int(body["user"]["id"]), body["token"])
+
+
 def _group_of(body: Json) -> Group:
     (channel,) = body["channels"]
     return Group(int(body["id"]), int(channel["id"]), channel["last_seq"])
@@ -101,10 +110,30 @@ class Rest:
         except Refused as refusal:
             if "USERNAME_ALREADY_TAKEN" not in refusal.body or self._counts.retries == retries:
                 raise
-            body = await self._request(
-                "POST", self._at.groups, "/auth/login", json={"login": username, "password": password}
-            )
-        return User(int(body["user"]["id"]), body["token"])
+            return await self.log_in(username, password)
+        return _user_of(body)
+
+    async def log_in(self, username: str, password: str) -> User:
+        """Return a user with a new token."""
+        body = {"login": username, "password": password}
+        return _user_of(await self._request("POST", self._at.groups, "/auth/login", json=body))
+
+    async def log_out(self, user: User) -> None:
+        """Revoke a user's token; if an earlier try had come through unanswered, it is refused already."""
+        retries = self._counts.retries
+        try:
+            await self._request("POST", self._at.groups, "/auth/logout", user)
+        except Refused as refusal:
+            if refusal.status != httpx.codes.UNAUTHORIZED or self._counts.retries == retries:
+                raise
+
+    async def keeps_out(self, user: User, channel_id: int | None = None) -> bool:
+        """Ask once for a channel's messages, or for who one is; return whether the token was refused."""
+        base, path = (
+            (self._at.groups, "/users/@me") if channel_id is None else (self._at.history, _messages(channel_id))
+        )
+        answer = await self._once("GET", base, path, user)
+        return answer is not None and answer.status_code == httpx.codes.UNAUTHORIZED
 
     async def create_group(self, owner: User, name: str) -> Group:
         """Create a public group; if an earlier try had come through unanswered, that one is taken."""
@@ -152,30 +181,47 @@ class Rest:
     async def send(self, user: User, channel_id: int, nonce: str, content: str) -> Json:
         """Send a message; a repeat with the same nonce answers the first."""
         body = {"content": content, "nonce": nonce, "enforce_nonce": True}
-        message: Json = await self._request(
-            "POST", self._at.history, f"/channels/{channel_id}/messages", user, json=body
-        )
+        message: Json = await self._request("POST", self._at.history, _messages(channel_id), user, json=body)
         return message
 
     async def change(self, user: User, channel_id: int, message_id: int, content: str | None) -> bool:
         """Ask once to edit a message, or to delete it (None); return whether it was answered as done."""
-        path = f"/channels/{channel_id}/messages/{message_id}"
+        path = f"{_messages(channel_id)}/{message_id}"
         body = None if content is None else {"content": content}
-        return await self._once("DELETE" if content is None else "PATCH", path, user, json=body) is not None
+        return await self._did("DELETE" if content is None else "PATCH", path, user, body)
+
+    async def react(self, user: User, channel_id: int, message_id: int, emoji: str, *, on: bool) -> bool:
+        """Ask once to put a reaction on a message, or to take it back; return whether it was answered as done."""
+        path = f"{_messages(channel_id)}/{message_id}/reactions/{quote(emoji)}/@me"
+        return await self._did("PUT" if on else "DELETE", path, user)
+
+    async def pin(self, user: User, channel_id: int, message_id: int, *, on: bool) -> bool:
+        """Ask once to pin a message, or to unpin it; return whether it was answered as done."""
+        return await self._did("PUT" if on else "DELETE", f"{_messages(channel_id)}/pins/{message_id}", user)
+
+    async def pins(self, user: User, channel_id: int) -> list[Json]:
+        """Return a channel's pinned messages."""
+        pinned: list[Json] = await self._request("GET", self._at.history, f"/channels/{channel_id}/pins", user)
+        return pinned
 
     async def look(self, user: User, channel_id: int) -> list[Json] | None:
         """Ask once for the latest messages, newest first; None if they were not shown."""
-        answer = await self._once("GET", f"/channels/{channel_id}/messages", user)
-        return answer.json() if answer is not None else None
+        answer = await self._once("GET", self._at.history, _messages(channel_id), user)
+        return answer.json() if answer is not None and answer.is_success else None
 
-    async def _once(self, method: str, path: str, user: User, json: Json | None = None) -> httpx.Response | None:
-        """Make a request to history once; None if it was not answered as done."""
+    async def _did(self, method: str, path: str, user: User, json: Json | None = None) -> bool:
+        answer = await self._once(method, self._at.history, path, user, json)
+        return answer is not None and answer.is_success
+
+    async def _once(
+        self, method: str, base: str, path: str, user: User, json: Json | None = None
+    ) -> httpx.Response | None:
+        """Make a request once; None if it was not answered."""
         headers = {"Authorization": user.token}
         try:
-            answer = await self._client.request(method, f"{self._at.history}/api/v10{path}", headers=headers, json=json)
+            return await self._client.request(method, f"{base}/api/v10{path}", headers=headers, json=json)
         except (httpx.TransportError, AttributeError):
             return None
-        return answer if answer.is_success else None
 
     async def events(self, user: User, channel_id: int, after_seq: int) -> tuple[list[Json], bool]:
         """Return a page of a channel's events, and whether there are more."""
@@ -197,7 +243,7 @@ class Rest:
         return found[::-1] if is_backward else found
 
     async def _page(self, user: User, channel_id: int, query: Mapping[str, str]) -> list[Json]:
-        path = f"/channels/{channel_id}/messages"
+        path = _messages(channel_id)
         page: list[Json] = await self._request("GET", self._at.history, path, user, params=query)
         return page
 

@@ -1,6 +1,6 @@
 """`make chaos`: a cluster under load while everything in it is killed, halted, restarted, drained and cut apart.
 
-    make chaos [MINUTES=10] [SEED=1234] [LOG="a.log b.log"] [FAULTS="kill:* delay:history.mongo"] [EVERY=8]
+    make chaos [MINUTES=10] [SEED=1234] [LOG="a.log b.log"] [FAULTS="kill:* delay:history.mongo"] [EVERY=8] [SAYS=15]
     make chaos-smoke
 
 The seed is told, and makes the schedule of faults: the same seed, the same schedule. Everything is written to
@@ -34,14 +34,12 @@ from deploy.local.process import NotInstalled, StartFailed
 from deploy.replay.script import Script, script_of
 from tests.chaos.history import read_history
 from tests.chaos.judging import judge
-from tests.chaos.load import invented
+from tests.chaos.load import ROOMS, invented
 from tests.chaos.report import json_of, schedule_of, told_of
-from tests.chaos.run import COUNTS, Plan, run
+from tests.chaos.run import COUNTS, TELLS, Plan, run
 from tests.chaos.schedule import plan_of
 from tests.hosts import Hosts, NoHosts, isolation, open_hosts
 
-ROOMS: Final = (3, 6, 8, 12, 20)
-"""How many people the invented rooms have."""
 _SEEDS: Final = 10**6
 
 
@@ -83,7 +81,7 @@ def main() -> int:
     _tell(f"seed {seed}: {len(faults)} faults in {seconds:g} s; all is written to {folder}")
     (folder / "schedule.txt").write_text(schedule_of(faults) + "\n")
     print(schedule_of(faults), flush=True)
-    plan = Plan(folder, seconds, scripts, chosen.says, faults, seed)
+    plan = Plan(folder, seconds, scripts, chosen.says, faults, seed, chosen.positions)
     with ExitStack() as stack:
         try:
             hosts = _open_hosts(stack) if chosen.isolated else None
@@ -118,6 +116,8 @@ def _judge(path: Path) -> int:
         print(f"BROKEN {one.promise} at {one.at:.2f} s: {one.what}\n       during {one.during}")
     for what, number in sorted(verdict.excepted.items()):
         print(f"excepted: {number} × {what}")
+    if verdict.unchecked:
+        print(f"not judged, since there were none: {', '.join(verdict.unchecked)}")
     print("every promise was kept" if verdict.is_good else "NOT proved")
     return 0 if verdict.is_good else 1
 
@@ -135,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--every", type=float, default=8.0, help="seconds from fault to fault, about (8)")
     parser.add_argument("--faults", default="", help="patterns of what may happen, with blanks between (all)")
     parser.add_argument("--says", type=float, default=15.0, help="messages per second (15)")
+    parser.add_argument("--positions", choices=TELLS, default="half", help="who tells them in RESUME (half)")
     parser.add_argument("--folder", type=Path, default=Path(".chaos"), help="for all that is written (.chaos)")
     parser.add_argument("--keep", action="store_true", help="keep the cluster's data, its database among it")
     parser.add_argument("--judge", type=Path, default=None, help="judge this history instead")

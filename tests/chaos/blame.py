@@ -22,6 +22,7 @@ _NOTICED_S: Final = 5.0
 _NEVER: Final = float("inf")
 _OUT: Final = frozenset({"kill", "stop", "partition"})
 _LINK: Final = frozenset({"cut", "delay", "silence"})
+_ENDS: Final = frozenset({"kill", "drain", "restart", "roll"})
 
 
 class Span(msgspec.Struct):
@@ -36,6 +37,13 @@ class Span(msgspec.Struct):
     def __str__(self) -> str:
         end = f"–{self.ended:.1f}" if self.ended < _NEVER else ""
         return f"{self.kind} {self.target} ({self.began:.1f}{end} s)"
+
+    @property
+    def cuts_clients(self) -> bool:
+        """Whether sessions of clients lost their connections."""
+        if self.target.startswith("gateway"):
+            return self.kind in _ENDS
+        return (self.kind in _ENDS and self.target == "nginx") or (self.kind == "cut" and self.target == "door")
 
     @property
     def takes_node(self) -> bool:
@@ -69,6 +77,10 @@ class Timeline:
         begun = [span for span in self.spans if span.began <= at]
         on = [span for span in begun if at <= span.ended + _AFTER_S] or begun[-1:]
         return ", ".join(map(str, on)) or "no fault"
+
+    def is_quiet(self, since: float, until: float) -> bool:
+        """Whether no fault was on, or could still be felt, in this time."""
+        return not any(span.began <= until and since <= span.ended + _AFTER_S for span in self.spans)
 
     def deaths(self, since: float, until: float) -> list[Span]:
         """Return the faults that took a gateway or the way to it and were on in this time."""

@@ -37,6 +37,7 @@ class Faults:
         self._tell = tell
         self.made: Counter[str] = Counter()
         self.problems: list[str] = []
+        self._rolling = asyncio.Lock()
 
     async def run(self, plan: Sequence[Fault]) -> None:
         """Make all of them, each at its time; return when the last is over."""
@@ -66,6 +67,8 @@ class Faults:
                 return await self._stop(fault.target, fault.seconds)
             case "drain" | "restart":
                 return await self._restart(fault.target)
+            case "roll":
+                return await self._roll(fault.target)
             case "overtake":
                 return await self._overtake(fault.target, fault.latency_s, fault.seconds)
             case "partition":
@@ -121,6 +124,14 @@ class Faults:
         except Refused as refusal:
             self.problems.append(str(refusal))
         return True
+
+    async def _roll(self, service: str) -> bool:
+        """Restart all processes of a service one after the other, when no other roll is under way."""
+        names = [name for name, kind in listed(self._behind.data, "kind").items() if kind == service]
+        async with self._rolling:
+            for name in names:
+                await self._restart(name)
+        return bool(names)
 
     async def _overtake(self, name: str, latency_s: float, seconds: float) -> bool:
         """Let a worker write late, and have its shards given to another while its writes are on their way."""

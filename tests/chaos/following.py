@@ -11,7 +11,21 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.chaos.blame import RESUME_WINDOW_S, Timeline
-from tests.chaos.history import Began, Ended, Heard, Invalid, Lost, Record, Resumed, Seen, Settled, Unseen
+from tests.chaos.history import (
+    Began,
+    Ended,
+    Heard,
+    Invalid,
+    Joined,
+    LoggedOut,
+    Lost,
+    Record,
+    Removed,
+    Resumed,
+    Seen,
+    Settled,
+    Unseen,
+)
 from tests.chaos.stored import Stored
 
 REPEATS_S: Final = 0.5
@@ -41,17 +55,21 @@ class _Session:
         self.heard_at = began.at
         self.places: dict[int, _Place] = {}
         self.numbers: dict[int, int] = {}
+        self.is_owed = True
+        """Until its token is revoked."""
 
 
 class Following:
-    """All sessions of a run. `checked` counts deliveries, `excepted` what the promise excepts."""
+    """All sessions of a run. `checked` counts by kind, `excepted` what the promise excepts."""
 
     def __init__(self, stored: Stored, timeline: Timeline, breaks: Breaks) -> None:
         self._stored = stored
         self._timeline = timeline
         self._breaks = breaks
         self._sessions: dict[int, _Session] = {}
-        self.checked = 0
+        self._inside: dict[int, set[int]] = {}
+        """The channels that each person has."""
+        self.checked: Counter[str] = Counter()
         self.excepted: Counter[str] = Counter()
 
     def take(self, record: Record) -> None:
@@ -73,8 +91,15 @@ class Following:
                 session.lost_at = record.at if session.lost_at is None else session.lost_at
             case Resumed(session=number):
                 self._sessions[number].lost_at = None
+                self.checked["resumes"] += 1
             case Invalid(at=at, session=number):
                 self._invalid(at, number)
+            case Joined(who=who, channel=channel):
+                self._inside.setdefault(who, set()).add(channel)
+            case Removed(who=who, channel=channel):
+                self._inside.get(who, set()).discard(channel)
+            case LoggedOut(session=number):
+                self._sessions[number].is_owed = False
             case Ended(session=number):
                 self._sessions.pop(number, None)
             case Settled(at=at):
@@ -89,7 +114,7 @@ class Following:
         session.places[record.channel] = _Place(record.head, record.place)
 
     def _hear(self, record: Heard) -> None:
-        self.checked += 1
+        self.checked["deliveries"] += 1
         session = self._sessions[record.session]
         name = _name(record.session, session)
         if record.s < session.s:
@@ -136,6 +161,8 @@ class Following:
 
     def _invalid(self, at: float, number: int) -> None:
         session = self._sessions.pop(number)
+        if not session.is_owed:
+            return
         name = _name(number, session)
         lost_at = session.lost_at if session.lost_at is not None else at
         if at - lost_at > RESUME_WINDOW_S:
@@ -147,11 +174,16 @@ class Following:
 
     def _settle(self, at: float) -> None:
         for number, session in self._sessions.items():
+            if not session.is_owed:
+                continue
             name = _name(number, session)
             if session.lost_at is not None:
                 self._breaks(4, at, f"{name} did not come back since {session.lost_at:.1f} s")
                 continue
+            for channel in sorted(self._inside.get(session.who, set()) - session.places.keys()):
+                self._breaks(4, at, f"{name} is in channel {channel}, and was not told of it")
             for channel, place in session.places.items():
+                self.checked["channels followed to the end"] += 1
                 missing = self._stored.told_between(channel, place.position, self._stored.last(channel) + 1)
                 if missing:
                     since = place.heard.get(place.position, session.heard_at)

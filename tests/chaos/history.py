@@ -7,7 +7,7 @@ since the run began; `who` is a person's number, `session` a session's (a new on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,12 @@ import msgspec
 
 NOBODY: Final = -1
 """The author of a message whom the run does not know."""
+PIN: Final = "pin"
+"""The mark of a pinned message; every other mark is a reaction's emoji."""
+DOORS: Final = ("gateway", "groups", "history")
+"""Where a token opens something."""
+READINGS: Final[Mapping[int, tuple[int, bool]]] = {1: (100, True), 2: (50, False)}
+"""Who reads all pages at the end, by number: page size, and whether from the newest back."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -81,8 +87,35 @@ class Changed(_Record, frozen=True, tag=True):
     content: str | None
 
 
+class Marking(_Record, frozen=True, tag=True):
+    """A reaction (the `mark` is the emoji) or a pin is about to be asked for, or to be taken back."""
+
+    who: int
+    channel: int
+    id: int
+    mark: str
+    on: bool
+
+
+class Marked(_Record, frozen=True, tag=True):
+    """That was answered as done."""
+
+    who: int
+    channel: int
+    id: int
+    mark: str
+    on: bool
+
+
 class Joining(_Record, frozen=True, tag=True):
     """Somebody is about to ask to join."""
+
+    who: int
+    channel: int
+
+
+class Joined(_Record, frozen=True, tag=True):
+    """It was answered that somebody is in the group of a channel, or has the direct channel."""
 
     who: int
     channel: int
@@ -122,7 +155,10 @@ class Unseen(_Record, frozen=True, tag=True):
 
 
 class Heard(_Record, frozen=True, tag=True):
-    """A session got an event of a channel. `id` is the message's; the last three are a creation's."""
+    """A session got an event of a channel. `id` is the message's; the last three are a creation's.
+
+    Of an edit there is the `content`, too, of a reaction who reacted (`author`) and the emoji (`content`).
+    """
 
     session: int
     s: int
@@ -157,6 +193,26 @@ class Ended(_Record, frozen=True, tag=True):
     """A client ended its session."""
 
     session: int
+
+
+class LoggedOut(_Record, frozen=True, tag=True):
+    """It was answered that the token of a person's session is revoked."""
+
+    who: int
+    session: int
+
+
+class KeptOut(_Record, frozen=True, tag=True):
+    """The revoked token was refused by one of `DOORS`: the gateway has closed the session, REST answered 401."""
+
+    session: int
+    door: str
+
+
+class LoggingIn(_Record, frozen=True, tag=True):
+    """Somebody is about to ask for a new token."""
+
+    who: int
 
 
 class Looking(_Record, frozen=True, tag=True):
@@ -198,6 +254,15 @@ class Paged(_Record, frozen=True, tag=True):
     content: str
 
 
+class Bears(_Record, frozen=True, tag=True):
+    """After the run: so many have put a mark on a message, as it is shown."""
+
+    channel: int
+    id: int
+    mark: str
+    count: int
+
+
 class Measured(_Record, frozen=True, tag=True):
     """What a process told of something that must not grow above `bound`."""
 
@@ -212,8 +277,9 @@ class Settled(_Record, frozen=True, tag=True):
 
 
 Record = (
-    FaultBegan | FaultEnded | Sent | Acked | Refused | Changing | Changed | Joining | Removed | Began | Seen | Unseen
-    | Heard | Lost | Resumed | Invalid | Ended | Looking | Looked | Event | Paged | Measured | Settled
+    FaultBegan | FaultEnded | Sent | Acked | Refused | Changing | Changed | Marking | Marked | Joining | Joined
+    | Removed | Began | Seen | Unseen | Heard | Lost | Resumed | Invalid | Ended | LoggedOut | KeptOut | LoggingIn
+    | Looking | Looked | Event | Paged | Bears | Measured | Settled
 )  # fmt: skip
 
 _encoder: Final = msgspec.json.Encoder()

@@ -13,7 +13,10 @@ from typing import Final
 import msgspec
 
 from tests.chaos.history import (
+    DOORS,
+    PIN,
     Acked,
+    Bears,
     Began,
     Changed,
     Changing,
@@ -22,10 +25,16 @@ from tests.chaos.history import (
     FaultEnded,
     Heard,
     Invalid,
+    Joined,
     Joining,
+    KeptOut,
+    LoggedOut,
+    LoggingIn,
     Looked,
     Looking,
     Lost,
+    Marked,
+    Marking,
     Measured,
     Paged,
     Record,
@@ -51,6 +60,7 @@ class _Teller:
         self.story: Story = []
         self.events: list[Event] = []
         self.contents: dict[int, str] = {}
+        self.marks: dict[tuple[int, str], set[int]] = {}
         self.at = 0.0
         self.s = 0
         self.sessions: dict[int, int] = {}
@@ -69,6 +79,10 @@ class _Teller:
     def join(self, who: int) -> None:
         self.note(Joining, who, CHANNEL)
         self.members.add(who)
+        self.note(Joined, who, CHANNEL)
+        self.begin(who)
+
+    def begin(self, who: int) -> None:
         session = self.next_session
         self.next_session += 1
         self.sessions[session] = who
@@ -76,12 +90,25 @@ class _Teller:
         self.note(Began, session, who, who % 2 == 0, "gateway-1")
         self.note(Seen, session, CHANNEL, len(self.events), self.place)
 
+    def sessions_of(self, who: int) -> list[int]:
+        found = [one for one, its in self.sessions.items() if its == who]
+        for session in found:
+            self.resume(session)
+        return found
+
+    def log_out(self, who: int) -> None:
+        for session in self.sessions_of(who):
+            self.note(LoggedOut, who, session)
+            for door in DOORS:
+                self.note(KeptOut, session, door)
+            del self.sessions[session]
+        self.note(LoggingIn, who)
+        self.begin(who)
+
     def leave(self, who: int) -> None:
         self.members.discard(who)
         self.place += 1
-        for session in [one for one, its in self.sessions.items() if its == who]:
-            if session in self.lacks:
-                self.resume(session)
+        for session in self.sessions_of(who):
             self.note(Unseen, session, CHANNEL, self.place)
             del self.sessions[session]
         self.note(Removed, who, CHANNEL)
@@ -94,12 +121,12 @@ class _Teller:
         self.note(Sent, who, CHANNEL, nonce, f"text {nonce}")
         return nonce
 
-    def say(self, who: int) -> None:
+    def say(self, who: int, acks: int = 1) -> None:
         nonce = self._sent(who)
         message_id = _FIRST_ID + 10 * len(self.events)
         self._happen("MESSAGE_CREATE", message_id, nonce, who, f"text {nonce}")
         self.contents[message_id] = f"text {nonce}"
-        for _ in range(self.chance.choice((1, 1, 2))):
+        for _ in range(acks):
             self.note(Acked, who, CHANNEL, nonce, message_id, self.events[-1].seq)
         self.note(Sent, who, CHANNEL, nonce, f"text {nonce}")
 
@@ -116,6 +143,21 @@ class _Teller:
         else:
             self.contents[message_id] = content
         self.note(Changed, author, CHANNEL, message_id, content)
+
+    def mark(self, who: int, mark: str, *, on: bool) -> None:
+        if not self.contents:
+            return
+        message_id = self.chance.choice(sorted(self.contents))
+        self.note(Marking, who, CHANNEL, message_id, mark, on)
+        its = self.marks.setdefault((message_id, mark), set())
+        if on != (who in its):
+            (its.add if on else its.discard)(who)
+            if mark == PIN:
+                self._happen("MESSAGE_UPDATE", message_id, content=self.contents[message_id])
+            else:
+                kind = "ADD" if on else "REMOVE"
+                self._happen(f"MESSAGE_REACTION_{kind}", message_id, author=who, content=mark)
+        self.note(Marked, who, CHANNEL, message_id, mark, on)
 
     def _happen(self, t: str, message_id: int, nonce: str = "", author: int = -1, content: str = "") -> None:
         seq = len(self.events) + 1
@@ -166,6 +208,9 @@ class _Teller:
                 if event.t == "MESSAGE_CREATE" and event.id in self.contents:
                     content = self.contents[event.id]
                     self.note(Paged, reading, CHANNEL, event.id, event.seq, event.nonce, event.author, content)
+        for (message_id, mark), its in self.marks.items():
+            if its and message_id in self.contents:
+                self.note(Bears, CHANNEL, message_id, mark, len(its))
 
 
 def tell(seed: int, steps: int = 40) -> Story:
@@ -174,8 +219,9 @@ def tell(seed: int, steps: int = 40) -> Story:
     chance = teller.chance
     for who in range(4):
         teller.join(who)
+    teller.log_out(2)
     for _ in range(steps):
-        match chance.randrange(12):
+        match chance.randrange(13):
             case 0:
                 teller.lose(chance.choice(sorted(teller.sessions)))
             case 1 | 2:
@@ -186,13 +232,20 @@ def tell(seed: int, steps: int = 40) -> Story:
                 (teller.leave if 3 in teller.members else teller.join)(3)
             case 5:
                 teller.glance(chance.choice(sorted(teller.members)))
+            case 6:
+                mark, who = chance.choice(((PIN, 0), ("+1", chance.choice(sorted(teller.members)))))
+                teller.mark(who, mark, on=chance.random() < 2 / 3)
             case _:
-                teller.say(chance.choice(sorted(teller.members)))
+                teller.say(chance.choice(sorted(teller.members)), chance.choice((1, 1, 2)))
     teller.note(FaultBegan, 1, "kill", "history-1")
-    teller.say(0)
+    teller.say(0, 2)
     teller.note(FaultEnded, 1)
-    if 3 in teller.members:
-        teller.leave(3)
+    teller.change(delete=False)
+    teller.mark(1, "+1", on=True)
+    teller.glance(0)
+    if 3 not in teller.members:
+        teller.join(3)
+    teller.leave(3)
     for who in (0, 1, 2):
         teller.say(who)
     teller.note(Measured, "gateway-1", "queue", 10.0, 100.0)
@@ -365,6 +418,61 @@ def show_removed(story: Story) -> Story:
     return [*story[: place + 1], *looks, *story[place + 1 :]]
 
 
+def tell_removed_of_an_edit(story: Story) -> Story:
+    """Tell who is out of an edit that was asked for after that was answered."""
+    removed = next(one for one in story if isinstance(one, Removed))
+    began = next(one for one in story if isinstance(one, Began) and one.who == removed.who)
+    edit: Story = [Changing(0.0, 0, CHANNEL, 1, "new"), Heard(0.0, began.session, 0, CHANNEL, 1, "MESSAGE_UPDATE", 1)]
+    told = [msgspec.structs.replace(edit[1], content="new")]
+    place = story.index(removed)
+    return [*story[: place + 1], edit[0], *told, *story[place + 1 :]]
+
+
+def let_in(story: Story) -> Story:
+    """Never refuse a revoked token at one of the doors."""
+    return _without(story, {_places(story, KeptOut)[1]})
+
+
+def refuse_late(story: Story) -> Story:
+    """Let a session go on for long after its token was revoked, while nothing else is wrong."""
+    quiet: Story = [one for one in story if not isinstance(one, FaultBegan | FaultEnded)]
+    place = _places(quiet, KeptOut)[0]
+    return _replaced(quiet, place, at=quiet[place].at + 9.0)
+
+
+def begin_revoked(story: Story) -> Story:
+    """Begin a session with a token that was revoked."""
+    place = _places(story, LoggedOut)[0]
+    return [
+        *story[: place + 1],
+        Began(0.0, 997, getattr(story[place], "who", 0), True, "gateway-1"),
+        *story[place + 1 :],
+    ]
+
+
+def forget_mark(story: Story) -> Story:
+    """Show nothing of a reaction that was answered as done."""
+    return _without(story, {_places(story, Bears)[-1]})
+
+
+def show_mark(story: Story) -> Story:
+    """Show one reaction more than there are."""
+    place = _places(story, Bears)[-1]
+    return _replaced(story, place, count=getattr(story[place], "count", 0) + 1)
+
+
+def never_tell_of_group(story: Story) -> Story:
+    """Begin a session without a word of the group that its user is in."""
+    gone = {place for place in _places(story, Seen) if getattr(story[place], "session", None) == 0}
+    heard = {place for place in _places(story, Heard) if getattr(story[place], "session", None) == 0}
+    return _without(story, gone | heard)
+
+
+def show_no_page(story: Story) -> Story:
+    """Show nothing at all in one reading of the pages."""
+    return _without(story, {place for place in _places(story, Paged) if getattr(story[place], "reading", 0) == 2})
+
+
 def hide_acknowledged(story: Story) -> Story:
     """Leave a message out of a page that was asked for after its ack."""
     settled = _places(story, Settled)[0]
@@ -392,5 +500,13 @@ WRONGS: Final[dict[Callable[[Story], Story], int]] = {
     tell_removed: 7,
     hear_removed: 7,
     show_removed: 7,
+    tell_removed_of_an_edit: 7,
+    let_in: 7,
+    refuse_late: 7,
+    begin_revoked: 7,
+    forget_mark: 1,
+    show_mark: 5,
+    never_tell_of_group: 4,
+    show_no_page: 2,
 }
 """What can be done wrong, and which promise it breaks."""

@@ -1,8 +1,8 @@
 """The judge: from a run's history to which promise was broken by which fault at which time.
 
 Core: a pure function over the records. The promises are those of README.md, by their numbers; each has its part here
-or in `stored` (2) and `following` (4). A broken promise is told once for each place where it shows, so one fault of
-the server can show as several.
+or in `stored` (2), `following` (4), `marks` (1 and 5) and `out` (7). A broken promise is told once for each place where
+it shows, so one fault of the server can show as several.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ from tests.chaos.following import Following
 from tests.chaos.history import (
     NOBODY,
     Acked,
-    Began,
     Changed,
     Changing,
     Event,
     Heard,
-    Joining,
     Looked,
     Looking,
     Measured,
     Record,
     Refused,
-    Removed,
     Sent,
     Settled,
 )
+from tests.chaos.marks import Marks
+from tests.chaos.out import Out
 from tests.chaos.stored import CREATE, Stored
 
 PROMISES: Final[Mapping[int, str]] = {
@@ -44,6 +43,25 @@ PROMISES: Final[Mapping[int, str]] = {
     6: "nothing grows without bound",
     7: "who is removed is out",
 }
+CHECKS: Final[Mapping[str, int]] = {
+    "messages acknowledged": 1,
+    "edits and deletions answered": 1,
+    "reactions and pins answered": 1,
+    "pages read meanwhile": 1,
+    "events in a row": 2,
+    "messages in pages": 2,
+    "nonces acknowledged again": 3,
+    "nonces stored": 3,
+    "deliveries": 4,
+    "resumes": 4,
+    "channels followed to the end": 4,
+    "events told": 5,
+    "figures of processes": 6,
+    "removals": 7,
+    "tries of who is out": 7,
+    "revoked tokens, by door": 7,
+}
+"""What is held to which promise. A run that had none of one kind proves nothing of it."""
 NONCE_S: Final = 600.0
 """So long the same nonce gives the same message."""
 
@@ -58,17 +76,22 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What came of a run. `checked` counts by promise what was held to it."""
+    """What came of a run. `checked` counts by kind what was held to a promise, of those of `CHECKS` that can be."""
 
     broken: tuple[Broken, ...]
     excepted: Mapping[str, int]
-    checked: Mapping[int, int]
+    checked: Mapping[str, int]
     counts: Mapping[str, int]
 
     @property
     def is_good(self) -> bool:
         """Whether every promise was kept, and each was put to the test."""
-        return not self.broken and all(self.checked.get(promise) for promise in PROMISES)
+        return not self.broken and not self.unchecked
+
+    @property
+    def unchecked(self) -> list[str]:
+        """The kinds of which there was nothing to judge."""
+        return [kind for kind, count in self.checked.items() if not count]
 
 
 class _Message(msgspec.Struct):
@@ -91,16 +114,17 @@ class _Judge:
         self.stored = Stored(records)
         self.timeline = Timeline(records)
         self.following = Following(self.stored, self.timeline, self.breaks)
+        self.out = Out(self.timeline, self.breaks)
+        self.marks = Marks(self.breaks)
         self.broken: list[Broken] = []
-        self.checked: Counter[int] = Counter()
+        self.checked: Counter[str] = Counter()
         self.messages: dict[str, _Message] = {}
         self.by_id: dict[tuple[int, int], _Message] = {}
         self.may_be: dict[tuple[int, int], set[str | None]] = {}
         self.changed_at: dict[tuple[int, int], float] = {}
-        self.out: dict[tuple[int, int], int] = {}
-        """Who is out of which channel, since which record."""
         self.looking: dict[int, tuple[int, Looking]] = {}
-        self.sessions: dict[int, int] = {}
+        self.notices: Counter[int] = Counter()
+        """Stored messages that tell of a pin, by channel."""
         self.now = 0
         self.is_settled = False
 
@@ -123,12 +147,9 @@ class _Judge:
             case Changing(channel=channel, id=message_id, content=content):
                 self.may_be.setdefault((channel, message_id), set()).add(content)
             case Changed(at=at, channel=channel, id=message_id, content=content):
+                self.checked["edits and deletions answered"] += 1
                 self.may_be[channel, message_id] = {content}
                 self.changed_at[channel, message_id] = at
-            case Joining(who=who, channel=channel):
-                self.out.pop((who, channel), None)
-            case Removed(who=who, channel=channel):
-                self.out.setdefault((who, channel), self.now)
             case Looking(number=number):
                 self.looking[number] = (self.now, record)
             case Looked():
@@ -136,16 +157,13 @@ class _Judge:
             case Heard():
                 self._hear(record)
             case Measured(at=at, process=process, what=what, value=value, bound=bound):
-                self.checked[6] += 1
+                self.checked["figures of processes"] += 1
                 if value > bound:
                     self.breaks(6, at, f"{process}: {what} is {value:g}, above {bound:g}")
             case Settled():
                 self.is_settled = True
-            case Began(session=session, who=who):
-                self.sessions[session] = who
-            case _:
-                pass
-        self.following.take(record)
+        for part in (self.following, self.out, self.marks):
+            part.take(record)
 
     def _ack(self, record: Acked) -> None:
         message = self.messages[record.nonce]
@@ -153,17 +171,13 @@ class _Judge:
             message.acked, message.acked_at, message.id, message.seq = self.now, record.at, record.id, record.seq
             self.by_id[message.channel, message.id] = message
         else:
-            self.checked[3] += 1
+            self.checked["nonces acknowledged again"] += 1
             if (record.id, record.seq) != (message.id, message.seq) and record.at - message.acked_at < NONCE_S:
                 told = f"{message.id} (seq {message.seq}), then {record.id} (seq {record.seq})"
                 self.breaks(3, record.at, f"nonce {record.nonce} was acknowledged as {told}")
-        out = self.out.get((record.who, record.channel))
-        if out is not None and message.sent > out:
-            text = f"{record.who} sent nonce {record.nonce} to channel {record.channel} after its removal was answered"
-            self.breaks(7, record.at, f"{text}, and it was acknowledged")
 
     def _hear(self, record: Heard) -> None:
-        self.checked[5] += 1
+        self.checked["events told"] += 1
         event = self.stored.events.get(record.channel, {}).get(record.seq)
         what = f"session {record.session} got seq {record.seq}, id {record.id} of channel {record.channel}"
         if event is None:
@@ -179,7 +193,7 @@ class _Judge:
     def _hear_message(self, record: Heard, what: str) -> None:
         message = self.messages.get(record.nonce)
         if message is None:
-            if record.author != NOBODY:
+            if record.author != NOBODY and not _is_notice(record):
                 self.breaks(5, record.at, f"{what}, which nobody sent")
             return
         if (record.author, record.channel) != (message.who, message.channel):
@@ -187,19 +201,11 @@ class _Judge:
         changed = self.may_be.get((record.channel, record.id))
         if changed is None and record.content != message.content:
             self.breaks(5, record.at, f"{what} with another content than was sent")
-        who = self.sessions[record.session]
-        out = self.out.get((who, record.channel))
-        self.checked[7] += 1
-        if out is not None and message.sent > out:
-            text = f"{what}, which was sent after the removal of {who} was answered"
-            self.breaks(7, record.at, text)
 
     def _look(self, record: Looked) -> None:
         asked, looking = self.looking.pop(record.number)
-        self.checked[1] += 1
+        self.checked["pages read meanwhile"] += 1
         what = f"{looking.who} reading channel {looking.channel}"
-        if (looking.who, looking.channel) in self.out and self.out[looking.who, looking.channel] < asked:
-            self.breaks(7, record.at, f"{what} after its removal was answered: it was shown")
         shown = [seq for _, seq in record.messages]
         if shown != sorted(shown, reverse=True) or [one for one, _ in record.messages] != sorted(
             (one for one, _ in record.messages), reverse=True
@@ -225,8 +231,12 @@ class _Judge:
         acked_at = {(one.channel, one.seq): one.acked_at for one in self.messages.values() if one.acked}
         for channel, seq, text in self.stored.disorder():
             self.breaks(2, acked_at.get((channel, seq), at), text)
-        self.checked[2] = sum(map(len, self.stored.events.values()))
-        self.checked[4] = self.following.checked
+        self.marks.judge(at, {key for key, contents in self.may_be.items() if None in contents})
+        self.checked["reactions and pins answered"] = self.marks.checked
+        self.checked["events in a row"] = sum(map(len, self.stored.events.values()))
+        self.checked["messages in pages"] = sum(map(len, self.stored.pages.values()))
+        checked = self.checked + self.following.checked + self.out.checked
+        kinds = [kind for kind in CHECKS if kind != "resumes" or any(span.cuts_clients for span in self.timeline.spans)]
         if not self.is_settled:
             self.breaks(1, at, "the run did not settle, so nothing is proved")
         counts = {
@@ -236,7 +246,7 @@ class _Judge:
             "never answered": sum(not one.acked and not one.is_refused for one in self.messages.values()),
         }
         broken = sorted(self.broken, key=lambda one: (one.at, one.promise))
-        return Verdict(tuple(broken), dict(self.following.excepted), dict(self.checked), counts)
+        return Verdict(tuple(broken), dict(self.following.excepted), {kind: checked[kind] for kind in kinds}, counts)
 
     def _judge_stored(self, at: float) -> None:
         """Hold what was acknowledged to what is there: all of it, as it was sent or changed."""
@@ -244,7 +254,7 @@ class _Judge:
         for nonce, message in self.messages.items():
             if not message.acked:
                 continue
-            self.checked[1] += 1
+            self.checked["messages acknowledged"] += 1
             key = (message.channel, message.id)
             may_be = self.may_be.get(key, {message.content})
             event = there.get(key)
@@ -267,7 +277,12 @@ class _Judge:
         for event in self._created():
             if event.author == NOBODY:
                 continue
-            self.checked[3] += 1
+            if _is_notice(event):
+                self.notices[event.channel] += 1
+                if self.notices[event.channel] > self.marks.pins_asked(event.channel):
+                    self.breaks(5, at, f"seq {event.seq} of channel {event.channel} tells of a pin, and nobody pinned")
+                continue
+            self.checked["nonces stored"] += 1
             message = self.messages.get(event.nonce)
             if message is None:
                 self.breaks(5, at, f"seq {event.seq} of channel {event.channel} is stored, and nobody sent it")
@@ -279,6 +294,11 @@ class _Judge:
             if first is not event:
                 text = f"nonce {event.nonce} is stored twice in channel {event.channel}: seq {first.seq}, {event.seq}"
                 self.breaks(3, message.sent_at, text)
+
+
+def _is_notice(one: Event | Heard) -> bool:
+    """Whether a message is one that tells of a pin: by nobody's words."""
+    return not one.nonce and not one.content
 
 
 def judge(records: Sequence[Record]) -> Verdict:

@@ -15,16 +15,22 @@ from typing import Final
 
 from deploy.replay.rest import GaveUp
 from deploy.replay.script import OWNER, Join, Leave, Say, Script, Step
-from tests.chaos.people import Person, Room, World
+from tests.chaos.history import PIN
+from tests.chaos.people import ANSWER_S, Person, Room, World
 
-ANSWER_S: Final = 150.0
-"""How long one thing may take, over all tries: above any fault, and the time after which a command is forgotten."""
+ROOMS: Final = (3, 6, 8, 12, 20)
+"""How many people the invented rooms have."""
 _AT_ONCE: Final = 64
 """Things that are under way in one room; the next one waits."""
 _BY_REST: Final = 0.25
 _AGAIN: Final = 0.1
 _EDITED: Final = 0.06
 _DELETED: Final = 0.02
+_REACTED: Final = 0.08
+_PINNED: Final = 0.2
+"""Of what the owner of a group says, since nobody else may."""
+_TAKEN_BACK: Final = 0.4
+_EMOJI: Final = ("🌱", "👍")
 _KICKED: Final = 0.5
 _LOOK_S: Final = 0.5
 _AWAY_S: Final = (0.5, 4.0)
@@ -54,17 +60,21 @@ class Play:
     ) -> None:
         self.room = room
         self._script = script
-        self._people = people
+        self.people = people
         self._world = world
         self._says = says
         self._chance = random.Random(seed)  # noqa: S311 (no secret)
-        self._locks = [asyncio.Lock() for _ in people]
         self._room_for = asyncio.Semaphore(_AT_ONCE)
         self.said = 0
 
+    @property
+    def rounds(self) -> float:
+        """How often the script was played so far."""
+        return self.said / max(self._script.messages, 1)
+
     def inside(self) -> list[Person]:
         """Return who is in the group."""
-        return [person for person in self._people if person.number in self.room.inside]
+        return [person for person in self.people if person.number in self.room.inside]
 
     async def run(self, over: asyncio.Event) -> None:
         """Play until it is over, and until all that was begun has come to its end."""
@@ -81,8 +91,8 @@ class Play:
                 task.add_done_callback(lambda _: self._room_for.release())
 
     async def _do(self, step: Step) -> None:
-        person = self._people[step.person]
-        async with self._locks[step.person]:
+        person = self.people[step.person]
+        async with person.busy:
             is_inside = person.number in self.room.inside
             try:
                 match step:
@@ -107,13 +117,27 @@ class Play:
         room.own[message_id] = person
         if len(room.own) > _MEMORY:
             del room.own[next(iter(room.own))]
-        mine = [one for one, author in room.own.items() if author is person]
         what = chance.random()
         if what < _EDITED + _DELETED:
-            message_id = chance.choice(mine)
+            message_id = chance.choice([one for one, author in room.own.items() if author is person])
             new = f"edited by {nonce}" if what < _EDITED else None
             if not await person.change(room, message_id, new) or new is None:
                 room.own.pop(message_id, None)  # what is not known may still come to be
+        elif what < _EDITED + _DELETED + _REACTED:
+            await self._mark(person, chance.choice(_EMOJI))
+        elif person is room.owner and room.group_id and chance.random() < _PINNED:
+            await self._mark(person, PIN)
+
+    async def _mark(self, person: Person, mark: str) -> None:
+        """React to a message of the room or pin it, or take that back from one."""
+        chance, room = self._chance, self.room
+        known = [(one, its) for one, its, who in sorted(room.marks) if who == person.number and one in room.own]
+        if known and chance.random() < _TAKEN_BACK:
+            (message_id, mark), on = chance.choice(known), False
+        else:
+            message_id, on = chance.choice(list(room.own)), True
+        if not await person.mark(room, message_id, mark, on=on):
+            room.own.pop(message_id, None)  # as above
 
     async def _leave(self, person: Person) -> None:
         """Leave, and try what is not allowed any more."""
@@ -136,10 +160,16 @@ async def look_around(plays: Sequence[Play], over: asyncio.Event, seed: int) -> 
 
 
 async def come_and_go(
-    people: Sequence[Person], sessions: asyncio.TaskGroup, over: asyncio.Event, every_s: float, seed: int
+    plays: Sequence[Play], world: World, sessions: asyncio.TaskGroup, over: asyncio.Event, every_s: float, seed: int
 ) -> None:
-    """End a session now and then, and begin a new one, until it is over: then all have one. They live in `sessions`."""
+    """End a session now and then, by every second time logging out, and begin a new one, until it is over.
+
+    Then all have one. They live in `sessions`. Who owns a group does not log out, since others act in that name.
+    """
     chance = random.Random(seed)  # noqa: S311 (no secret)
+    people = list(dict.fromkeys(person for play in plays for person in play.people))
+    owners = {play.room.owner for play in plays if play.room.group_id}
+    logs_out = False
     while not over.is_set():
         await asyncio.sleep(chance.expovariate(1 / every_s))
         person = chance.choice(people)
@@ -148,6 +178,16 @@ async def come_and_go(
                 await person.session.wait_ready()
         except TimeoutError:
             continue
-        await person.go()
+        if logs_out and person not in owners and not person.busy.locked():
+            async with person.busy:
+                try:
+                    await person.log_out()
+                except GaveUp as failure:
+                    world.unanswered.append(str(failure))
+                    return
+            logs_out = False
+        else:
+            await person.go()
+            logs_out = True
         await asyncio.sleep(chance.uniform(*_AWAY_S))
         person.come(sessions)

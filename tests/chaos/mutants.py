@@ -66,6 +66,14 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         "overtake:history",
         frozenset({1, 2, 3, 4, 5}),
     ),
+    "revoke": Mutant(
+        "sessions do not hear that their token was revoked",
+        "services/gateway/core/roster.py",
+        "        return [Expel(tuple(user.sessions), user.revocations)] if user.sessions else []\n",
+        "        return []\n",
+        "delay:history.mongo",
+        frozenset({7}),
+    ),
 }
 
 

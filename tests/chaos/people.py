@@ -14,32 +14,33 @@ from typing import Any, Final
 
 import msgspec
 
+from deploy.replay.asking import Asking
 from deploy.replay.frames import (
-    MESSAGE_SEND,
-    SEND_ACK,
-    SEND_REJECT,
     Ack,
+    Channel,
     Frame,
     GuildCreate,
     GuildDelete,
     Ready,
     Reject,
-    decode_ack,
+    decode_channel,
     decode_guild,
     decode_guild_delete,
     decode_message,
-    decode_reject,
 )
-from deploy.replay.rest import Counts, GaveUp, Group, Refused, Rest, User
+from deploy.replay.rest import Counts, GaveUp, Refused, Rest, User
 from deploy.replay.session import Session, Ways
 from tests.chaos import history as told
-from tests.chaos.history import NOBODY, History
+from tests.chaos.history import DOORS, NOBODY, PIN, History
 from tests.chaos.stored import CREATE, DELETE
 
-ASK_S: Final = 15.0
-"""How long an answer to op 100 may take; the gateway answers within 10 s if it lives."""
+ANSWER_S: Final = 150.0
+"""How long one thing may take, over all tries: above any fault, and the time after which a command is forgotten."""
 _AGAIN_S: Final = 0.2
+_REFUSALS: Final = 4
+"""So many in a row: any process of a service may answer."""
 _UPDATE: Final = "MESSAGE_UPDATE"
+_REACTED: Final = ("MESSAGE_REACTION_ADD", "MESSAGE_REACTION_REMOVE")
 
 
 class _Gone(msgspec.Struct):
@@ -48,33 +49,46 @@ class _Gone(msgspec.Struct):
     seq: int
 
 
+class _Emoji(msgspec.Struct):
+    name: str
+
+
+class _Reaction(msgspec.Struct):
+    message_id: str
+    channel_id: str
+    user_id: str
+    seq: int
+    emoji: _Emoji
+
+
 _decode_gone: Final = msgspec.json.Decoder(_Gone).decode
+_decode_reaction: Final = msgspec.json.Decoder(_Reaction).decode
 
 
 @dataclass
 class Room:
-    """A group and its channel, with who is in it. `seq` is the highest that was acknowledged."""
+    """A channel with who is in it: of a group, which has a name, or a direct one."""
 
-    name: str
-    group: Group
+    channel: int
     owner: Person
-    inside: set[int] = field(default_factory=set)
-    seq: int = 0
+    inside: set[int]
+    group_id: int = 0
+    name: str = ""
     own: dict[int, Person] = field(default_factory=dict)
     """The authors of messages that may still be changed, by id."""
-
-    @property
-    def channel(self) -> int:
-        """The channel's id."""
-        return self.group.channel_id
+    marks: set[tuple[int, str, int]] = field(default_factory=set)
+    """What is known to be on them: message, mark, who put it there."""
 
 
 class World:
     """What all people of a run share."""
 
-    def __init__(self, history: History, rest: Rest, ways: Ways, counts: Counts, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, history: History, rest: Rest, ways: Ways, counts: Counts, clock: Callable[[], float], password: str
+    ) -> None:
         self.history = history
         self.rest = rest
+        self.password = password
         self.ways = ways
         self.counts = counts
         self.clock = clock
@@ -105,20 +119,23 @@ class World:
 
 
 class Person:
-    """A user with a session. Half of all tell positions when they resume."""
+    """A user with a session. `busy` is held by who does something in the person's name, but for reading."""
 
-    def __init__(self, number: int, user: User, world: World) -> None:
+    def __init__(self, number: int, name: str, user: User, world: World, *, tells_positions: bool) -> None:
         self.number = number
         self.user = user
+        self.busy = asyncio.Lock()
+        self._name = name
         self._world = world
-        self._tells_positions = number % 2 == 0
-        ways = Ways(world.ways.gateways, tells_positions=self._tells_positions, anew_s=world.ways.anew_s)
-        self._ways = ways
+        self._tells_positions = tells_positions
+        self._ways = Ways(world.ways.gateways, tells_positions=tells_positions, anew_s=world.ways.anew_s)
+        self._is_out = False
+        """Whether its token is revoked, or is just being revoked."""
         self.session = self._new_session()
         self._number = 0
         """The session's; 0 while there is none."""
         self._life: asyncio.Task[None] | None = None
-        self._answers: dict[str, asyncio.Future[Ack | Reject]] = {}
+        self._asking = Asking()
         self.positions_seen: dict[int, int] = {}
         """By channel that the session is in, the last seq that it was told."""
         self._channels: dict[str, tuple[int, ...]] = {}
@@ -133,7 +150,14 @@ class Person:
     def come(self, tasks: asyncio.TaskGroup) -> None:
         """Begin a session; it goes on until `go`."""
         self.session = self._new_session()
-        self._life = tasks.create_task(self.session.run())
+        self._life = tasks.create_task(self._live())
+
+    async def _live(self) -> None:
+        try:
+            await self.session.run()
+        except GaveUp:
+            if not self._is_out:
+                raise
 
     async def go(self) -> None:
         """End the session, as a client does that will not come back to it."""
@@ -145,6 +169,38 @@ class Person:
             self._life.cancel()
             await asyncio.gather(self._life, return_exceptions=True)
         self._life = None
+
+    async def log_out(self) -> None:
+        """Revoke the token, wait until it opens nothing any more, and log in again. Raises `GaveUp`."""
+        await self.session.wait_ready()
+        number, user, life = self._number, self.user, self._life
+        if life is None or not number:
+            return
+        self._is_out = True
+        await self._world.rest.log_out(user)
+        self._world.note(told.LoggedOut, self.number, number)
+        try:
+            async with asyncio.timeout(ANSWER_S), asyncio.TaskGroup() as tasks:
+                for door in DOORS:
+                    tasks.create_task(self._wait_kept_out(number, user, life, door))
+        except TimeoutError:
+            life.cancel()  # the judge sees which door is open
+        self._number, self._life = 0, None
+        self._world.note(told.LoggingIn, self.number)
+        self.user = await self._world.rest.log_in(self._name, self._world.password)
+        self._is_out = False
+
+    async def _wait_kept_out(self, number: int, user: User, life: asyncio.Task[None], door: str) -> None:
+        if door == "gateway":
+            await asyncio.wait((life,))
+        refusals = 0
+        while door != "gateway" and refusals < _REFUSALS:
+            channel = min(self._world.channels) if door == "history" else None
+            is_kept_out = await self._world.rest.keeps_out(user, channel)
+            refusals = refusals + 1 if is_kept_out else 0
+            if not is_kept_out:
+                await asyncio.sleep(_AGAIN_S)
+        self._world.note(told.KeptOut, number, door)
 
     def stop(self) -> None:
         """Drop the session without a word: the run is over."""
@@ -170,6 +226,8 @@ class Person:
         self._number = self._world.next_session()
         self.positions_seen.clear()
         self._note(told.Began, self.number, self._tells_positions, ready.session_id.partition(".")[0])
+        for channel in ready.private_channels:
+            self._see_direct(channel)
 
     def positions(self) -> Mapping[str, int]:
         """Return how far the session is in each channel."""
@@ -177,9 +235,7 @@ class Person:
 
     def lost(self) -> None:
         """Take in that the connection is gone."""
-        for answer in self._answers.values():
-            answer.cancel()
-        self._answers.clear()
+        self._asking.lost()
         self._note(told.Lost)
 
     def resumed(self) -> None:
@@ -196,24 +252,26 @@ class Person:
         match frame.t:
             case "MESSAGE_CREATE" | "MESSAGE_UPDATE":
                 message = decode_message(frame.d)
-                made: tuple[Any, ...] = ()
+                made: tuple[str, int] = ("", NOBODY)
                 if frame.t == CREATE:
-                    author = self._world.numbers.get(message.author.id, NOBODY)
-                    made = (str(message.nonce), author, message.content)
-                self._hear(frame, message.channel_id, message.seq, message.id, *made)
+                    made = (str(message.nonce), self._world.numbers.get(message.author.id, NOBODY))
+                self._hear(frame, message.channel_id, message.seq, message.id, *made, message.content)
             case "MESSAGE_DELETE":
                 gone = _decode_gone(frame.d)
                 self._hear(frame, gone.channel_id, gone.seq, gone.id)
+            case "MESSAGE_REACTION_ADD" | "MESSAGE_REACTION_REMOVE":
+                one = _decode_reaction(frame.d)
+                who = self._world.numbers.get(one.user_id, NOBODY)
+                self._hear(frame, one.channel_id, one.seq, one.message_id, "", who, one.emoji.name)
+            case "CHANNEL_CREATE":
+                if not (channel := decode_channel(frame.d)).guild_id:
+                    self._see_direct(channel)
             case "GUILD_CREATE":
                 self._see(decode_guild(frame.d))
             case "GUILD_DELETE":
                 self._see_no_more(decode_guild_delete(frame.d))
-        if frame.op == SEND_ACK:
-            ack = decode_ack(frame.d)
-            self._settle(ack.nonce, ack)
-        elif frame.op == SEND_REJECT:
-            reject = decode_reject(frame.d)
-            self._settle(reject.nonce, reject)
+            case _:
+                self._asking.take(frame)
 
     def _hear(self, frame: Frame, channel_id: str, seq: int, message_id: str, *made: Any) -> None:
         channel = int(channel_id)
@@ -235,9 +293,9 @@ class Person:
             self._note(told.Unseen, channel, guild.seq)
             self.positions_seen.pop(channel, None)
 
-    def _settle(self, nonce: str, answer: Ack | Reject) -> None:
-        if (waiting := self._answers.pop(nonce, None)) is not None and not waiting.done():
-            waiting.set_result(answer)
+    def _see_direct(self, channel: Channel) -> None:
+        self._note(told.Seen, int(channel.id), channel.last_seq, 0)
+        self.positions_seen.setdefault(int(channel.id), channel.last_seq)
 
     # What it does.
 
@@ -252,10 +310,9 @@ class Person:
                         answer = await self._post(room, nonce, content)
                     else:
                         await self.session.wait_ready()
-                        answer = await self._ask(room, nonce, content)
+                        answer = await self._asking.ask(self.session, room.channel, nonce, content)
                     if isinstance(answer, Ack):
                         self._world.note(told.Acked, self.number, room.channel, nonce, int(answer.id), answer.seq)
-                        room.seq = max(room.seq, answer.seq)
                         return int(answer.id)
                     if answer is not None and answer.retry_after is None:
                         self._world.note(told.Refused, self.number, room.channel, nonce, answer.code)
@@ -265,21 +322,6 @@ class Person:
         except (TimeoutError, GaveUp) as error:
             self._world.unanswered.append(f"message {nonce} of {self.number} was never answered: {error}")
             return None
-
-    async def _ask(self, room: Room, nonce: str, content: str) -> Ack | Reject | None:
-        """Send a message once on the session; None if there was no answer."""
-        answer: asyncio.Future[Ack | Reject] = asyncio.get_running_loop().create_future()
-        self._answers[nonce] = answer
-        try:
-            async with asyncio.timeout(ASK_S):
-                payload = {"channel_id": str(room.channel), "content": content, "nonce": nonce}
-                if await self.session.send(MESSAGE_SEND, payload):
-                    await asyncio.wait((answer,))
-        except TimeoutError:
-            self.session.cut()
-        finally:
-            self._answers.pop(nonce, None)
-        return answer.result() if answer.done() and not answer.cancelled() else None
 
     async def _post(self, room: Room, nonce: str, content: str) -> Ack | Reject:
         """Send a message by REST until it is answered. Raises `GaveUp`."""
@@ -297,6 +339,20 @@ class Person:
         self._world.note(told.Changed, self.number, room.channel, message_id, content)
         return True
 
+    async def mark(self, room: Room, message_id: int, mark: str, *, on: bool) -> bool:
+        """React to a message or pin it, or take that back, once; return whether that was answered as done."""
+        self._world.note(told.Marking, self.number, room.channel, message_id, mark, on)
+        rest = self._world.rest
+        if mark == PIN:
+            is_done = await rest.pin(self.user, room.channel, message_id, on=on)
+        else:
+            is_done = await rest.react(self.user, room.channel, message_id, mark, on=on)
+        if is_done:
+            self._world.note(told.Marked, self.number, room.channel, message_id, mark, on)
+            key = (message_id, mark, self.number)
+            room.marks.add(key) if on else room.marks.discard(key)
+        return is_done
+
     async def look(self, room: Room) -> None:
         """Read the latest messages, once; what is not answered says nothing."""
         number = self._world.next_look()
@@ -309,15 +365,16 @@ class Person:
         """Join a room's group. Raises `GaveUp`."""
         self._world.note(told.Joining, self.number, room.channel)
         await self._world.rest.join(self.user, room.name)
+        self._world.note(told.Joined, self.number, room.channel)
         room.inside.add(self.number)
 
     async def leave(self, room: Room, *, kicked: bool) -> None:
         """Leave a room's group, or be removed by its owner. Raises `GaveUp`."""
         room.inside.discard(self.number)
         if kicked:
-            await self._world.rest.kick(room.owner.user, room.group.id, self.user.id)
+            await self._world.rest.kick(room.owner.user, room.group_id, self.user.id)
         else:
-            await self._world.rest.leave(self.user, room.group.id)
+            await self._world.rest.leave(self.user, room.group_id)
         self._world.note(told.Removed, self.number, room.channel)
 
 
@@ -327,5 +384,5 @@ def event_of(at: float, channel: int, event: Mapping[str, Any], numbers: Mapping
     made: tuple[Any, ...] = ()
     if event["t"] == CREATE:
         made = (str(d.get("nonce", "")), numbers.get(d["author"]["id"], NOBODY), d["content"])
-    known = event["t"] in (CREATE, _UPDATE, DELETE)
-    return told.Event(at, channel, event["seq"], event["t"], int(d["id"]) if known else 0, *made)
+    about = d["id"] if event["t"] in (CREATE, _UPDATE, DELETE) else d["message_id"] if event["t"] in _REACTED else 0
+    return told.Event(at, channel, event["seq"], event["t"], int(about), *made)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tests.chaos.judging import PROMISES
+from tests.chaos.judging import CHECKS, PROMISES
 from tests.chaos.run import Outcome
 from tests.chaos.schedule import Fault
 
@@ -23,13 +23,16 @@ def schedule_of(faults: Sequence[Fault]) -> str:
 def told_of(outcome: Outcome) -> str:
     """Return what came of a run: each promise, what was excepted, what broke when and by what, and the verdict."""
     verdict, counts = outcome.verdict, outcome.counts
-    lines = ["", "promise                                            checked    broken"]
+    lines = ["", "promise                                              judged    broken"]
     for number, promise in PROMISES.items():
         broken = sum(one.promise == number for one in verdict.broken)
-        lines.append(f"{number} {promise:<48}{verdict.checked.get(number, 0):>8}{broken:>10}")
+        lines.append(f"{number} {promise:<66}{broken:>2}".rstrip())
+        for kind, count in verdict.checked.items():
+            if CHECKS[kind] == number:
+                lines.append(f"    {kind:<47}{count:>8}")
     lines.append("")
     lines += [f"{what:<17}{number}" for what, number in verdict.counts.items()]
-    lines.append(f"{'deliveries':<17}{outcome.deliveries} to {outcome.people} people")
+    lines.append(f"{'people':<17}{outcome.people}, who said each script {outcome.rounds:.1f} times or more")
     lines.append(
         f"{'sessions':<17}{counts.resumes} resumed, {counts.begun_anew} begun anew after INVALID_SESSION, "
         f"{counts.reconnects} reconnects ({counts.told_to_reconnect} when told to), {counts.retries} retries"
@@ -45,9 +48,8 @@ def told_of(outcome: Outcome) -> str:
     lines += [f"PROBLEM {one}" for one in outcome.problems[:_SHOWN]]
     if len(outcome.problems) > _SHOWN:
         lines.append(f"... and {len(outcome.problems) - _SHOWN} more")
-    unchecked = [number for number in PROMISES if not verdict.checked.get(number)]
-    if unchecked:
-        lines.append(f"NOT CHECKED: {', '.join(map(str, unchecked))}")
+    if verdict.unchecked:
+        lines.append(f"NOT JUDGED, since there were none: {', '.join(verdict.unchecked)}")
     lines += ["", "every promise was kept" if outcome.is_good else "NOT proved"]
     return "\n".join(lines)
 
@@ -57,7 +59,7 @@ def json_of(outcome: Outcome) -> dict[str, Any]:
     verdict = outcome.verdict
     return {
         "good": outcome.is_good,
-        "checked": {PROMISES[number]: count for number, count in verdict.checked.items()},
+        "checked": dict(verdict.checked),
         "broken": [
             {"promise": one.promise, "at": one.at, "what": one.what, "during": one.during} for one in verdict.broken
         ],
@@ -65,5 +67,5 @@ def json_of(outcome: Outcome) -> dict[str, Any]:
         "problems": outcome.problems,
         "counts": dict(verdict.counts),
         "faults": dict(outcome.made),
-        "deliveries": outcome.deliveries,
+        "rounds": outcome.rounds,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -23,10 +24,10 @@ from deploy.replay.rest import Addresses, Counts, GaveUp, Rest, new_http_client
 from deploy.replay.script import Script
 from deploy.replay.session import BEAT_S, Ways
 from tests.chaos.faults import Faults
-from tests.chaos.history import NOBODY, History, Paged, Settled
+from tests.chaos.history import NOBODY, PIN, READINGS, Bears, History, Joined, Paged, Settled
 from tests.chaos.judging import Verdict, judge
-from tests.chaos.load import ANSWER_S, Play, come_and_go, look_around
-from tests.chaos.people import Person, Room, World, event_of
+from tests.chaos.load import Play, come_and_go, invented, look_around
+from tests.chaos.people import ANSWER_S, Person, Room, World, event_of
 from tests.chaos.schedule import SERVERS, Fault
 from tests.chaos.watching import EVERY_S, alarms_of, measure
 from tests.cluster.behind import Behind, open_cluster
@@ -38,8 +39,14 @@ SETTLE_S: Final = 90.0
 _LISTEN_S: Final = 2.0
 _LOOK_S: Final = 0.2
 _TELL_S: Final = 10.0
-_READINGS: Final = ((1, 100, True), (2, 50, False))
-"""Who reads all pages at the end: page size, and whether from the newest back."""
+PAIRS: Final = 6
+"""So many pairs of people talk in direct channels, too."""
+TELLS: Final[Mapping[str, Callable[[int], bool]]] = {
+    "half": lambda number: number % 2 == 0,
+    "yes": lambda number: True,
+    "no": lambda number: False,
+}
+"""Who, by number, tells positions when it resumes."""
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "gateway": ("rabbitmq", "redis"),
     "history": ("rabbitmq", "redis", "mongo"),
@@ -51,7 +58,10 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done for how long: one script per room, messages per second over all rooms, faults."""
+    """What is done for how long: one script per room, messages per second over all rooms, faults.
+
+    `positions`: who tells them in RESUME, a key of `TELLS`.
+    """
 
     folder: Path
     seconds: float
@@ -59,6 +69,7 @@ class Plan:
     says: float
     faults: Sequence[Fault] = ()
     seed: int = 0
+    positions: str = "half"
     sessions_every_s: float = 5.0
     counts: Mapping[str, int] = field(default_factory=lambda: COUNTS)
 
@@ -72,7 +83,8 @@ class Outcome:
     made: Mapping[str, int]
     counts: Counts
     people: int
-    deliveries: int
+    rounds: float
+    """How often each script was played, at least."""
 
     @property
     def is_good(self) -> bool:
@@ -107,7 +119,8 @@ class Run:
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(new_http_client())
                 rest = Rest(client, Addresses(url, url), self._counts, ANSWER_S)
-                world = World(self._history, rest, Ways((url,)), self._counts, self._clock)
+                password = secrets.token_urlsafe(12)
+                world = World(self._history, rest, Ways((url,)), self._counts, self._clock, password)
                 sessions = await stack.enter_async_context(asyncio.TaskGroup())
                 await self._gather(world, sessions)
                 beating = sessions.create_task(self._beat())
@@ -122,25 +135,29 @@ class Run:
         self._problems += world.unanswered if world is not None else []
         alarms = alarms_of(self._behind.data / "logs")
         self._problems += [f"{line} ({count} times)" for line, count in alarms.items()]
+        if self._plan.faults and not self._made:
+            self._problems.append("no fault hit anything")
         verdict = judge(self._history.records)
-        heard = verdict.checked.get(4, 0)
-        return Outcome(verdict, self._problems, self._made, self._counts, len(self._people), heard)
+        rounds = min((play.rounds for play in self._plays), default=0.0)
+        return Outcome(verdict, self._problems, self._made, self._counts, len(self._people), rounds)
 
     async def _gather(self, world: World, sessions: asyncio.TaskGroup) -> None:
         """Register everybody, open their sessions, and make the rooms."""
-        run, password = secrets.token_hex(3), secrets.token_urlsafe(12)
+        run = secrets.token_hex(3)
         gate = asyncio.Semaphore(4)
 
         async def register(number: int) -> Person:
+            name = f"chaos.{run}.{number}"
             async with gate:
-                user = await world.rest.register(f"chaos.{run}.{number}", password)
+                user = await world.rest.register(name, world.password)
             world.numbers[str(user.id)] = number
-            return Person(number, user, world)
+            tells_positions = TELLS[self._plan.positions](number)
+            person = Person(number, name, user, world, tells_positions=tells_positions)
+            person.come(sessions)
+            return person
 
         wanted = sum(len(script.nicks) for script in self._plan.scripts)
         self._people = list(await asyncio.gather(*map(register, range(wanted))))
-        for person in self._people:
-            person.come(sessions)
         async with asyncio.timeout(ANSWER_S):
             for person in self._people:
                 await person.session.wait_ready()
@@ -149,11 +166,23 @@ class Run:
             people = [next(left) for _ in script.nicks]
             name = f"Chaos {run} {number}"
             group = await world.rest.create_group(people[0].user, name)
-            world.channels.add(group.channel_id)
-            room = Room(name, group, people[0], {people[0].number})
-            says = self._plan.says / len(self._plan.scripts)
-            self._plays.append(Play(room, script, people, world, says, self._plan.seed + number))
-        self._tell(f"{wanted} people in {len(self._plays)} groups")
+            self._open(world, Room(group.channel_id, people[0], {people[0].number}, group.id, name), script, people)
+        groups = len(self._plays)
+        chance = random.Random(self._plan.seed)  # noqa: S311 (no secret)
+        pairs = chance.sample(self._people, min(2 * PAIRS, wanted - wanted % 2))
+        for one, other in zip(pairs[::2], pairs[1::2], strict=True):
+            channel = await world.rest.open_direct(one.user, other.user)
+            script = invented(self._plan.seed + channel, 2)
+            self._open(world, Room(channel, one, {one.number, other.number}), script, [one, other])
+        self._tell(f"{wanted} people in {groups} groups and {len(self._plays) - groups} direct channels")
+
+    def _open(self, world: World, room: Room, script: Script, people: Sequence[Person]) -> None:
+        """Take in a room that there is now, with those who are in it."""
+        world.channels.add(room.channel)
+        for number in sorted(room.inside):
+            world.note(Joined, number, room.channel)
+        says = self._plan.says / (len(self._plan.scripts) + PAIRS)
+        self._plays.append(Play(room, script, people, world, says, self._plan.seed + len(self._plays)))
 
     async def _go_through(self, world: World, sessions: asyncio.TaskGroup, client: httpx.AsyncClient) -> None:
         """Do what is between the begin and the reading."""
@@ -169,7 +198,7 @@ class Run:
             playing = [tasks.create_task(play.run(over)) for play in self._plays]
             seed, every_s = self._plan.seed, self._plan.sessions_every_s
             playing.append(tasks.create_task(look_around(self._plays, over, seed)))
-            playing.append(tasks.create_task(come_and_go(self._people, sessions, over, every_s, seed)))
+            playing.append(tasks.create_task(come_and_go(self._plays, world, sessions, over, every_s, seed)))
             breaking = tasks.create_task(faults.run(self._plan.faults))
             await asyncio.sleep(seconds)
             over.set()
@@ -223,13 +252,17 @@ class Run:
             room = play.room
             for event in (await self._events(world, room))[0]:
                 self._history.note(event_of(self._clock(), room.channel, event, world.numbers))
-            for reading, limit, is_backward in _READINGS:
+            for reading, (limit, is_backward) in READINGS.items():
                 reader = play.inside()[-reading % len(play.inside())]
                 pages = await world.rest.read_pages(reader.user, room.channel, limit, is_backward=is_backward)
                 for one in pages:
                     author = world.numbers.get(one["author"]["id"], NOBODY)
-                    nonce = str(one.get("nonce", ""))
-                    world.note(Paged, reading, room.channel, int(one["id"]), one["seq"], nonce, author, one["content"])
+                    nonce, message_id = str(one.get("nonce", "")), int(one["id"])
+                    world.note(Paged, reading, room.channel, message_id, one["seq"], nonce, author, one["content"])
+                    for reaction in one.get("reactions", ()):
+                        world.note(Bears, room.channel, message_id, reaction["emoji"]["name"], reaction["count"])
+            for one in await world.rest.pins(room.owner.user, room.channel):
+                world.note(Bears, room.channel, int(one["id"]), PIN, 1)
 
     async def _watch(self, world: World, client: httpx.AsyncClient) -> None:
         while True:

@@ -33,6 +33,9 @@ server, of one process to a server. A kill is -9; a stop is SIGSTOP, and SIGCONT
 operator's; a cut resets connections; a delay slows each way; a silence lets nothing through and closes nothing; a
 partition cuts a host off from all others; who is to be overtaken writes late, and loses its shards again and again
 while its writes are on their way."""
+ROLLS: Final = tuple(("roll", one) for one in SERVICES)
+"""Rolling restarts: all processes of a service are drained and started again, one after the other. They take long, so
+they are in the deck only where they are asked for."""
 _SECONDS: Final[Mapping[str, tuple[float, float]]] = {
     "stop": (1.0, 15.0),
     "delay": (4.0, 12.0),
@@ -69,12 +72,14 @@ def plan_of(
     """Return the faults of a run that takes so long, about one each `every_s`; the last one ends in time.
 
     `counts`: processes of each service. `only`: patterns of cards, `kind:target` (`kill:*`, `delay:history.mongo`).
-    Raises `ValueError` if no card is left.
+    Raises `ValueError` for a pattern that means nothing.
     """
     chance = random.Random(seed)  # noqa: S311 (no secret)
-    cards = [card for card in CARDS if not only or any(fnmatchcase(":".join(card), pattern) for pattern in only)]
-    if not cards:
-        raise ValueError(f"no fault is called {', '.join(only)}; there are {', '.join(sorted(map(':'.join, CARDS)))}")
+    known = (*CARDS, *ROLLS)
+    cards = [card for card in known if any(fnmatchcase(":".join(card), pattern) for pattern in only)] or list(CARDS)
+    for pattern in only:
+        if not any(fnmatchcase(":".join(card), pattern) for card in known):
+            raise ValueError(f"no fault is called {pattern}; there are {', '.join(sorted(map(':'.join, known)))}")
     faults: list[Fault] = []
     deck: list[tuple[str, str]] = []
     at = _FIRST_S
@@ -85,7 +90,7 @@ def plan_of(
         kind, what = deck.pop()
         lasts = chance.uniform(*_SECONDS[kind]) if kind in _SECONDS else 0.0
         latency = chance.uniform(*_LATENCY_S[kind]) if kind in _LATENCY_S else 0.0
-        target = _one_of(what, counts, chance)
+        target = what if kind == "roll" else _one_of(what, counts, chance)
         if at >= seconds:
             return tuple(faults)
         faults.append(Fault(len(faults) + 1, at, kind, target, min(lasts, seconds - at), latency))

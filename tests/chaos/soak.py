@@ -30,14 +30,13 @@ from deploy.local.process import NotInstalled, StartFailed
 from deploy.replay.rest import GaveUp
 from tests.chaos.history import History
 from tests.chaos.judging import PROMISES
-from tests.chaos.load import invented
+from tests.chaos.load import ROOMS, invented
 from tests.chaos.people import World
 from tests.chaos.report import told_of
 from tests.chaos.run import COUNTS, Plan, Run
 from tests.chaos.samples import Sample, judge_leaks, sample, table_of
 from tests.cluster.behind import Behind, open_cluster
 
-ROOMS: Final = (3, 6, 8, 12, 20)
 _WARM: Final = 0.1
 """The part of the time that goes before, so that pools and caches are what they will be."""
 _LEAST_WARM_S: Final = 20.0
@@ -158,7 +157,7 @@ def main() -> int:
         plot_samples(soak.samples, folder / "soak.png")
     except ImportError:
         print("no picture: matplotlib is not installed (pip install 'starling[bench]')")
-    is_good = not leaks and not outcome.problems and not outcome.verdict.broken
+    is_good = not leaks and outcome.is_good
     print("nothing is left behind" if is_good else "NOT proved", f"({len(PROMISES)} promises judged); all in {folder}")
     return 0 if is_good else 1
 

@@ -6,10 +6,11 @@ and pages in the same order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from itertools import pairwise
 
-from tests.chaos.history import Event, Paged, Record
+from tests.chaos.history import READINGS, Event, Paged, Record
 
 CREATE = "MESSAGE_CREATE"
 DELETE = "MESSAGE_DELETE"
@@ -78,7 +79,8 @@ class Stored:
                         other.seq,
                         f"channel {channel}: id {other.id} of seq {other.seq} is not above {one.id}",
                     )
-        for (reading, channel), page in self.pages.items():
+        for reading, channel in itertools.product(READINGS, self.events):
+            page = self.pages.get((reading, channel), [])
             shown = [(one.id, one.seq, one.content) for one in page]
             there = [(one.id, one.seq, one.content) for one in self.messages(channel)]
             if shown != there:

@@ -17,8 +17,16 @@ from tests.chaos.history import (
     Heard,
     History,
     Invalid,
+    Joined,
+    KeptOut,
+    LoggedOut,
+    Looked,
     Lost,
+    Marked,
+    Measured,
+    Paged,
     Record,
+    Removed,
     Resumed,
     Seen,
     Settled,
@@ -26,7 +34,7 @@ from tests.chaos.history import (
     read_history,
 )
 from tests.chaos.invented import CHANNEL, WRONGS, Story, tell
-from tests.chaos.judging import PROMISES, judge
+from tests.chaos.judging import CHECKS, PROMISES, judge
 
 seeds = st.integers(0, 2**32)
 
@@ -37,7 +45,16 @@ def test_a_correct_history_passes(seed: int, steps: int) -> None:
     verdict = judge(tell(seed, steps))
     assert verdict.broken == ()
     assert verdict.is_good
-    assert set(verdict.checked) == set(PROMISES)
+    assert {CHECKS[kind] for kind in verdict.checked} == set(PROMISES)
+
+
+@pytest.mark.parametrize("kind", [Looked, Paged, Marked, Removed, LoggedOut, Measured, Heard])
+def test_a_history_without_something_proves_nothing(kind: type[Record]) -> None:
+    """Nothing is broken where nobody read, marked, went or listened; the verdict is not good all the same."""
+    kinds = (kind, KeptOut) if kind is LoggedOut else (kind, Seen, Joined) if kind is Heard else (kind,)
+    verdict = judge([one for one in tell(3) if not isinstance(one, kinds)])
+    assert verdict.unchecked
+    assert not verdict.is_good
 
 
 @pytest.mark.parametrize("wrong", WRONGS, ids=lambda one: one.__name__)

@@ -38,5 +38,6 @@ def test_faults_may_be_chosen_by_patterns() -> None:
     chosen = plan_of(1, 100, 2, COUNTS, ["kill:history", "delay:*.mongo"])
     assert {one.kind for one in chosen} == {"kill", "delay"}
     assert all(one.target.startswith(("history-", "groups-")) for one in chosen)
+    assert {(one.kind, one.target) for one in plan_of(1, 100, 2, COUNTS, ["roll:gateway"])} == {("roll", "gateway")}
     with pytest.raises(ValueError, match="kill:gateway"):
         plan_of(1, 100, 2, COUNTS, ["tickle:*"])
