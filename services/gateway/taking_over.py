@@ -20,6 +20,7 @@ from services.gateway.core.handover import Gone, Missed
 from services.gateway.core.hub import Hub
 from services.gateway.core.intents import Scope, decode_scope
 from services.gateway.core.missed import group_told, heard_of, missed_in
+from services.gateway.core.outage import Outage
 from services.gateway.core.positions import Placed, Trail
 from services.gateway.core.replay import Entry
 from services.gateway.core.takeover import (
@@ -47,7 +48,7 @@ _LAG_S: Final = 3.0
 _LOOK_S: Final = 0.02
 _TRIES: Final = 3
 """How often a session is looked for, when its client came to several nodes and another one was faster."""
-_PAUSES_S: Final = (0.1, 0.6, 0.6, 1.0, 1.5)
+_PAUSES_S: Final = (0.1, 0.6, 0.6, 0.6)
 """A registry or a trail that is away is asked again after these: longer than Redis is not asked once it was away."""
 _INCARNATIONS: Final = re.compile(r"[\w.-]+\.[0-9a-f]{8}", re.ASCII)
 _TRAIL_S: Final = 5.0
@@ -61,10 +62,7 @@ log = structlog.get_logger(__name__)
 
 
 async def _patiently(ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    """Ask what may be asked again until it is answered; raises what the last try raises.
-
-    A moment's outage must not cost sessions; a longer one does, so that clients get on.
-    """
+    """Ask what may be asked again until it is answered; raises what the last try raises."""
     for pause_s in _PAUSES_S:
         try:
             return await ask()
@@ -143,25 +141,40 @@ class TakingOver:
         self._claims = Gathering(self._claim_all, supervisor, most=_AT_ONCE, away=RegistryUnavailable)
         self._read: dict[str, tuple[float, Trail | None]] = {}
         self._reading: dict[str, asyncio.Lock] = {}
+        self._outage = Outage()
 
     async def take(
         self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
     ) -> tuple[LiveSession, SessionEntry] | None:
         """Return the session, attached here without a connection, and its entry; None if it can't be placed exactly.
 
-        `told_s` and `told`: the last `s` and seqs that the client says it has. Raises `Unavailable`.
+        `told_s` and `told`: the last `s` and seqs that the client says it has. Raises `Unavailable`, also where the
+        registry or a trail does not answer: a moment's outage must not cost sessions. A longer one does, so that
+        clients get on.
         """
         try:
-            for _ in range(_TRIES - 1):
-                with contextlib.suppress(_Outrun):
-                    return await self._take(session_id, bearer, told_s, told)
-            return await self._take(session_id, bearer, told_s, told)
+            taken = await self._take_in_time(session_id, bearer, told_s, told)
         except (RegistryUnavailable, TrailsUnavailable) as error:
+            if self._outage.missed(self._clock()):
+                raise Unavailable(str(error)) from error
             reason = str(error)
         except _NotPlaced as error:
+            self._outage.answered()
             reason = error.reason
+        else:
+            self._outage.answered()
+            return taken
         log.info("session_not_taken_over", user_id=bearer.user_id, reason=reason)
         return None
+
+    async def _take_in_time(
+        self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
+    ) -> tuple[LiveSession, SessionEntry]:
+        """Take a session, also where other nodes are faster once or twice."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(_Outrun):
+                return await self._take(session_id, bearer, told_s, told)
+        return await self._take(session_id, bearer, told_s, told)
 
     async def _take(
         self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
