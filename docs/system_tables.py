@@ -34,6 +34,7 @@ from shared.metrics import SECONDS, Metrics
 from shared.mongo import Mongo
 from shared.mongo_schema import STEPS
 from shared.parts import Parts, Storage
+from shared.reach import always_there
 from shared.settings import Settings
 from shared.topology import Exchange, Queue, Topology
 
@@ -245,7 +246,7 @@ async def _registered() -> list[_Registered]:
             redis=None,
             tokens=Tokens("a secret of thirty-two characters"),
             supervisor=await stack.enter_async_context(Supervisor("docs")),
-            stored=Storage(Mongo(client["docs"], 1.0), MemoryStreams(), lease),
+            stored=Storage(Mongo(client["docs"], 1.0), MemoryStreams(), lease, always_there()),
         )
         await stack.enter_async_context(open_groups(ours, parts))
         await stack.enter_async_context(open_history(ours, parts))

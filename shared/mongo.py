@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
@@ -39,6 +40,8 @@ class Mongo:
     def __init__(self, database: AsyncIOMotorDatabase[Document], timeout_s: float) -> None:
         self._database = database
         self.timeout_s = timeout_s
+        self.answers = 0
+        """How many questions were answered; whoever looks twice knows whether the database is there."""
 
     def __getitem__(self, name: str) -> AsyncIOMotorCollection[Document]:
         """Return a collection."""
@@ -53,13 +56,18 @@ class Mongo:
         try:
             async with asyncio.timeout(self.timeout_s):
                 yield
+            self.answers += 1
         except (PyMongoError, TimeoutError) as error:
             raise StoreUnavailable(f"MongoDB: {error or 'no answer in time'}") from error
 
-    async def ping(self) -> None:
-        """Return when the database answers, for readiness. Raises `StoreUnavailable`."""
+    async def ping(self, within_s: float | None = None) -> None:
+        """Return when the database answers, for readiness. Raises `StoreUnavailable`, after `within_s` at the latest.
+
+        After that the driver waits no longer either: it would keep one of its few threads from others.
+        """
         async with self.asking():
-            await self._database.command("ping")
+            with pymongo.timeout(within_s or self.timeout_s):
+                await self._database.command("ping")
 
     async def put_newer(self, collection: str, key: Any, seq: int, fields: Document) -> None:
         """Replace the document `key` by `fields` unless its `seq` is this or above. Raises `StoreUnavailable`.

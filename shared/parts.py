@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ from shared.metrics import Metrics
 from shared.mongo import Mongo, open_database
 from shared.mongo_lease import MongoLeases
 from shared.mongo_streams import MongoStreams
+from shared.reach import ANSWER_S, Reach
 from shared.redis_cache import RedisCache
 from shared.redis_client import RedisClient, open_redis
 from shared.redis_limiter import RedisLimiter
@@ -44,11 +46,15 @@ _AGES_S: Final = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300)
 
 @dataclass(frozen=True)
 class Storage:
-    """The database and what stands on it. `ids` mints only while the worker id's lease holds."""
+    """The database and what stands on it. `ids` mints only while the worker id's lease holds.
+
+    `reach` tells whether the database answers this process.
+    """
 
     mongo: Mongo
     streams: StreamStore
     lease: Lease
+    reach: Reach
 
     @property
     def ids(self) -> IdSource:
@@ -148,7 +154,11 @@ async def open_parts(
             database = await stack.enter_async_context(open_database(settings.mongo))
             await database.require_fixed("shards", settings.bus.shards)  # else a channel would have two sequencers
             lease = await stack.enter_async_context(open_lease(MongoLeases(database), now=now))
-            stored = Storage(database, MongoStreams(database), lease)
+            reach = Reach(partial(database.ping, ANSWER_S), lambda: database.answers)
+            stored = Storage(database, MongoStreams(database), lease, reach)
+        supervisor = await stack.enter_async_context(Supervisor("node"))
+        if stored is not None:
+            supervisor.start("reach", stored.reach.run())
         yield Parts(
             settings=settings,
             node=name,
@@ -164,7 +174,7 @@ async def open_parts(
                 settings.auth.secret.get_secret_value(),
                 *(older.get_secret_value() for older in settings.auth.older_secrets),
             ),
-            supervisor=await stack.enter_async_context(Supervisor("node")),
+            supervisor=supervisor,
             stored=stored,
         )
 

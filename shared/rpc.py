@@ -20,6 +20,7 @@ from shared.bus import Bus, BusUnavailable, CallTimeout, Delivery, Subscription,
 from shared.core.calls import AnyCall, Call
 from shared.core.error_catalogue import error_of, name_of
 from shared.core.errors import Busy, InternalError, StarlingError, Unavailable
+from shared.reach import Reach, always_there
 from shared.topology import Topology
 
 _RETRY_S: Final = 0.1
@@ -93,25 +94,33 @@ async def serve_calls(
     *,
     concurrency: int = 64,
     timeout_s: float = 10.0,
+    reach: Reach | None = None,
 ) -> None:
     """Serve this service's calls for ever, at most `concurrency` at a time. Run as a supervised task.
 
-    What is in hand when the task is cancelled is cancelled too; its callers ask again.
+    What is in hand when the task is cancelled is cancelled too; its callers ask again. While the database is out of
+    `reach` no calls are taken, and those in hand go back to the queue, where others find them until they expire.
     """
+    reach = reach or always_there()
     queue = topology.rpc_queue(service)
     while True:
+        await reach.wait_there()
         try:
-            async with (
-                bus.subscribe(queue, topology.rpc_bindings(service), prefetch=concurrency) as subscription,
-                asyncio.TaskGroup() as tasks,
-            ):
-                while True:
-                    batch = await subscription.take(concurrency)
-                    for delivery in batch.deliveries:
-                        tasks.create_task(_serve_one(bus, subscription, delivery, handlers, timeout_s))
+            async with bus.subscribe(queue, topology.rpc_bindings(service), prefetch=concurrency) as subscription:
+                await reach.during(_serve(bus, subscription, handlers, concurrency, timeout_s))
         except BusUnavailable as error:
             log.warning("calls_unserved", service=service, reason=str(error))
             await asyncio.sleep(_RETRY_S)
+
+
+async def _serve(
+    bus: Bus, subscription: Subscription, handlers: Mapping[type[Any], Handler], concurrency: int, timeout_s: float
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            batch = await subscription.take(concurrency)
+            for delivery in batch.deliveries:
+                tasks.create_task(_serve_one(bus, subscription, delivery, handlers, timeout_s))
 
 
 async def _serve_one(

@@ -275,9 +275,8 @@ async def open_groups(settings: Settings, parts: Parts) -> AsyncIterator[Groups]
                 public_url=settings.http.front_door,
             )
             parts.metrics.watch("starling_groups", "Work in hand", groups.statistics)
-            parts.supervisor.start(
-                "groups.calls", serve_calls(bus, topology, "groups", handlers_of(groups.views, groups.snapshots))
-            )
+            handlers = handlers_of(groups.views, groups.snapshots)
+            parts.supervisor.start("groups.calls", serve_calls(bus, topology, "groups", handlers, reach=storage.reach))
             parts.supervisor.start(
                 "groups.invalidations",
                 hear_invalidations(bus, topology, name, lambda batch: tell_moved(batch, kept.drop_told)),

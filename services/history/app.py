@@ -130,6 +130,7 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             observe=observe,
             bury=bury,
             rank=lambda shard: spread.rank(shard, clock_ms()),
+            reach=storage.reach,
         )
         for number in range(topology.shards)
     ]
@@ -156,8 +157,11 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
         )
         supervisor.start("history.pulse", keep_pulse(bus, topology, pulse, clock_ms))
         supervisor.start("history.signs_heard", hear_signs(bus, topology, name, spread, width, clock_ms))
-        supervisor.start("history.signs_given", give_signs(bus, topology, name))
-        supervisor.start("history.calls", serve_calls(bus, topology, "history", handlers_of(pages, telling, markers)))
+        supervisor.start("history.signs_given", give_signs(bus, topology, name, storage.reach))
+        supervisor.start(
+            "history.calls",
+            serve_calls(bus, topology, "history", handlers_of(pages, telling, markers), reach=storage.reach),
+        )
         for number, worker in enumerate(workers):
             supervisor.start(f"history.shard.{number}", worker.run())
         yield History(

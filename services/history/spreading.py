@@ -15,18 +15,22 @@ from services.history.core.spread import SIGN_S, Spread
 from services.history.core.union import UnionWidth
 from shared.bus import Bus, BusUnavailable
 from shared.core.signs import Decoded, Sign, decode_sign, encode_sign
+from shared.reach import Reach
 from shared.topology import Binding, Topology
 
 log = structlog.stdlib.get_logger(__name__)
 
 
-async def give_signs(bus: Bus, topology: Topology, name: str) -> None:
-    """Say once a second that this replica lives, for ever, and at the end that it leaves. A supervised task."""
+async def give_signs(bus: Bus, topology: Topology, name: str, reach: Reach) -> None:
+    """Say once a second that this replica lives, for ever, and at the end that it leaves. A supervised task.
+
+    It also leaves for as long as it does not reach the database: others own its shards meanwhile.
+    """
     key = (topology.replicas_key("history"),)
     try:
         while True:
             try:
-                await bus.publish(topology.events, key, encode_sign(Sign(name)))
+                await bus.publish(topology.events, key, encode_sign(Sign(name, leaves=not reach.is_there)))
             except BusUnavailable as error:
                 log.info("sign_lost", reason=str(error))
             await asyncio.sleep(SIGN_S)

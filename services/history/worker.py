@@ -41,6 +41,7 @@ from shared.core.letters import DeadLetter, letter_of_bytes, letter_of_command
 from shared.core.sending import place_of_access
 from shared.core.stream import Event
 from shared.core.writing import Publish
+from shared.reach import Reach, always_there
 from shared.streams import StoreUnavailable, StreamStore, drive
 from shared.topology import Topology
 
@@ -88,6 +89,7 @@ class ShardWorker:
         bury: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         rank: Callable[[int], int] = lambda number: OWNER,
         patience_s: float = PATIENCE_S,
+        reach: Reach | None = None,
     ) -> None:
         self.shard = Shard()
         self.is_active = False
@@ -105,20 +107,23 @@ class ShardWorker:
         self._bury = bury
         self._rank = rank
         self._patience_s = patience_s
+        self._reach = reach or always_there()
 
     async def run(self) -> None:
         """Consume the shard for ever, while it is ours to own or to stand by. Run as a supervised task.
 
         A shard is given back by closing its subscription between two batches: then what is unacked is
-        delivered again, in order, to the next in line.
+        delivered again, in order, to the next in line. While the database is out of reach of this process it consumes
+        nothing; what it had in hand is the next one's, as if this one had died.
         """
         queue = self._topology.log_queue(self._number)
         bindings = self._topology.log_bindings(self._number)
         while True:
+            await self._reach.wait_there()
             if self._rank(self._number) <= STANDBY:
                 try:
                     async with self._bus.subscribe(queue, bindings, prefetch=PREFETCH) as subscription:
-                        await self._consume(subscription)
+                        await self._reach.during(self._consume(subscription))
                 except BusUnavailable as error:
                     log.warning("shard_unavailable", shard=self._number, reason=str(error))
                 self.is_active = False

@@ -23,6 +23,7 @@ from shared.core.signs import Decoded, Sign, decode_sign, encode_sign
 from shared.kept_access import KeptAccess
 from shared.memory_bus import MemoryBus
 from shared.publishing import publish_events
+from shared.reach import always_there
 from shared.rpc import Rpc
 from tests.history.test_worker import send_of
 from tests.history.world import NOW, TOPOLOGY, FaultyStreams, Lease
@@ -69,7 +70,7 @@ async def test_replicas_hear_each_other() -> None:
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(5):
         hearing = tasks.create_task(hear_signs(bus, TOPOLOGY, "a", spread, UnionWidth(), lambda: 0))
         await asyncio.sleep(0)
-        giving = tasks.create_task(give_signs(bus, TOPOLOGY, "b"))
+        giving = tasks.create_task(give_signs(bus, TOPOLOGY, "b", always_there()))
         while spread.alive(0) != ["a", "b"]:
             await asyncio.sleep(0)
         giving.cancel()
