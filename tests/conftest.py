@@ -38,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have one worker run what starts a cluster: such tests wait a lot, and two clusters at once starve each other."""
+    if "cluster_servers" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 

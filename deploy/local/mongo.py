@@ -27,16 +27,17 @@ class LocalMongo:
     url: str
 
 
-def start_mongo(data_dir: Path, port: int) -> LocalMongo:
+def start_mongo(data_dir: Path, port: int, *, synced: bool = True) -> LocalMongo:
     """Start a database on 127.0.0.1:`port` with its data (and mongo.log) in `data_dir`; return when it answers.
 
-    Raises `NotInstalled` when there is neither server, `StartFailed` when it does not come up.
+    `synced` as for `mongo_command`. Raises `NotInstalled` when there is neither server, `StartFailed` when it does not
+    come up.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     files = data_dir / "db"
     files.mkdir(exist_ok=True)
     url = mongo_url(port)
-    child = start_child("mongo", mongo_command(files, port), log=data_dir / "mongo.log")
+    child = start_child("mongo", mongo_command(files, port, synced=synced), log=data_dir / "mongo.log")
     child.wait_ready(lambda: mongo_answers(url), _START_DEADLINE_S)
     return LocalMongo(child, url)
 
@@ -46,8 +47,11 @@ def mongo_url(port: int) -> str:
     return f"mongodb://127.0.0.1:{port}/?directConnection=true"
 
 
-def mongo_command(files: Path, port: int) -> list[str]:
-    """Return what starts a database on 127.0.0.1:`port` with its data in the folder `files`. Raises `NotInstalled`."""
+def mongo_command(files: Path, port: int, *, synced: bool = True) -> list[str]:
+    """Return what starts a database on 127.0.0.1:`port` with its data in the folder `files`. Raises `NotInstalled`.
+
+    Without `synced` (for tests) the embedded one may lose with the machine's power what it acknowledged.
+    """
     mongod = shutil.which("mongod")
     if mongod is not None:
         return [mongod, "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(files), "--nounixsocket"]
@@ -57,7 +61,7 @@ def mongo_command(files: Path, port: int) -> list[str]:
         return [
             str(embedded),
             *("--host", "127.0.0.1", "--port", str(port), "--storage-path", str(files), "--standalone"),
-            "--sync-on-commit",  # else an acknowledged message could be lost with the machine's power
+            *(("--sync-on-commit",) if synced else ()),
         ]
     raise NotInstalled("no mongod on the PATH and no secantusdb in this environment (pip install secantusdb)")
 

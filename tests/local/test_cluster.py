@@ -25,11 +25,10 @@ from tests.local.test_run import DEADLINE_S, ROOT, Run, is_alive
 
 START_S = 150.0
 NAMES = ["epmd", "rabbitmq", "redis", "mongo", "nginx"]
-# All on one cluster, so on one worker; the first of them waits for its start.
+# Most are on one cluster; the first of them waits for its start.
 pytestmark = [
     pytest.mark.servers,
     pytest.mark.usefixtures("cluster_servers"),
-    pytest.mark.xdist_group("cluster"),
     pytest.mark.timeout(240),
 ]
 
