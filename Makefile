@@ -70,8 +70,8 @@ chaos: $(RUN)/.installed cluster-servers ## Break a cluster under load, judge wh
 	@exec $(RUN)/bin/python -m tests.chaos --minutes "$(or $(MINUTES),10)" --every "$(EVERY)" --faults "$(FAULTS)" $(SEED:%=--seed %) \
 	  --says "$(or $(SAYS),15)" --positions "$(or $(POSITIONS),half)" $(LOG)
 
-chaos-smoke: $(RUN)/.installed cluster-servers ## The same for a minute, with the same faults each time
-	@exec $(RUN)/bin/python -m tests.chaos --minutes 1 --every 4 --seed 13542
+chaos-smoke: $(RUN)/.installed cluster-servers ## The same for 45 seconds, with the same faults each time
+	@exec $(RUN)/bin/python -m tests.chaos --minutes 0.75 --every 2.7 --seed 13542
 
 chaos-mutants: $(RUN)/.installed cluster-servers ## See that the judge of chaos catches builds that are broken on purpose
 	@exec $(RUN)/bin/python -m tests.chaos.mutants

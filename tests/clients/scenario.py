@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import httpx
+
 from tests.clients.bot import Bot, BotFailed, Fact
 from tests.clients.people import Person
 from tests.clients.systems import RESUME_WINDOW_S, System
@@ -346,6 +348,6 @@ async def _came_back(step: FaultStep, case: Case, since: int, contents: list[str
         since = len(bot.told)
         await case.say(f"after {step.name}")
         await _require_heard(case, since, [f"after {step.name}"])
-    except (BotFailed, AssertionError) as failure:
-        return str(failure)
+    except (BotFailed, httpx.HTTPError) as failure:
+        return str(failure) or type(failure).__name__
     return ""

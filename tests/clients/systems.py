@@ -62,11 +62,18 @@ class System:
         await self.wait_ready()
 
     async def end(self) -> None:
-        """End it as an operator does."""
-        if self._process is not None:
-            self._process.terminate()
+        """End it as an operator does. Raises `TimeoutError` if it does not, when all of it is killed."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
             async with asyncio.timeout(_END_S):
-                await self._process.wait()
+                await process.wait()
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            raise
 
     async def restart_all(self) -> None:
         """End and start all of it on the same data."""
@@ -96,9 +103,11 @@ class System:
                 raise RuntimeError(f"{name} did not restart")
 
     async def wait_ready(self) -> None:
-        """Wait until all of it takes work."""
+        """Wait until all of it takes work. Raises `RuntimeError` if it ends instead."""
 
         async def is_ready() -> bool:
+            if self._process is not None and self._process.returncode is not None:
+                raise RuntimeError(f"it ended with {self._process.returncode}, see {self._log}")
             if self.is_cluster and any(one["state"] != "ready" for one in self.processes().values()):
                 return False
             async with httpx.AsyncClient(timeout=5) as http:
