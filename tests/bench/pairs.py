@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ from tests.bench.dialects import (
     say_starling,
 )
 from tests.bench.seeding import seed
-from tests.bench.servers import installed, installed_python, serving, version_of
+from tests.bench.servers import installed, installed_python, pinned, serving, version_of
 from tests.bench.starling import open_cluster, overhead_of
 from tests.servers import start_rabbitmq, start_redis
 
@@ -122,7 +123,7 @@ def open_socket_io_pair(folder: Path, sessions: int) -> Iterator[Pair]:
 def open_python_socketio_pair(folder: Path, sessions: int) -> Iterator[Pair]:
     """Run two nodes on python-socketio with its RabbitMQ manager."""
     command = [str(installed_python(folder)), str(_PEERS / "pairs" / "python_socketio_rabbitmq.py")]
-    tells = "python-socketio + RabbitMQ"
+    tells = f"python-socketio {pinned('python-socketio')} + RabbitMQ"
     with _on(start_rabbitmq, "rabbitmq", folder, command, sessions, tells, PYTHON_SOCKETIO_PAIR) as pair:
         yield pair
 
@@ -131,7 +132,8 @@ def open_python_socketio_pair(folder: Path, sessions: int) -> Iterator[Pair]:
 def open_channels_pair(folder: Path, sessions: int) -> Iterator[Pair]:
     """Run two nodes on Django Channels with channels_redis."""
     command = [str(installed_python(folder)), str(_PEERS / "pairs" / "channels_redis_layer.py")]
-    with _on(start_redis, "redis", folder, command, sessions, "Channels + Redis", PLAIN_PAIR) as pair:
+    tells = f"Channels {pinned('channels')} + Redis"
+    with _on(start_redis, "redis", folder, command, sessions, tells, PLAIN_PAIR) as pair:
         yield pair
 
 
@@ -139,7 +141,8 @@ def open_channels_pair(folder: Path, sessions: int) -> Iterator[Pair]:
 def open_fastapi_pair(folder: Path, sessions: int) -> Iterator[Pair]:
     """Run two nodes on FastAPI's own WebSockets and Redis' publish and subscribe."""
     command = [sys.executable, "-m", "tests.bench.peers.fastapi_redis"]
-    with _on(start_redis, "redis", folder, command, sessions, "FastAPI + Redis", PLAIN_PAIR) as pair:
+    tells = f"FastAPI {version('fastapi')} + Redis"
+    with _on(start_redis, "redis", folder, command, sessions, tells, PLAIN_PAIR) as pair:
         yield pair
 
 

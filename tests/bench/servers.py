@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from deploy.local.process import NotInstalled, free_port, start_child
 from tests.bench.dialects import PLAIN, RAW, SOCKET_IO, Dialect
 
 _PEERS: Final = Path(__file__).parent / "peers"
+_PINNED: Final = _PEERS / "pairs" / "requirements.txt"
 _INSTALL_S: Final = 300
 _START_S: Final = 20.0
 _COLLECT_S: Final = 1.0
@@ -89,7 +91,7 @@ def open_fastapi(folder: Path) -> Iterator[Server]:
     port = free_port()
     command = [sys.executable, "-m", "tests.bench.peers.fastapi_room", str(port)]
     with serving("fastapi_room", command, port, folder) as pid:
-        yield Server(pid, port, PLAIN, "FastAPI")
+        yield Server(pid, port, PLAIN, f"FastAPI {version('fastapi')}")
 
 
 def installed(folder: Path) -> tuple[str, Path]:
@@ -115,20 +117,24 @@ def installed(folder: Path) -> tuple[str, Path]:
 
 def installed_python(folder: Path) -> Path:
     """Return the Python of an environment with the peers that are written in it, made once. Raises `NotInstalled`."""
-    requirements = _PEERS / "pairs" / "requirements.txt"
     environment = folder / "python"
     python, mark = environment / "bin" / "python", environment / "installed"
-    if not mark.exists() or mark.read_text() != requirements.read_text():
+    if not mark.exists() or mark.read_text() != _PINNED.read_text():
         quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
         for command in (
             [sys.executable, "-m", "venv", "--clear", "--without-pip", str(environment)],
-            [sys.executable, "-m", "pip", "--python", str(python), "install", *quiet, "-r", str(requirements)],
+            [sys.executable, "-m", "pip", "--python", str(python), "install", *quiet, "-r", str(_PINNED)],
         ):
             done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
             if done.returncode:
                 raise NotInstalled(f"the peers' packages could not be installed:\n{done.stderr[-2000:]}")
-        mark.write_text(requirements.read_text())
+        mark.write_text(_PINNED.read_text())
     return python
+
+
+def pinned(package: str) -> str:
+    """Return the version of a peer that is written in Python. Raises `KeyError` for what is none."""
+    return dict(line.split("==") for line in _PINNED.read_text().split())[package]
 
 
 def version_of(modules: Path, package: str) -> str:
