@@ -67,7 +67,7 @@ async def pinged(database: Database, times: int) -> None:
 
 
 async def test_it_is_lost_when_nothing_is_answered_and_found_by_an_answer(database: Database, reach: Reach) -> None:
-    """Twice without any answer is out of reach; slow pings beside answers, or of a process that stood still, are not."""
+    """Twice without an answer is out of reach; slow pings beside answers, or of a process that stood still, are not."""
     await pinged(database, 3)
     assert reach.is_there
     database.is_busy = True
