@@ -159,7 +159,7 @@ def assemble(
     views = Views(store, streams, cache, kept, now)
     facts = FactReader(store, now)
     door = Door(tokens, views.read_revocations, clock)
-    profiles = Profiles(store, changes, usernames, jobs)
+    profiles = Profiles(store, changes, usernames)
     accounts = Accounts(store, changes, usernames, passwords, tokens, door, ids, now)
     memberships = Memberships(store, changes, names, ids, now, official_group, max_members)
     keeping = Keeping(facts, store, memberships, changes, names, jobs)

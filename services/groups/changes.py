@@ -29,7 +29,7 @@ from shared.core.ids import IdSource
 from shared.core.invalidation import Invalidation, encode_invalidation
 from shared.core.model import Member
 from shared.core.stream import Event, owner_of, user_stream
-from shared.core.user_events import UserRegistered
+from shared.core.user_events import UserChanged, UserRegistered
 from shared.core.writing import Effects, Knowledge, Publish, StreamBroken, load
 from shared.publishing import publish_events
 from shared.streams import StoreUnavailable, StreamStore, drive
@@ -212,6 +212,8 @@ class Changes:
         match body:
             case UserRegistered(user, owner=0) if self._official_group:
                 return await self._jobs.ask(OFFICIAL, user.id)
+            case UserChanged(user, gone=False):  # what is left of an account is shown by the job that deletes it
+                return await self._jobs.ask(RENAME, user.id)
             case GroupCreated(owner=member) | MemberAdded(member):
                 user_id = member.user.id
             case MemberRemoved(user) | MemberBanned(user, was_in=True):

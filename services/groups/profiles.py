@@ -25,7 +25,6 @@ from services.groups.core.profiles import (
     require_bio,
     require_global_name,
 )
-from services.groups.jobs import RENAME, Jobs
 from services.groups.store import GroupStore, Profile
 from shared.core.account_errors import UnknownUser
 from shared.core.errors import Unauthorized
@@ -41,11 +40,10 @@ _GROUPS_AT_ONCE: Final = 8
 class Profiles:
     """Reads and changes profiles. All raise `StoreUnavailable` and `Unavailable` beside what they tell."""
 
-    def __init__(self, groups: GroupStore, changes: Changes, usernames: Claims, jobs: Jobs) -> None:
+    def __init__(self, groups: GroupStore, changes: Changes, usernames: Claims) -> None:
         self._groups = groups
         self._changes = changes
         self._usernames = usernames
-        self._jobs = jobs
 
     async def read_own(self, user_id: int) -> Profile:
         """Return the caller's profile. Raises `Unauthorized` where a token outlived its account's database."""
@@ -92,8 +90,6 @@ class Profiles:
         return await self.read_own(user_id)
 
     async def _tell(self, user_id: int, change: ProfileChange, key: str = "") -> None:
-        job = await self._jobs.promise(RENAME, user_id)
-
         async def decide(_: int) -> AnyBody | None:
             profile = await self.read_own(user_id)
             if key:
@@ -101,7 +97,6 @@ class Profiles:
             return decide_profile(profile.user, profile.bio, profile.owner, change)
 
         await self._changes.change(user_stream(user_id), decide)
-        await self._jobs.release(job)
 
     async def _give_up(self, user_id: int, before: str) -> None:
         """Give a name back that somebody took over while we hung for a minute between claiming and telling it."""

@@ -226,6 +226,31 @@ async def test_a_rename_that_dies_anywhere_is_finished_or_did_not_happen(moment:
     pytest.fail("a rename takes more steps than expected")
 
 
+async def test_a_rename_that_hangs(world: World, groups: Replica) -> None:
+    """Halted at any step for as long as a job is unsure: once it goes on the groups are told all the same."""
+    ann, ann_id = await groups.register("ann")
+    room, _ = await groups.create_group(ann, "Room")
+    for step in range(1, MOST_STEPS):
+        fuse = Fuse(step, "before", pauses=True)
+        async with world.open_replica(fuse=fuse) as halting:
+            named = ProfileChange(username=f"name{step}")
+            renaming = asyncio.create_task(halting.groups.profiles.change(ann_id, named))
+            hung = asyncio.create_task(fuse.reached.wait())
+            await asyncio.wait((renaming, hung), return_when=asyncio.FIRST_COMPLETED)
+            hung.cancel()
+            world.now += UNSURE_MS
+            await groups.groups.jobs.sweep()
+            fuse.go_on.set()
+            await renaming
+            await groups.groups.jobs.sweep()
+            member = await groups.call("GET", f"/guilds/{room}/members/{ann_id}", ann)
+            assert member.json()["user"]["username"] == f"name{step}", step
+            if not fuse.reached.is_set():
+                assert step > 10, "the fuse did not guard"
+                return
+    pytest.fail("a rename takes more steps than expected")
+
+
 async def test_a_job_that_fails_is_tried_again(world: World, groups: Replica) -> None:
     """An outage puts it off; it is not lost, and not done twice at once."""
     ann, _ = await groups.register("ann")
