@@ -89,7 +89,7 @@ def limits() -> str:
         ("frame, but for op 100", f"{MAX_FRAME_BYTES:,} bytes", "", "close 4002"),
         ("op 100", f"{send_bytes_limit(budgets.content_characters):,} bytes", "", "close 4002"),
         ("frames but for op 100", f"{budgets.frames_per_minute}/min", "LIMITS__FRAMES_PER_MINUTE", "close 4008"),
-        ("no IDENTIFY", f"{seconds(ours.identify_timeout):g} s", "GATEWAY__IDENTIFY_TIMEOUT", "close 4009"),
+        ("no IDENTIFY", f"{seconds(ours.identify_timeout):g} s", "GATEWAY__IDENTIFY_TIMEOUT", "close 4000"),
         ("silence of a client", "two heartbeat intervals", "GATEWAY__HEARTBEAT_INTERVAL", "close 4000"),
         ("bytes unread by a client", f"{ours.send_buffer_bytes:,}", "GATEWAY__SEND_BUFFER_BYTES", "close 4000"),
         (

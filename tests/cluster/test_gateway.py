@@ -346,12 +346,12 @@ async def test_connections_are_bounded(world: World) -> None:
 
 
 async def test_who_does_not_identify_or_falls_silent_is_closed(world: World) -> None:
-    """4009 without IDENTIFY in time; after two intervals without a sign of life the session is closed, resumable."""
+    """4000 without IDENTIFY or RESUME in time; after two silent intervals the session is closed, resumable."""
     ann = world.register("ann")
     settings = settings_of(identify_timeout=timedelta(seconds=0.1), heartbeat_interval=timedelta(seconds=0.2))
     async with open_node(world, settings) as node:
         async with open_client(node) as client:
-            assert await client.closed() == 4009
+            assert await client.closed() == 4000
         async with open_client(node, world.token(ann)) as client:
             assert await client.closed() == 4000
 

@@ -184,12 +184,12 @@ HANGING: dict[str, bytes] = {
 
 @pytest.mark.parametrize("data", HANGING.values(), ids=HANGING.keys())
 async def test_who_does_not_identify_in_time(scene: Scene, data: bytes) -> None:
-    """4009 at the deadline, whatever was left hanging; a client that says nothing after it is dropped."""
+    """4000 at the deadline, since a RESUME may be on its way; a client that says nothing after it is dropped."""
     async with open_raw(scene.node.port) as stranger:
         assert await stranger.upgrade() == 101
         if data:
             await stranger.send(data)
-        assert await stranger.ended() == 4009
+        assert await stranger.ended() == 4000
 
 
 REQUESTS: dict[str, tuple[bytes, int]] = {

@@ -71,7 +71,7 @@ class CloseCode(IntEnum):
     ALREADY_AUTHENTICATED = 4005, "resume", "This connection has identified already."
     INVALID_SEQ = 4007, "identify", "The sequence of the RESUME is not valid."
     RATE_LIMITED = 4008, "resume", "Too many frames, or too many sessions of one user."
-    SESSION_TIMED_OUT = 4009, "identify", "No IDENTIFY came in time."
+    SESSION_TIMED_OUT = 4009, "identify", "The session timed out (not used: RESUME answers INVALID_SESSION)."
     INVALID_SHARD = 4010, "never", "There is no such shard: [i, n], i from 0 to n - 1."
     SHARDING_REQUIRED = 4011, "never", "Too many groups for one connection (not used)."
     INVALID_API_VERSION = 4012, "never", "No such version of the gateway."

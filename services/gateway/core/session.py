@@ -180,7 +180,8 @@ class Session:
         if self.phase is Phase.CLOSED:
             return None
         if self.phase is Phase.NEW and now - self._began >= self.rules.identify_timeout_s:
-            return self.close(CloseCode.SESSION_TIMED_OUT, "no IDENTIFY in time")
+            # Not SESSION_TIMED_OUT: a RESUME may be on its way, and its client would throw a good session away.
+            return self.close(CloseCode.UNKNOWN_ERROR, "no IDENTIFY or RESUME in time")
         if now - self._heard >= self.rules.silence_s:
             return self.close(CloseCode.UNKNOWN_ERROR, "no heartbeat in time")
         return None
