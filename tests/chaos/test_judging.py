@@ -33,8 +33,9 @@ from tests.chaos.history import (
     Unseen,
     read_history,
 )
-from tests.chaos.invented import CHANNEL, WRONGS, Story, tell
+from tests.chaos.invented import CHANNEL, Story, tell
 from tests.chaos.judging import CHECKS, PROMISES, judge
+from tests.chaos.wrongs import WRONGS
 
 seeds = st.integers(0, 2**32)
 
