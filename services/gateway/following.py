@@ -52,8 +52,13 @@ from shared.rpc import Rpc
 from shared.topology import Topology
 
 SESSIONS_PER_CALL: Final = 100
-_NEWCOMERS: Final = 64
-"""Most users of a round: so many binds go in one write, and so many sessions are opened or resumed at once."""
+_NEWCOMERS: Final = 96
+"""Most users of a round: so many binds go in one write, and so many are read by one call.
+
+A round by itself costs four questions to the database and four messages through the broker, so that few large ones cost
+less; but of the sessions that are opened at once (256) there are to be at least two, so that one is at work here while
+another is at the servers.
+"""
 GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64
 _MARKERS_S: Final = 2.0
