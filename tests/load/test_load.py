@@ -14,7 +14,7 @@ import pytest
 from deploy.local.process import free_port
 from tests.local.test_run import ROOT, running
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("load")]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.servers
-@pytest.mark.xdist_group("replay")
 def test_logs_are_replayed_and_proved_from_the_command_line(url: str, tmp_path: Path) -> None:
     """Two logs side by side end in a table of zeros and exit code 0; progress goes to standard error, line by line."""
     logs = [tmp_path / "garden.log", tmp_path / "kitchen.log"]
@@ -71,7 +70,6 @@ def test_logs_are_replayed_and_proved_from_the_command_line(url: str, tmp_path: 
 
 
 @pytest.mark.servers
-@pytest.mark.xdist_group("replay")
 @pytest.mark.parametrize("in_flight", [1, 4])
 async def test_cut_connections_cost_nothing(url: str, in_flight: int) -> None:
     """All sockets are cut again and again: sessions resume, nobody reads what was missed, and the zeros stay."""
@@ -118,7 +116,6 @@ async def test_a_server_that_is_not_there_is_told() -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.xdist_group("replay")
 async def test_a_gateway_that_is_not_there_is_told(url: str) -> None:
     """Who cannot connect in time ends the run with the address that did not answer."""
     nowhere = f"http://127.0.0.1:{free_port()}"
