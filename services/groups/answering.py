@@ -77,7 +77,12 @@ class Answers:
             if not count and told:
                 break
             some, since = ids[told : told + max(count, 1)], self._clock()
-            found = await self._read(some)
+            try:
+                found = await self._read(some)
+            except BaseException:
+                # Its caller waits no longer. As many again would be given up as well, again and again.
+                self._portions.note_unfinished(len(some), self._clock() - since)
+                raise
             encoded = {one: _encode(found[one]) for one in some if one in found}
             self._portions.note(len(some), sum(map(len, encoded.values())), self._clock() - since)
             for one in some:

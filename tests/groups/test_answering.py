@@ -71,6 +71,24 @@ async def test_a_slow_store_gives_small_answers_in_time() -> None:
     assert told.left == ()
 
 
+async def test_a_store_that_is_too_slow_for_anybody_to_wait_for_is_asked_for_less() -> None:
+    """What was given up half-way is not asked for again as it was, which would be given up again, for ever."""
+    store = Store(dict.fromkeys(range(100), "x"))
+    answers = answers_of(store)
+    assert (await answers.answer(range(100))).left == ()  # which shows how quick it is
+    store.go_on.clear()
+    begun = len(store.reads)
+    asked = asyncio.ensure_future(answers.answer(range(100)))
+    await asyncio.sleep(0)
+    store.now += 5.0
+    asked.cancel()
+    await asyncio.wait((asked,))
+    store.go_on.set()
+    await answers.answer(range(100))
+    assert store.reads[begun] == 100
+    assert store.reads[begun + 1] <= 20
+
+
 async def test_some_wait_and_others_hear_that_all_are_busy() -> None:
     """A bounded line: who is not in it is refused at once, and nothing is read for them or who gave up."""
     store = Store({1: "one"})

@@ -27,3 +27,7 @@ class Portions:
         """Take in how many bytes a portion of so many had, and how long it took."""
         self._bytes += _WEIGHT * (size / count - self._bytes)
         self._seconds += _WEIGHT * (seconds / count - self._seconds)
+
+    def note_unfinished(self, count: int, seconds: float) -> None:
+        """Take in that a portion of so many was given up after so long: it would have taken longer."""
+        self._seconds = max(self._seconds, seconds / count)

@@ -19,3 +19,12 @@ def test_portions_follow_what_the_last_ones_took() -> None:
         portions.note(4, 0, 0.0)
     assert portions.count(1_000, 1.0) > 100
     assert portions.count(-1, 1.0) == portions.count(1_000, -1.0) == 0
+
+
+def test_what_was_given_up_makes_the_next_ones_smaller_only() -> None:
+    """It takes longer than it was waited for; how much is not known, so that nothing gets larger by it."""
+    portions = Portions(1_000, 1.0, first=10)
+    portions.note_unfinished(10, 0.01)
+    assert portions.count(1_000, 1.0) == 10
+    portions.note_unfinished(10, 5.0)
+    assert portions.count(1_000, 1.0) == 2
