@@ -130,14 +130,14 @@ class Peers:
         self._supervisor.start("hand_over", self._answer(delivery, request))
 
     async def _answer(self, delivery: Delivery, request: HandOver) -> None:
-        parts = self._given.get(request.session_id, request.told_s)
-        if parts is None or not request.part:
+        parts = self._given.get(request.session_id, request.told_s) if request.part else None
+        if parts is None:
             # Also where it was given before: it may have come back since.
             gift = await self.giver(request.session_id, request.told_s, request.user_id)
             if gift is not None:
                 parts = self._keep(request, gift)
-            elif request.user_id:
-                parts = None
+            elif not request.user_id:
+                parts = self._given.get(request.session_id, request.told_s)  # to who asked before, maybe just now
         answer: Handed | Gone = Gone(self._incarnation)
         if parts is not None and 0 <= request.part < len(parts):
             answer = parts[request.part]

@@ -109,6 +109,10 @@ class _Source(NamedTuple):
     floor: int
 
 
+def _source_of(gift: Gift, told_s: int) -> _Source:
+    return _Source(Given(gift.positions), gift.missed, max(gift.s, told_s))
+
+
 class TakingOver:
     """Takes over sessions. `follow` follows a user and all groups of the user."""
 
@@ -141,7 +145,7 @@ class TakingOver:
         self._claims = Gathering(self._claim_all, supervisor, most=_AT_ONCE, away=RegistryUnavailable)
         self._read: dict[str, tuple[float, Trail | None]] = {}
         self._reading: dict[str, asyncio.Lock] = {}
-        self._outage = Outage()
+        self._outages: dict[type[Exception], Outage] = {RegistryUnavailable: Outage(), TrailsUnavailable: Outage()}
 
     async def take(
         self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
@@ -155,14 +159,14 @@ class TakingOver:
         try:
             taken = await self._take_in_time(session_id, bearer, told_s, told)
         except (RegistryUnavailable, TrailsUnavailable) as error:
-            if self._outage.missed(self._clock()):
+            if self._outages[type(error)].missed(self._clock()):
                 raise Unavailable(str(error)) from error
             reason = str(error)
         except _NotPlaced as error:
-            self._outage.answered()
+            self._outages[RegistryUnavailable].answered()
             reason = error.reason
         else:
-            self._outage.answered()
+            self._outages[RegistryUnavailable].answered()
             return taken
         log.info("session_not_taken_over", user_id=bearer.user_id, reason=reason)
         return None
@@ -180,15 +184,17 @@ class TakingOver:
         self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
     ) -> tuple[LiveSession, SessionEntry]:
         user_id = bearer.user_id
+        source: _Source | None = None
         entry = await _patiently(lambda: self._entries.ask(session_id))
         if entry is None:
-            entry = await self._unregistered(session_id, user_id, told_s)
-        if entry is None or entry.user_id != user_id:
+            entry, source = await self._unregistered(session_id, user_id, told_s)
+        if entry.user_id != user_id:
             raise _NotPlaced("nobody has it")
         scope = decode_scope(entry.extra)
         if scope is None:
             raise _NotPlaced("nobody knows what it asked for")
-        source = await self._find(entry, told_s)
+        if source is None:
+            source = await self._find(entry, told_s)
         await self._follow(user_id)
         await self._catch_up(user_id, source.origin, told)
         changes, group_changes = await self._all_changes(user_id, source.origin)
@@ -215,15 +221,15 @@ class TakingOver:
 
     # Where it comes from.
 
-    async def _unregistered(self, session_id: str, user_id: int, told_s: int) -> SessionEntry | None:
-        """Return what the node where a session began could not tell the registry yet, if it still has it."""
+    async def _unregistered(self, session_id: str, user_id: int, told_s: int) -> tuple[SessionEntry, _Source]:
+        """Take what the node where a session began could not tell the registry yet, if it still has it."""
         node = session_id.rpartition(".")[0]
-        if node == self._incarnation or _INCARNATIONS.fullmatch(node) is None:
-            return None
-        answer = await self._peers.ask(node, session_id, told_s, user_id)
-        if not isinstance(answer, Gift):
-            return None
-        return SessionEntry(session_id, answer.user_id, 0, (Link(node, told_s),), answer.extra)
+        if node != self._incarnation and _INCARNATIONS.fullmatch(node) is not None:
+            answer = await self._peers.ask(node, session_id, told_s, user_id)
+            if isinstance(answer, Gift):
+                entry = SessionEntry(session_id, answer.user_id, 0, (Link(node, told_s),), answer.extra)
+                return entry, _source_of(answer, told_s)
+        raise _NotPlaced("nobody has it")
 
     async def _find(self, entry: SessionEntry, told_s: int) -> _Source:
         """Find where the session stood when its client had seen `told_s`."""
@@ -233,12 +239,12 @@ class TakingOver:
                 if isinstance(answer, Gone):
                     raise _NotPlaced("its node has let it go")
                 if answer is not None:
-                    return _Source(Given(answer.positions), answer.missed, max(answer.s, told_s))
+                    return _source_of(answer, told_s)
                 if told_s >= link.s0:
                     is_newest = link is entry.links[-1]
                     return await self._place(link.node, told_s, entry.lift(told_s) if is_newest else told_s)
             elif (gift := self._peers.given(entry.session_id, told_s)) is not None:
-                return _Source(Given(gift.positions), gift.missed, max(gift.s, told_s))
+                return _source_of(gift, told_s)
             elif told_s >= link.s0:
                 break
         raise _NotPlaced("it has ended here")
@@ -246,6 +252,7 @@ class TakingOver:
     async def _place(self, node: str, told_s: int, lifted_s: int) -> _Source:
         """Place a session of a dead node by its trail; `lifted_s` is as good as what its client told."""
         trail = await _patiently(lambda: self._trail(node))
+        self._outages[TrailsUnavailable].answered()
         placed = trail.place(lifted_s) if trail is not None else None
         if trail is None or placed is None:
             raise _NotPlaced("its node left no trail that goes so far")
