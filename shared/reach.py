@@ -82,9 +82,11 @@ class Reach:
                 async with asyncio.timeout(self._answer_s):
                     await self._ping()
             except (StoreUnavailable, TimeoutError):
-                # Where the wait was much longer than asked for, this process stood still, not the database.
-                is_miss = self._answers() == before and self._clock() - began < 2 * self._answer_s
-                misses = misses + 1 if is_miss else 0
+                if self._answers() != before:
+                    misses = 0
+                elif self._clock() - began < 2 * self._answer_s:
+                    misses += 1
+                # Where the wait was much longer than asked for this process stood still: that says nothing.
             else:
                 misses = 0
             self._tell(is_there=misses < _MISSES)

@@ -67,7 +67,7 @@ async def pinged(database: Database, times: int) -> None:
 
 
 async def test_it_is_lost_when_nothing_is_answered_and_found_by_an_answer(database: Database, reach: Reach) -> None:
-    """Twice without an answer is out of reach; slow pings beside answers, or of a process that stood still, are not."""
+    """Twice without an answer is out of reach; slow pings beside answers are not; who stood still knows nothing."""
     await pinged(database, 3)
     assert reach.is_there
     database.is_busy = True
@@ -78,7 +78,10 @@ async def test_it_is_lost_when_nothing_is_answered_and_found_by_an_answer(databa
     assert reach.is_there
     database.stall_s = 0.0
     await wait_until(lambda: not reach.is_there)
-    database.is_away = False
+    database.stall_s = 1.0
+    await pinged(database, 5)
+    assert not reach.is_there
+    database.stall_s, database.is_away = 0.0, False
     async with asyncio.timeout(5):
         await reach.wait_there()
 
