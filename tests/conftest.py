@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from deploy.local.cluster import programs_of
 from deploy.local.process import NotInstalled, free_port
@@ -52,6 +53,30 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         if path.startswith(("tests/cluster/", "tests/local/")):
             return "clusters"
         return path if path.startswith(("tests/load/", "tests/replay/")) else nodeid
+
+    def schedule(self) -> None:
+        """Give out work; two tests also to who comes for a worker that has died, since with one it waits for more."""
+        super().schedule()
+        for node in self.nodes:
+            self._reschedule(node)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Take in that a worker has died or is done; return the test in which it died. Raises `KeyError`.
+
+        That one, and what was finished, is not put into the queue again, as xdist does: it would kill worker after
+        worker, and one that is given nothing but finished tests waits for the next without end, and so does the run.
+        """
+        work = self.assigned_work[node]
+        crashed: str | None = next(
+            (one for tests in work.values() for one, is_done in tests.items() if not is_done), None
+        )
+        for scope, tests in list(work.items()):
+            if crashed in tests:
+                tests[crashed] = True
+            if all(tests.values()):
+                del work[scope]
+        super().remove_node(node)
+        return crashed
 
 
 @pytest.hookimpl(optionalhook=True)
