@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -30,21 +31,25 @@ class Readers:
         self._places = places
         self._crowd = crowd
         self._read = 0
+        self._over = asyncio.Event()
         self.latencies = Histogram()
 
     async def run(self, pace: Pace, begin_us: int) -> None:
-        """Read until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(_LANES):
-                tasks.create_task(self._lane(pace, begin_us))
+        """Read until cancelled, and then until what was asked for is answered: else who is slow would look well."""
+        lanes = [asyncio.ensure_future(self._lane(pace, begin_us)) for _ in range(_LANES)]
+        try:
+            await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            self._over.set()
+            await asyncio.gather(*lanes)
 
     async def _lane(self, pace: Pace, begin_us: int) -> None:
-        while True:
+        while not self._over.is_set():
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     reader, writer = await asyncio.open_connection(self._host, self._port)
                 try:
-                    while True:
+                    while not self._over.is_set():
                         await self._page(reader, writer, pace, begin_us)
                 finally:
                     writer.close()
@@ -58,7 +63,11 @@ class Readers:
         self._read += 1
         due_us = begin_us + int(pace.due_s(self._read) * 1e6)
         channel_id, token = self._places[self._read % len(self._places)]
-        await asyncio.sleep(max(0.0, (due_us - now_us()) / 1e6))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, (due_us - now_us()) / 1e6)):
+                await self._over.wait()
+        if self._over.is_set():
+            return
         request = (
             f"GET /api/v10/channels/{channel_id}/messages?limit=50 HTTP/1.1\r\nHost: {self._host}\r\n"
             f"Authorization: {token}\r\n\r\n"

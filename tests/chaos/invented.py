@@ -14,6 +14,7 @@ import msgspec
 from tests.chaos.history import (
     DOORS,
     PIN,
+    READINGS,
     Acked,
     Bears,
     Began,
@@ -201,14 +202,15 @@ class _Teller:
                 else:
                     known = Event(0.0, CHANNEL, event.seq, None)
             self.story.append(msgspec.structs.replace(known, at=self.at))
-        for reading in (1, 2):
+        for reading in READINGS:
             for event in self.events:
                 if event.t == "MESSAGE_CREATE" and event.id in self.contents:
                     content = self.contents[event.id]
                     self.note(Paged, reading, CHANNEL, event.id, event.seq, event.nonce, event.author, content)
         for (message_id, mark), its in self.marks.items():
             if its and message_id in self.contents:
-                self.note(Bears, CHANNEL, message_id, mark, len(its))
+                for _ in range(1 if mark == PIN else len(READINGS)):
+                    self.note(Bears, CHANNEL, message_id, mark, len(its))
 
 
 def tell(seed: int, steps: int = 40) -> Story:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from tests.chaos.following import Breaks
-from tests.chaos.history import NOBODY, PIN, Bears, Marked, Marking, Record
+from tests.chaos.history import NOBODY, PIN, READINGS, Bears, Marked, Marking, Record
 
 _Mark = tuple[int, int, str]
 """Channel, message, mark."""
@@ -24,7 +24,8 @@ class Marks:
         self._states: dict[_Mark, dict[int, frozenset[bool]]] = {}
         """By who put it there (a pin is everybody's): whether it is there, as far as is known."""
         self._marked_at: dict[_Mark, float] = {}
-        self._shown: dict[_Mark, int] = {}
+        self._shown: dict[_Mark, list[int]] = {}
+        """By each reading that shows it; pins are read once."""
         self._pins: dict[int, int] = {}
         self.checked = 0
 
@@ -42,7 +43,7 @@ class Marks:
                 self._marked_at[channel, message_id, mark] = at
                 self.checked += 1
             case Bears(channel=channel, id=message_id, mark=mark, count=count):
-                self._shown[channel, message_id, mark] = count
+                self._shown.setdefault((channel, message_id, mark), []).append(count)
 
     def pins_asked(self, channel: int) -> int:
         """Return how many pins were asked for in a channel: so many messages at most tell of one."""
@@ -53,9 +54,11 @@ class Marks:
         for key in self._states.keys() | self._shown.keys():
             channel, message_id, mark = key
             its = self._states.get(key, {}).values()
-            shown = self._shown.get(key, 0)
-            what = f"id {message_id} of channel {channel} bears {mark} {shown} times"
+            counts = self._shown.get(key, [])
+            shown, shown_by_all = max(counts, default=0), len(counts) >= (1 if mark == PIN else len(READINGS))
+            fewest = min(counts) if shown_by_all else 0
+            what = f"id {message_id} of channel {channel} bears {mark}"
             if shown > (most := sum(True in one for one in its)):
-                self._breaks(5, at, f"{what}, asked for were {most}")
-            elif (channel, message_id) not in gone and shown < (least := sum(False not in one for one in its)):
-                self._breaks(1, self._marked_at.get(key, at), f"{what}, answered as done were {least}")
+                self._breaks(5, at, f"{what} {shown} times, asked for were {most}")
+            elif (channel, message_id) not in gone and fewest < (least := sum(False not in one for one in its)):
+                self._breaks(1, self._marked_at.get(key, at), f"{what} {fewest} times, answered as done were {least}")

@@ -60,7 +60,7 @@ def lose_acknowledged(story: Story) -> Story:
     gone = {
         place
         for place, one in enumerate(story)
-        if isinstance(one, Event | Paged | Heard | Looked) and getattr(one, "seq", 0) == getattr(last, "seq", 0)
+        if isinstance(one, Event | Paged | Heard) and getattr(one, "seq", 0) == getattr(last, "seq", 0)
     }
     return _without(story, gone)
 
@@ -233,7 +233,7 @@ def begin_revoked(story: Story) -> Story:
 
 
 def forget_mark(story: Story) -> Story:
-    """Show nothing of a reaction that was answered as done."""
+    """Show nothing of a reaction, or a pin, that was answered as done, in one reading."""
     return _without(story, {_places(story, Bears)[-1]})
 
 

@@ -50,12 +50,12 @@ def test_everybody_hears_everything_once(url: str, people: Path, tmp_path: Path,
     assert done.returncode == 0, done.stdout + done.stderr
     result: dict[str, Any] = json.loads((tmp_path / "result.json").read_text())
     part = result["parts"][-1]
-    assert part["sent"] == part["acked"] >= 60
+    assert part["sent"] == part["acked"] > 0
     if profile == "chat":
         assert part["delivered"] == 4 * part["sent"]
         assert part["latencies"]["deliveries"]["count"] == part["delivered"]
     if profile == "mixed":
-        assert part["pages"] >= 20
+        assert part["pages"] == part["latencies"]["pages"]["count"] > 0
     if profile == "storm":
         assert result["counts"]["resumed"] >= 8
 
