@@ -122,7 +122,7 @@ bench-10k: $(BENCH)/.installed cluster-servers ## Bring 10,000 users online here
 bench-scale: $(BENCH)/.installed cluster-servers ## The same work on more nodes, in larger and in more groups: BENCH_ARGS="--seconds 30 --only nodes"
 	@exec $(BENCH)/bin/python -m tests.bench.scale $(BENCH_ARGS)
 
-test: check servers ## Run the checks, all tests on real RabbitMQ, Redis and MongoDB wire, and a minute of chaos
+test: check servers ## Run the checks, all tests on real RabbitMQ, Redis and MongoDB wire, and 45 seconds of chaos
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)
 	$(MAKE) chaos-smoke
 

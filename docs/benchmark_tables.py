@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,16 +33,22 @@ Result = Mapping[str, Any]
 
 
 def take(folder: Path) -> list[Path]:
-    """Make the results in docs/results anew from those there are in a folder; return their files. Raises `OSError`."""
-    kept = []
+    """Make the results in docs/results anew from those there are in a folder; return their files.
+
+    Raises `OSError`, and whatever a result raises that is not as its benchmark writes it today; none is taken then.
+    """
+    kept: dict[Path, str] = {}
     for name in _FIGURES:
         found = folder / name / "result.json"
         if found.exists():
             result = json.loads(found.read_bytes())
             result.pop("seconds", None)  # second by second
-            kept.append(RESULTS / f"{name}.json")
-            kept[-1].write_text(json.dumps(small(result), indent=1) + "\n")
-    return kept
+            result = small(result)
+            _shown(name, result)
+            kept[RESULTS / f"{name}.json"] = json.dumps(result, indent=1) + "\n"
+    for path, text in kept.items():
+        path.write_text(text)
+    return list(kept)
 
 
 def small(value: Any) -> Any:
@@ -58,8 +65,11 @@ def figures_of(name: str) -> str | None:
     path = RESULTS / f"{name}.json"
     if not path.exists():
         return None
-    result = json.loads(path.read_bytes())
-    return "\n\n".join([_ran(result["about"]), *_FIGURES[name](result)])
+    return _shown(name, json.loads(path.read_bytes()))
+
+
+def _shown(name: str, result: Result) -> str:
+    return "\n\n".join([_ran(result["about"]), _asked(result), *_FIGURES[name](result)])
 
 
 def capacity() -> str:
@@ -81,10 +91,17 @@ def capacity() -> str:
 
 def _ran(about: Result) -> str:
     """Return on what a benchmark ran, as a sentence."""
-    machine = f"{about['cores']} cores of a shared {about['processor'].replace('_', '-')} machine"
+    processor = about["processor"].replace("_", "-")
     load = f"load {about['load_before']:.1f} before and {about['load_after']:.1f} after it"
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    return f"On {machine} ({load}), commit {about['commit'] or 'unknown'}; {versions}."
+    return f"On {about['cores']} cores ({processor}, {load}), commit {about['commit'] or 'unknown'}; {versions}."
+
+
+def _asked(result: Result) -> str:
+    """Return how much of all was asked for, as a sentence: any benchmark can be given less."""
+    own = [one.name for one in fields(ten_thousand.Plan) if one.name != "knee"]
+    plan = result.get("plan") or {name: result["about"][name] for name in own}
+    return f"Asked for: {' · '.join(f'{name} {_cell(value)}'.replace('_', ' ') for name, value in plan.items())}."
 
 
 def _gateway(result: Result) -> list[str]:
@@ -219,6 +236,7 @@ def _groups(result: Result) -> list[str]:
 
 def _history(result: Result) -> list[str]:
     plan = result["plan"]
+    single = min(plan["single"], plan["big"])
     # Only buckets are kept in memory, so only with them "nothing kept" is said.
     ways = {way: {row["what"].replace(", nothing kept", ""): row for row in its} for way, its in result["ways"].items()}
     columns = ("big_p50_ms", "small_p50_ms", "big_cpu_us", "small_cpu_us", "ratio_p50", "ratio_cpu")
@@ -238,7 +256,7 @@ def _history(result: Result) -> list[str]:
     ]
     return [
         table(["", *ways], others),
-        f"The same page in a channel of {plan['big']:,} (of single documents: {plan['single']:,}) and in one of "
+        f"The same page in a channel of {plan['big']:,} (of single documents: {single:,}) and in one of "
         f"{plan['small']:,}, in turns. The largest ratio of buckets without a cache is {most:.2f}: must ≤ 1.5 "
         f"{_met(most <= 1.5)}, aim ≤ 1.2 {_met(most <= 1.2)}.",
         table(["", "page", "large: p50, ms", "small: p50", "large: CPU, µs", "small: CPU", "p50 ÷", "CPU ÷"], pages),

@@ -15,6 +15,7 @@ import pytest
 from deploy.local.process import free_port
 from docs.generate import DOCS, generated
 from tests.local.test_run import ROOT, running
+from tests.missing import go_without
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 DECISIONS = sorted(DOCS.glob("adr/*.md"))
@@ -95,7 +96,7 @@ def test_decisions_are_numbered_without_a_gap() -> None:
 async def test_the_examples_work(tmp_path: Path) -> None:
     """Who copies them onto a fresh `make run` sees what they say."""
     if shutil.which("curl") is None:
-        pytest.skip("curl is not on the PATH")
+        go_without("curl is not on the PATH (Debian package curl)")
     examples = dict(_TRIED.findall((ROOT / "README.md").read_text() + (DOCS / "webhooks.md").read_text()))
     port = free_port()
     for name in examples:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that the servers which the tests (or, with the word cluster, `make cluster`) start for themselves are
-# installed: RabbitMQ, Redis and nginx; for the tests also Compose, which reads docker-compose.yml without an engine, and
-# Chromium, in which a page listens.
+# installed: RabbitMQ, Redis and nginx; for the tests also Compose, which reads docker-compose.yml without an engine,
+# Chromium, in which a page listens, and curl, with which the examples of the README are tried.
 # MongoDB's wire comes with the Python environment.
 # As root on Debian it installs what is missing, otherwise it says so.
 set -eu
@@ -22,6 +22,7 @@ command -v nginx >/dev/null || missing="$missing nginx"
 [ "${1:-}" = cluster ] || docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null ||
     missing="$missing docker-compose"
 [ "${1:-}" = cluster ] || command -v chromium >/dev/null || missing="$missing chromium"
+[ "${1:-}" = cluster ] || command -v curl >/dev/null || missing="$missing curl"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then

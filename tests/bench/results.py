@@ -30,10 +30,11 @@ _RABBITMQ: Final = Path("/usr/lib/rabbitmq/lib")
 
 
 class Ran:
-    """A run, from when this was made on: its machine, versions, commit, and the machine's load at both ends."""
+    """A run, from when this was made on: its machine, versions, its commit then, the machine's load at both ends."""
 
     def __init__(self) -> None:
         self.load_before = os.getloadavg()[0]
+        self._commit = _commit()
 
     def about(self) -> dict[str, Any]:
         """Return it, as of now."""
@@ -42,7 +43,7 @@ class Ran:
             "processor": platform.machine(),
             "load_before": self.load_before,
             "load_after": os.getloadavg()[0],
-            "commit": _commit(),
+            "commit": self._commit,
             "versions": versions(),
         }
 

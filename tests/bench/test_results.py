@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from docs.benchmark_tables import NAMES, RESULTS, figures_of, small
+from docs.generate import DOCS
 from tests.bench.results import Ran, keep
 
 
@@ -27,8 +28,11 @@ def test_histograms_are_left_out_and_figures_rounded() -> None:
 
 
 def test_every_result_that_is_kept_is_shown() -> None:
-    """No file of docs/results is without a table, and each table tells on what it ran."""
+    """No file of docs/results is without a place on the page, and each table tells on what it ran."""
     names = [path.stem for path in RESULTS.glob("*.json")]
+    page = (DOCS / "benchmarks.md").read_text()
     assert set(names) <= set(NAMES)
+    for name in NAMES:
+        assert f"<!-- generated: bench {name} -->" in page
     for name in names:
         assert (figures_of(name) or "").startswith("On ")
