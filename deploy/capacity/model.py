@@ -140,7 +140,7 @@ def work_of(load: Workload, gateways: int) -> Work:
         )
         + come["gateway"],
         nginx=_MICRO * heard * costs.NGINX_DELIVERY_US,
-        history=_MICRO * said * costs.HISTORY_US,
+        history=_MICRO * said * costs.HISTORY_US + come["history"],
         groups=_MICRO * said * costs.GROUPS_US + come["groups"],
         database=_MICRO * said * costs.DATABASE_US + come["database"],
         broker=_MICRO * said * (costs.BROKER_US + copies * costs.BROKER_COPY_US) + come["broker"],
