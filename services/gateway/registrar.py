@@ -58,6 +58,11 @@ class Registrar:
         """Look after a session that was claimed already, when it was taken over."""
         self._entries[entry.session_id] = entry
 
+    def is_overtaken(self, entry: SessionEntry) -> bool:
+        """Whether this entry, as the registry has it, is of a later claim than ours: the session lives elsewhere."""
+        held = self._entries.get(entry.session_id)
+        return held is not None and held.epoch < entry.epoch
+
     def lift(self, session_id: str, lifted: Lifted) -> None:
         """Take in up to where a client has all that it was sent; the registry hears of it at the next touch."""
         if (entry := self._entries.get(session_id)) is not None:

@@ -74,11 +74,10 @@ class Resuming:
         except Unauthorized:
             self._keep_out(connection)
             return
-        session = self._sessions.get(resume.session_id)
-        if session is not None:
-            self._go_on(connection, session, bearer, resume, "here")
-        elif resume.seq is None or not 0 < len(resume.session_id) <= _LONGEST_ID:
+        if resume.seq is None or not 0 < len(resume.session_id) <= _LONGEST_ID:
             self._refuse(connection)
+        elif self._sessions.get(resume.session_id) is not None:
+            self._supervisor.start("resume", self._resume_here(connection, bearer, resume.seq, resume))
         else:
             self._supervisor.start("resume", self._take(connection, bearer, resume.seq, resume))
 
@@ -115,6 +114,23 @@ class Resuming:
                 break
             await asyncio.sleep(_LOOK_S)
         return session
+
+    async def _resume_here(self, connection: AnyConnection, bearer: Bearer, told_s: int, resume: frames.Resume) -> None:
+        """Go on with a session of ours, unless the registry knows better.
+
+        While others could not reach us they took us for dead, and may have gone on with it: what its client has seen
+        since then was counted by them. A registry that does not answer takes no claims either.
+        """
+        entry = await self._taking_over.entry_of(resume.session_id)
+        if entry is not None:
+            self._sessions.give_up_overtaken(entry)
+        if not connection.waits:
+            return
+        session = self._sessions.get(resume.session_id)
+        if session is not None:
+            self._go_on(connection, session, bearer, resume, "here")
+        else:
+            await self._take(connection, bearer, told_s, resume)
 
     async def _take(self, connection: AnyConnection, bearer: Bearer, told_s: int, resume: frames.Resume) -> None:
         """Take a session over and go on with it; who asks twice at once waits for the same."""

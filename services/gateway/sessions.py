@@ -221,6 +221,11 @@ class Sessions:
             else:
                 self.end(session)
 
+    def give_up_overtaken(self, entry: SessionEntry) -> None:
+        """Let go of a session if this entry of the registry says that another node has claimed it since."""
+        if self._registrar.is_overtaken(entry):
+            self._give_up_late(entry.session_id)
+
     def give_up(self, session: LiveSession) -> None:
         """Let go of a session that goes on at another node."""
         self._forget(session)

@@ -147,6 +147,12 @@ class TakingOver:
         self._reading: dict[str, asyncio.Lock] = {}
         self._outages: dict[type[Exception], Outage] = {RegistryUnavailable: Outage(), TrailsUnavailable: Outage()}
 
+    async def entry_of(self, session_id: str) -> SessionEntry | None:
+        """Return where the registry says that a session lives; None also if it does not answer."""
+        with contextlib.suppress(RegistryUnavailable):
+            return await self._entries.ask(session_id)
+        return None
+
     async def take(
         self, session_id: str, bearer: Bearer, told_s: int, told: Mapping[str, int]
     ) -> tuple[LiveSession, SessionEntry] | None:
