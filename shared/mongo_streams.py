@@ -16,6 +16,7 @@ import msgspec
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, PyMongoError
 
+from shared.combining import Combining
 from shared.core.amending import Amendment
 from shared.core.ids import first_id_at
 from shared.core.stream import (
@@ -39,6 +40,8 @@ _INSERT_ATTEMPTS: Final = 3
 _RAISED: Final = tuple(field for field in Head.__struct_fields__ if field != "stream")
 _BUCKET_SEQS: Final = max(limits.messages + limits.changes for limits in (CHANNEL_LIMITS, CHANGE_LIMITS))
 """No bucket holds more events than this, so its `first_seq` is at most so far below any of its seqs."""
+_TOGETHER: Final = 128
+"""Writes of one bulk, of all who commit at once in this process; two full batches of a shard."""
 _HEADS_AT_ONCE: Final = 32
 """Heads of one query: the embedded server compares each that it finds with all names that were asked for."""
 _FIRST_STEP: Final = first_id_at(1000) - first_id_at(0)
@@ -55,6 +58,8 @@ class MongoStreams:
         self._heads = mongo["heads"]
         self._widths: dict[str, int] = {}
         """By stream: about how far the ids of one bucket are apart. Only a hint where to look."""
+        self._commits = Combining(self._commit, most=_TOGETHER)
+        self._raises = Combining(self._raise_heads, most=_TOGETHER)
 
     async def read_head(self, stream: str) -> Head:
         """Return a stream's head; an empty one if there is none. Raises `StoreUnavailable`, as all here."""
@@ -146,10 +151,19 @@ class MongoStreams:
         return [msgspec.convert(one, Record) for document in documents for one in document["messages"]]
 
     async def commit(self, writes: Sequence[Write]) -> list[bool]:
-        """Try these writes, at most one per stream, in one unordered bulk.
+        """Try these writes, at most one per stream, in one unordered bulk with those of others who commit at once.
 
         True: surely stored by majority. False: lost or unknown, and an outage is False for all. Raises `StoreRefused`.
         """
+        stored = []
+        for outcome in await self._commits.ask(writes):
+            if isinstance(outcome, Exception):
+                raise outcome
+            stored.append(outcome)
+        return stored
+
+    async def _commit(self, writes: Sequence[Write]) -> list[bool | Exception]:
+        """Return for each write whether it is surely stored, or what is wrong with it; others are not to suffer."""
         answer: Mapping[str, Any]
         try:
             async with asyncio.timeout(self._mongo.timeout_s):
@@ -157,11 +171,13 @@ class MongoStreams:
             answer = result.bulk_api_result
         except BulkWriteError as error:
             answer = error.details
-            require_possible(answer)
-        except DocumentTooLarge as error:
-            raise StoreRefused(str(error)) from error
-        except (PyMongoError, TimeoutError):
-            return [False] * len(writes)
+        except Exception as error:
+            if isinstance(error, PyMongoError | TimeoutError) and not isinstance(error, DocumentTooLarge):
+                return [False] * len(writes)
+            if len(writes) == 1:
+                return [StoreRefused(str(error)) if isinstance(error, DocumentTooLarge) else error]
+            # The driver does not say of which; what is stored already is found again by its writer.
+            return [outcome for write in writes for outcome in await self._commit((write,))]
         outcomes = outcomes_of(answer, len(writes))
         for inserted in answer["upserted"]:
             write = writes[inserted["index"]]
@@ -186,10 +202,11 @@ class MongoStreams:
 
     async def raise_heads(self, heads: Sequence[Head]) -> None:
         """Raise each field to at least the value given; creates what is missing."""
+        await self._raises.ask(heads)
+
+    async def _raise_heads(self, heads: Sequence[Head]) -> Sequence[None]:
         todo = [UpdateOne({"_id": head.stream}, {"$max": _fields_of(head)}, upsert=True) for head in heads]
         for _ in range(_RAISE_ATTEMPTS):
-            if not todo:
-                return
             async with self._mongo.asking():
                 try:
                     await self._heads.bulk_write(todo, ordered=False)
@@ -200,7 +217,7 @@ class MongoStreams:
                         raise
                     todo = [todo[failure["index"]] for failure in failures]
                 else:
-                    return
+                    return [None] * len(heads)
         raise StoreUnavailable("MongoDB: heads could not be raised")
 
     async def insert_buckets(self, buckets: Sequence[Bucket]) -> None:
@@ -248,23 +265,19 @@ class MongoStreams:
             await self._buckets.update_one(query, {"$unset": {"dirty_at": ""}})
 
 
-def require_possible(answer: Mapping[str, Any]) -> None:
-    """Return unless a write of a bulk failed for what is in it, by what the server answered. Raises `StoreRefused`."""
-    for failure in answer["writeErrors"]:
-        if failure["code"] in _REFUSALS:
-            raise StoreRefused(f"MongoDB refuses it with code {failure['code']}")
-
-
-def outcomes_of(answer: Mapping[str, Any], count: int) -> list[bool]:
+def outcomes_of(answer: Mapping[str, Any], count: int) -> list[bool | Exception]:
     """Return which of `count` writes of a bulk are surely stored, by what the server answered to it.
 
     A server that stops in the middle tells of fewer writes than it got, and a failed write concern may be that
-    of any: then nothing is sure.
+    of any: then nothing is sure. What the server refuses for what is in it is told as `StoreRefused`.
     """
-    lost = {failure["index"] for failure in answer["writeErrors"]}
-    if answer["writeConcernErrors"] or answer["nMatched"] + answer["nUpserted"] + len(lost) != count:
-        return [False] * count
-    return [index not in lost for index in range(count)]
+    codes = {failure["index"]: failure["code"] for failure in answer["writeErrors"]}
+    sure = not answer["writeConcernErrors"] and answer["nMatched"] + answer["nUpserted"] + len(codes) == count
+    outcomes: list[bool | Exception] = [sure and index not in codes for index in range(count)]
+    for index, code in codes.items():
+        if code in _REFUSALS:
+            outcomes[index] = StoreRefused(f"MongoDB refuses it with code {code}")
+    return outcomes
 
 
 def _upsert_of(write: Write) -> UpdateOne:
