@@ -41,7 +41,7 @@ _RAISED: Final = tuple(field for field in Head.__struct_fields__ if field != "st
 _BUCKET_SEQS: Final = max(limits.messages + limits.changes for limits in (CHANNEL_LIMITS, CHANGE_LIMITS))
 """No bucket holds more events than this, so its `first_seq` is at most so far below any of its seqs."""
 _TOGETHER: Final = 128
-"""Writes of one bulk, of all who commit at once in this process; two full batches of a shard."""
+"""Writes of one bulk, of all who write at once in this process."""
 _HEADS_AT_ONCE: Final = 32
 """Heads of one query: the embedded server compares each that it finds with all names that were asked for."""
 _FIRST_STEP: Final = first_id_at(1000) - first_id_at(0)
@@ -58,8 +58,8 @@ class MongoStreams:
         self._heads = mongo["heads"]
         self._widths: dict[str, int] = {}
         """By stream: about how far the ids of one bucket are apart. Only a hint where to look."""
-        self._commits = Combining(self._commit, most=_TOGETHER)
-        self._raises = Combining(self._raise_heads, most=_TOGETHER)
+        self._commits = Combining(self._commit, most=_TOGETHER, outage=StoreUnavailable)
+        self._raises = Combining(self._raise_heads, most=_TOGETHER, outage=StoreUnavailable)
 
     async def read_head(self, stream: str) -> Head:
         """Return a stream's head; an empty one if there is none. Raises `StoreUnavailable`, as all here."""
@@ -155,15 +155,9 @@ class MongoStreams:
 
         True: surely stored by majority. False: lost or unknown, and an outage is False for all. Raises `StoreRefused`.
         """
-        stored = []
-        for outcome in await self._commits.ask(writes):
-            if isinstance(outcome, Exception):
-                raise outcome
-            stored.append(outcome)
-        return stored
+        return list(await self._commits.ask(writes))
 
-    async def _commit(self, writes: Sequence[Write]) -> list[bool | Exception]:
-        """Return for each write whether it is surely stored, or what is wrong with it; others are not to suffer."""
+    async def _commit(self, writes: Sequence[Write]) -> list[bool]:
         answer: Mapping[str, Any]
         try:
             async with asyncio.timeout(self._mongo.timeout_s):
@@ -171,13 +165,11 @@ class MongoStreams:
             answer = result.bulk_api_result
         except BulkWriteError as error:
             answer = error.details
-        except Exception as error:
-            if isinstance(error, PyMongoError | TimeoutError) and not isinstance(error, DocumentTooLarge):
-                return [False] * len(writes)
-            if len(writes) == 1:
-                return [StoreRefused(str(error)) if isinstance(error, DocumentTooLarge) else error]
-            # The driver does not say of which; what is stored already is found again by its writer.
-            return [outcome for write in writes for outcome in await self._commit((write,))]
+            require_possible(answer)
+        except DocumentTooLarge as error:
+            raise StoreRefused(str(error)) from error
+        except (PyMongoError, TimeoutError):
+            return [False] * len(writes)
         outcomes = outcomes_of(answer, len(writes))
         for inserted in answer["upserted"]:
             write = writes[inserted["index"]]
@@ -265,19 +257,23 @@ class MongoStreams:
             await self._buckets.update_one(query, {"$unset": {"dirty_at": ""}})
 
 
-def outcomes_of(answer: Mapping[str, Any], count: int) -> list[bool | Exception]:
+def require_possible(answer: Mapping[str, Any]) -> None:
+    """Return unless a write of a bulk failed for what is in it, by what the server answered. Raises `StoreRefused`."""
+    for failure in answer["writeErrors"]:
+        if failure["code"] in _REFUSALS:
+            raise StoreRefused(f"MongoDB refuses it with code {failure['code']}")
+
+
+def outcomes_of(answer: Mapping[str, Any], count: int) -> list[bool]:
     """Return which of `count` writes of a bulk are surely stored, by what the server answered to it.
 
     A server that stops in the middle tells of fewer writes than it got, and a failed write concern may be that
-    of any: then nothing is sure. What the server refuses for what is in it is told as `StoreRefused`.
+    of any: then nothing is sure.
     """
-    codes = {failure["index"]: failure["code"] for failure in answer["writeErrors"]}
-    sure = not answer["writeConcernErrors"] and answer["nMatched"] + answer["nUpserted"] + len(codes) == count
-    outcomes: list[bool | Exception] = [sure and index not in codes for index in range(count)]
-    for index, code in codes.items():
-        if code in _REFUSALS:
-            outcomes[index] = StoreRefused(f"MongoDB refuses it with code {code}")
-    return outcomes
+    lost = {failure["index"] for failure in answer["writeErrors"]}
+    if answer["writeConcernErrors"] or answer["nMatched"] + answer["nUpserted"] + len(lost) != count:
+        return [False] * count
+    return [index not in lost for index in range(count)]
 
 
 def _upsert_of(write: Write) -> UpdateOne:

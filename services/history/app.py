@@ -24,6 +24,7 @@ from services.history.letters import bury_letters
 from services.history.mongo_markers import MongoMarkers
 from services.history.mongo_marks import MongoMarks
 from services.history.pages import Pages
+from services.history.replying import Addressed, send_replies
 from services.history.rest import router as messages_router
 from services.history.rest_changes import router as changes_router
 from services.history.rest_markers import router as markers_router
@@ -36,6 +37,8 @@ from services.history.signalling import tell_ack
 from services.history.spreading import give_signs, hear_signs
 from services.history.telling import Telling
 from services.history.worker import ShardWorker
+from shared.bus import BusUnavailable
+from shared.combining import Combining
 from shared.command_log import open_command_log
 from shared.core.commands import AnyCommand
 from shared.core.letters import DeadLetter
@@ -62,6 +65,8 @@ router = APIRouter(
 )
 
 _BURST_S = 2.0
+_TOGETHER = 512
+"""Events, or replies, that are published at once, of all shards of this replica."""
 
 
 def _budgets_of(limits: LimitSettings, per_second: float) -> Budgets | None:
@@ -90,10 +95,19 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
     )
     width = UnionWidth()
 
-    async def publish(events: Sequence[Event]) -> None:
+    async def publish(events: Sequence[Event]) -> Sequence[None]:
         await publish_events(
             bus, topology, events, most_keys=width.keys, observe=lambda packed: keys.observe(len(packed.keys))
         )
+        return [None] * len(events)
+
+    async def reply(replies: Sequence[Addressed]) -> Sequence[None]:
+        await send_replies(bus, topology, replies)
+        return [None] * len(replies)
+
+    # Shards that commit together publish and reply together: an envelope costs more than what is in it.
+    publishing = Combining(publish, most=_TOGETHER, outage=BusUnavailable)
+    replying = Combining(reply, most=_TOGETHER, outage=BusUnavailable)
 
     died = parts.metrics.counter(
         "starling_history_dead_letters", "commands that broke the worker, and unreadable envelopes", ("kind",)
@@ -126,7 +140,8 @@ async def open_history(settings: Settings, parts: Parts) -> AsyncIterator[Histor
             access=access,
             lease=storage.lease,
             now=parts.now,
-            publish=publish,
+            publish=publishing.ask,
+            reply=replying.ask,
             observe=observe,
             bury=bury,
             rank=lambda shard: spread.rank(shard, clock_ms()),

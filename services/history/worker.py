@@ -23,14 +23,13 @@ from services.history.core.shard import Shard
 from services.history.core.spread import OWNER, STANDBY
 from services.history.letters import reason_of
 from services.history.marks import MarkStore
+from services.history.replying import Addressed
 from shared.bus import Batch, Bus, BusUnavailable, Subscription
 from shared.core.commands import (
     AnyCommand,
     BadEnvelope,
-    Replies,
     Reply,
     decode_for_shard,
-    encode_envelope,
     refusal_of,
 )
 from shared.core.error_catalogue import name_of
@@ -71,7 +70,8 @@ class IdLease(Protocol):
 class ShardWorker:
     """Sequences one shard for as long as `run` runs.
 
-    `publish` is `shared.publishing.publish_events` or as good, `bury` is `services.history.letters.bury_letters`.
+    `publish` is `shared.publishing.publish_events` or as good, `reply` `services.history.replying.send_replies`, `bury`
+    `services.history.letters.bury_letters`.
     """
 
     def __init__(
@@ -85,7 +85,8 @@ class ShardWorker:
         access: AccessReader,
         lease: IdLease,
         now: Callable[[], int],
-        publish: Callable[[Sequence[Event]], Awaitable[None]],
+        publish: Callable[[Sequence[Event]], Awaitable[object]],
+        reply: Callable[[Sequence[Addressed]], Awaitable[object]],
         observe: Callable[[Sequence[AnyCommand], Settled], None],
         bury: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         rank: Callable[[int], int] = lambda number: OWNER,
@@ -104,6 +105,7 @@ class ShardWorker:
         self._lease = lease
         self._now = now
         self._publish = publish
+        self._reply = reply
         self._observe = observe
         self._bury = bury
         self._rank = rank
@@ -165,7 +167,7 @@ class ShardWorker:
             await self._bury(letters)  # before anybody is told, and before they leave the log
         if commands:
             self._observe(commands, settled)
-        await self._reply(commands, settled.replies)
+        await self._reply([Addressed(commands[index].reply_to, reply) for index, reply in settled.replies.items()])
         if not settled.given_back:
             await subscription.ack(batch.deliveries)
             return True
@@ -299,19 +301,3 @@ class ShardWorker:
         if place is None:
             return Verdict(0, UnknownChannel.__name__)
         return Verdict(place.permissions, place.refusal, place.slow_s)
-
-    async def _reply(self, commands: Sequence[AnyCommand], replies: dict[int, Reply]) -> None:
-        """Tell each waiting node, all side by side; a node that is gone needs no reply."""
-        by_node: dict[str, list[Reply]] = {}
-        for index, reply in replies.items():
-            by_node.setdefault(commands[index].reply_to, []).append(reply)
-        outcomes = await asyncio.gather(
-            *(self._tell(node, its_replies) for node, its_replies in by_node.items()), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-
-    async def _tell(self, node: str, replies: Sequence[Reply]) -> None:
-        body = encode_envelope(Replies(tuple(replies)))
-        await self._bus.publish(self._topology.events, (self._topology.node_key(node),), body)

@@ -14,6 +14,7 @@ from services.history.access import AccessReader
 from services.history.core.spread import ALIVE_MS, OWNER, STANDBY, Spread, ranking
 from services.history.core.union import UnionWidth
 from services.history.memory_marks import MemoryMarks
+from services.history.replying import send_replies
 from services.history.spreading import give_signs, hear_signs
 from services.history.worker import ShardWorker
 from shared.command_log import open_command_log
@@ -136,6 +137,7 @@ def worker_on(
         lease=Lease(IdSource(number)),
         now=lambda: NOW,
         publish=partial(publish_events, bus, TOPOLOGY),
+        reply=partial(send_replies, bus, TOPOLOGY),
         observe=lambda commands, settled: None,
         bury=no_letters,
         rank=lambda shard: rank(),

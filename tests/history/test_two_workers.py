@@ -10,12 +10,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from services.history.access import AccessReader
 from services.history.memory_marks import MemoryMarks
+from services.history.replying import send_replies
 from services.history.worker import ShardWorker
 from shared.command_log import CommandLog, open_command_log
 from shared.core.commands import Reply, SendMessage
@@ -101,6 +103,7 @@ class Side:
             lease=Lease(IdSource(number)),
             now=lambda: NOW,
             publish=self._publish,
+            reply=partial(send_replies, self.bus, TOPOLOGY),
             observe=lambda commands, settled: None,
             bury=no_letters,
         )

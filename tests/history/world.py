@@ -23,6 +23,7 @@ from services.history.letters import bury_letters, open_letters
 from services.history.memory_markers import MemoryMarkers
 from services.history.memory_marks import MemoryMarks
 from services.history.pages import Pages
+from services.history.replying import send_replies
 from services.history.service import History
 from services.history.signalling import tell_ack
 from services.history.telling import Telling
@@ -222,6 +223,7 @@ async def open_world(
         lease=Lease(IdSource(1)),
         now=lambda: world.now,
         publish=partial(publish_events, bus, TOPOLOGY),
+        reply=partial(send_replies, bus, TOPOLOGY),
         observe=lambda commands, settled: None,
         bury=lambda letters: world.bury(letters),
         patience_s=patience_s,

@@ -36,7 +36,7 @@ async def settle() -> None:
 async def test_who_comes_meanwhile_goes_in_the_next() -> None:
     """The first begin at once, together; who comes while they are written goes together, and no more than that."""
     slow = Slow()
-    combining = Combining(slow, most=4)
+    combining = Combining(slow, most=4, outage=StoreUnavailable)
     first = [asyncio.create_task(combining.ask([number])) for number in (1, 2)]
     await settle()
     second = [asyncio.create_task(combining.ask(items)) for items in ([3], [4, 5], [6, 7], [8])]
@@ -56,7 +56,7 @@ async def test_who_comes_meanwhile_goes_in_the_next() -> None:
 async def test_what_one_brings_stays_together() -> None:
     """Also if it is more than goes together otherwise; nothing is nothing to write."""
     slow = Slow()
-    combining = Combining(slow, most=2)
+    combining = Combining(slow, most=2, outage=StoreUnavailable)
     assert await combining.ask([]) == ()
     task = asyncio.create_task(combining.ask([1, 2, 3]))
     await settle()
@@ -68,7 +68,7 @@ async def test_what_one_brings_stays_together() -> None:
 async def test_who_gives_up_leaves_the_others_theirs() -> None:
     """Before the write has begun nothing of theirs is written; after that it is, and the others get their results."""
     slow = Slow()
-    combining = Combining(slow, most=10)
+    combining = Combining(slow, most=10, outage=StoreUnavailable)
     tasks = [asyncio.create_task(combining.ask([number])) for number in (1, 2)]
     await settle()
     later = [asyncio.create_task(combining.ask([number])) for number in (3, 4)]
@@ -82,10 +82,30 @@ async def test_who_gives_up_leaves_the_others_theirs() -> None:
     assert [await tasks[1], await later[1]] == [[20], [40]]
 
 
-async def test_an_error_is_told_to_all_who_went_along_and_forgotten() -> None:
-    """Who comes later is written anew."""
+async def test_what_one_brought_fails_only_them() -> None:
+    """Where it is no outage, each is written alone: who brought nothing wrong gets their results."""
     slow = Slow()
-    combining = Combining(slow, most=10)
+    combining = Combining(slow, most=10, outage=StoreUnavailable)
+    tasks = [asyncio.create_task(combining.ask([number])) for number in (1, 2, 3)]
+    await settle()
+    slow.open[0].set_exception(ValueError("2 can't be written"))
+    await settle()
+    slow.open[1].set_result(None)
+    await settle()
+    slow.open[2].set_exception(ValueError("2 can't be written"))
+    await settle()
+    slow.open[3].set_result(None)
+    assert slow.writes == [[1, 2, 3], [1], [2], [3]]
+    assert await tasks[0] == [10]
+    with pytest.raises(ValueError, match="2 can't"):
+        await tasks[1]
+    assert await tasks[2] == [30]
+
+
+async def test_an_outage_is_told_to_all_who_went_along_and_forgotten() -> None:
+    """It failed for all; who comes later is written anew."""
+    slow = Slow()
+    combining = Combining(slow, most=10, outage=StoreUnavailable)
     tasks = [asyncio.create_task(combining.ask([number])) for number in (1, 2)]
     await settle()
     later = asyncio.create_task(combining.ask([3]))
@@ -106,7 +126,7 @@ def test_everybody_gets_the_results_of_their_own(steps: list[tuple[int, int, boo
 
     async def body() -> None:
         slow = Slow()
-        combining = Combining(slow, most=most)
+        combining = Combining(slow, most=most, outage=StoreUnavailable)
         number = 0
         tasks: list[tuple[list[int], asyncio.Task[Sequence[int]]]] = []
         for count, pause, ends in steps:
