@@ -16,7 +16,7 @@ from aiormq.channel import Channel
 from pamqp.commands import Basic
 
 from shared.amqp_bindings import QueueBindings
-from shared.amqp_link import Link, serve_until, translated
+from shared.amqp_link import Link, keeps_bindings_in_mnesia, serve_until, translated
 from shared.amqp_subscription import AmqpSubscription, declare_durable
 from shared.bus import BusUnavailable, CallTimeout, Delivery, Subscription, Unroutable
 from shared.topology import Binding, Exchange, Queue
@@ -47,6 +47,11 @@ class AmqpBus:
     def connected(self) -> bool:
         """See `shared.bus.Bus`."""
         return self._link.connected and self._channel is not None
+
+    @property
+    def binds_everywhere(self) -> bool:
+        """See `shared.bus.Bus`."""
+        return keeps_bindings_in_mnesia(self._link.server)
 
     async def publish(self, exchange: Exchange, keys: Sequence[str], body: bytes, *, mandatory: bool = False) -> None:
         """See `shared.bus.Bus`."""

@@ -9,7 +9,8 @@ backoff, for ever. What is on a channel is declared by its server: `shared.amqp`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NoReturn
 
@@ -26,6 +27,8 @@ _CLOSE_DEADLINE_S = 3.0
 _NOTICE_S = 0.5  # how long who serves a lost channel has to end by itself
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 5.0
+_VERSION = re.compile(r"(\d+)\.(\d+)\.")
+_FIRST_WITH_KHEPRI = 3, 13
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +88,11 @@ class Link:
     def connected(self) -> bool:
         """Whether there is a connection."""
         return self._connection is not None
+
+    @property
+    def server(self) -> Mapping[str, Any]:
+        """What the broker says of itself; nothing while there is no connection."""
+        return self._connection.server_properties if self._connection is not None else {}
 
     async def run(self) -> NoReturn:
         """Keep the connection for ever; cancel to close it."""
@@ -163,6 +171,18 @@ class _Backoff:
         self._delay = _FIRST_DELAY_S if quiet or not self._delay else min(2 * self._delay, _LONGEST_DELAY_S)
         self._last = now
         return self._delay * (0.5 + self._jitter() / 2)
+
+
+def keeps_bindings_in_mnesia(server: Mapping[str, Any]) -> bool:
+    """Whether a broker that says this of itself confirms a bind when all brokers of its cluster have it.
+
+    With Mnesia it does. With Khepri, which RabbitMQ has had since 3.13 and does not tell of, a majority is enough
+    (https://www.rabbitmq.com/docs/metadata-store/everyday-operations). Of other products nothing is known.
+    """
+    version = _VERSION.match(str(server.get("version", "")))
+    if server.get("product") != "RabbitMQ" or version is None:
+        return False
+    return (int(version[1]), int(version[2])) < _FIRST_WITH_KHEPRI
 
 
 async def serve_until(lost: asyncio.Future[str], *loops: Coroutine[Any, Any, NoReturn]) -> str:

@@ -87,6 +87,14 @@ class Bus(Protocol):
     def connected(self) -> bool:
         """Whether the bus is up at this moment, for readiness."""
 
+    @property
+    def binds_everywhere(self) -> bool:
+        """Whether a binding that is confirmed at this moment is in force at all brokers of a cluster.
+
+        Else it may be so a moment later at some, and what is published there meanwhile does not come. False also where
+        nobody knows.
+        """
+
     async def publish(self, exchange: Exchange, keys: Sequence[str], body: bytes, *, mandatory: bool = False) -> None:
         """Publish once under one or more keys; a queue bound to several gets one copy, or one per part of the exchange.
 

@@ -226,6 +226,11 @@ class MemoryBus:
         """See `shared.bus.Bus`."""
         return True
 
+    @property
+    def binds_everywhere(self) -> bool:
+        """See `shared.bus.Bus`."""
+        return True
+
     async def publish(self, exchange: Exchange, keys: Sequence[str], body: bytes, *, mandatory: bool = False) -> None:
         """See `shared.bus.Bus`."""
         routed = self._route(exchange, keys, Delivery(body))

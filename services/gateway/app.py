@@ -212,7 +212,7 @@ def assemble(
     rpc = Rpc(bus, topology)
     commands = CommandLog(bus, topology, name)
     bindings = Bindings(topology.events)
-    fresh = Fresh()
+    fresh = Fresh(lambda: not bus.binds_everywhere)
     registrar = Registrar(registry, incarnation, ttl_s=kept_s)
     sessions = Sessions(hub, registrar, most_detached=ours.max_connections, clock=clock)
     following = Following(hub, fanout, sessions.expel, bindings, fresh, rpc, topology, supervisor, clock)

@@ -2,7 +2,7 @@
 
 Ring 4 (shell). The last event before a quiet time leaves no hole: nothing comes after it that would show it. So the
 positions of all that is followed are compared with the heads in the store (rule 9 of docs/rules.md), and those of what
-was bound a moment ago once more by themselves, since a binding may become visible after it was confirmed. What is
+was bound a moment ago once more by themselves, where a binding may become visible after it was confirmed. What is
 behind twice, with time for what is on its way between, is repaired by `following`.
 """
 

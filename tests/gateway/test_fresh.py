@@ -7,7 +7,7 @@ from services.gateway.core.fresh import Fresh
 
 def test_units_are_taken_once_when_their_time_has_come() -> None:
     """Nothing is taken early, nothing twice; what is bound again counts from then on."""
-    fresh = Fresh()
+    fresh = Fresh(lambda: True)
     fresh.add("u:1", 1.0)
     fresh.add("g:2", 2.0)
     assert fresh.take(0.5) == []
@@ -21,7 +21,7 @@ def test_units_are_taken_once_when_their_time_has_come() -> None:
 
 def test_too_many_count_as_all() -> None:
     """The memory is bounded: above the bound everything is asked for, once, when the last one's time has come."""
-    fresh = Fresh(limit=2)
+    fresh = Fresh(lambda: True, limit=2)
     for number in range(3):
         fresh.add(f"u:{number}", float(number))
     assert len(fresh) == 0
@@ -29,3 +29,14 @@ def test_too_many_count_as_all() -> None:
     assert fresh.take(1.9) == []
     assert fresh.take(2.0) is None
     assert fresh.take(2.9) == ["u:9"]
+
+
+def test_nothing_is_fresh_where_no_binding_is_late() -> None:
+    """What is bound while the bus says so is not remembered; what was bound before is."""
+    are_late = True
+    fresh = Fresh(lambda: are_late)
+    fresh.add("u:1", 1.0)
+    are_late = False
+    fresh.add("u:2", 1.0)
+    fresh.add_all(1.0)
+    assert fresh.take(9.0) == ["u:1"]

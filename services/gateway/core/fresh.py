@@ -1,11 +1,14 @@
 """Fresh: what a node began to follow a moment ago, until it was compared with the heads once more.
 
 Ring 1 (core). On a cluster of brokers a binding may become visible a little after it was confirmed; what was published
-between is missed without a hole. Who asks is `services.gateway.comparing`.
+between is missed without a hole. Where the bus says that none does, nothing is fresh: heads are read after the confirm,
+and raised before the publish (rule 3 of docs/rules.md), so that they have what came too early for the binding. Who asks
+is `services.gateway.comparing`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 MAX_FRESH: Final = 20_000
@@ -13,9 +16,13 @@ MAX_FRESH: Final = 20_000
 
 
 class Fresh:
-    """Units by the time of their binding: seconds of a clock that never goes back."""
+    """Units by the time of their binding: seconds of a clock that never goes back.
 
-    def __init__(self, limit: int = MAX_FRESH) -> None:
+    `are_late`: whether what is bound at this moment may become visible after its confirm; else nothing is remembered.
+    """
+
+    def __init__(self, are_late: Callable[[], bool], limit: int = MAX_FRESH) -> None:
+        self._are_late = are_late
         self._limit = limit
         self._units: dict[str, float] = {}
         self._all_since: float | None = None
@@ -25,6 +32,8 @@ class Fresh:
 
     def add(self, unit: str, now: float) -> None:
         """Remember a unit."""
+        if not self._are_late():
+            return
         self._units.pop(unit, None)
         self._units[unit] = now
         if len(self._units) > self._limit:
@@ -32,6 +41,8 @@ class Fresh:
 
     def add_all(self, now: float) -> None:
         """Let everything that is followed count as fresh."""
+        if not self._are_late():
+            return
         self._units.clear()
         self._all_since = now
 
