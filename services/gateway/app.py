@@ -30,6 +30,7 @@ from services.gateway.fanout import Fanout
 from services.gateway.flushing import Flusher
 from services.gateway.following import Following
 from services.gateway.loop_lag import LoopLag
+from services.gateway.marking import Marking
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.memory_trails import MemoryTrails
 from services.gateway.node import Node
@@ -215,7 +216,8 @@ def assemble(
     fresh = Fresh(lambda: not bus.binds_everywhere)
     registrar = Registrar(registry, incarnation, ttl_s=kept_s)
     sessions = Sessions(hub, registrar, most_detached=ours.max_connections, clock=clock)
-    following = Following(hub, fanout, sessions.expel, bindings, fresh, rpc, topology, supervisor, clock)
+    marking = Marking(hub, rpc.call, supervisor, clock)
+    following = Following(hub, fanout, sessions.expel, bindings, fresh, marking, rpc, topology, supervisor, clock)
     checkpointing = Checkpointing(
         moves,
         trails,
@@ -265,7 +267,9 @@ def assemble(
     )
     sessions.stirred = showing.stir
     following.welcome = showing.welcome
-    delivery = Delivery(bus, topology, name, hub, fanout, following, bindings, commands, peers, showing, metrics, clock)
+    delivery = Delivery(
+        bus, topology, name, hub, fanout, following, marking, bindings, commands, peers, showing, metrics, clock
+    )
     sending = Sending(
         hub,
         commands,
@@ -284,6 +288,7 @@ def assemble(
         hub=hub,
         fanout=fanout,
         following=following,
+        marking=marking,
         sending=sending,
         sessions=sessions,
         showing=showing,

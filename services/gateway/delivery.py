@@ -17,6 +17,7 @@ from services.gateway.bindings import Bindings
 from services.gateway.core.hub import Hub
 from services.gateway.fanout import Fanout
 from services.gateway.following import Following
+from services.gateway.marking import Marking
 from services.gateway.peers import Peers
 from services.gateway.sessions import LiveSession
 from services.gateway.showing import Showing
@@ -51,6 +52,7 @@ class Delivery:
         hub: Hub[LiveSession],
         fanout: Fanout,
         following: Following,
+        marking: Marking,
         bindings: Bindings,
         commands: CommandLog,
         peers: Peers,
@@ -64,6 +66,7 @@ class Delivery:
         self._hub = hub
         self._fanout = fanout
         self._following = following
+        self._marking = marking
         self._bindings = bindings
         self._commands = commands
         self._peers = peers
@@ -150,6 +153,7 @@ class Delivery:
     def _tell_acks(self, acks: Acks) -> None:
         """Tell a user's sessions how far it has read."""
         for acked in acks.items:
+            self._marking.forget(acked.user_id)
             user = self._hub.roster.users.get(acked.user_id)
             if user is not None and user.sessions:
                 self._fanout.pass_on("MESSAGE_ACK", ack_of(acked), tuple(user.sessions))

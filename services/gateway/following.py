@@ -20,6 +20,7 @@ from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.failures import Failures
 from services.gateway.fanout import Fanout
 from services.gateway.gathering import Gathering
+from services.gateway.marking import Marking
 from services.gateway.rounds import Rounds
 from services.gateway.sessions import LiveSession
 from shared.core.account_errors import UnknownUser
@@ -30,14 +31,11 @@ from shared.core.calls import (
     EventPage,
     Groups,
     GroupView,
-    Marker,
-    Markers,
     ReadAccess,
     ReadChanges,
     ReadChannelEvents,
     ReadGroups,
     ReadHeads,
-    ReadMarkers,
     ReadSessions,
     Sessions,
     SessionView,
@@ -61,10 +59,6 @@ another is at the servers.
 """
 GROUPS_PER_CALL: Final = 20
 CALLS_AT_ONCE: Final = 64
-_MARKERS_S: Final = 2.0
-"""How long a session's begin waits for what its user has read."""
-_MARKERS_AGAIN_S: Final = 5.0
-"""So long nobody waits for that once it did not come: sessions begin many at a time, and each would hold a place."""
 _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
@@ -90,6 +84,7 @@ class Following:
         expel: Callable[[Collection[LiveSession], Revocations], None],
         bindings: Bindings,
         fresh: Fresh,
+        marking: Marking,
         rpc: Rpc,
         topology: Topology,
         supervisor: Supervisor,
@@ -102,6 +97,7 @@ class Following:
         self._expel = expel
         self._bindings = bindings
         self._fresh = fresh
+        self._marking = marking
         self._rpc = rpc
         self._topology = topology
         self._supervisor = supervisor
@@ -111,10 +107,7 @@ class Following:
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
         self._newcomers = Rounds(self._follow_users, supervisor, most=_NEWCOMERS)
         self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
-        self._markers = Gathering(self._read_markers, supervisor, most=SESSIONS_PER_CALL)
         self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
-        self._markers_from = float("-inf")
-        """When markers are asked for again."""
         self._failures = Failures("following_failed")
 
     def perform(self, outs: Iterable[Out[LiveSession]]) -> None:
@@ -140,18 +133,6 @@ class Following:
             if not missing:
                 return
             await self.follow_groups(missing)
-
-    async def markers_of(self, user_id: int) -> Sequence[Marker] | None:
-        """Return how far a followed user has read; None for a bot, and while history does not answer."""
-        if self._hub.roster.users[user_id].user.bot or self._clock() < self._markers_from:
-            return None
-        try:
-            async with asyncio.timeout(_MARKERS_S):
-                return await self._markers.ask(user_id) or ()
-        except (StarlingError, TimeoutError) as error:
-            self._markers_from = self._clock() + _MARKERS_AGAIN_S
-            log.info("markers_unknown", reason=repr(error))
-            return None
 
     async def follow_user(self, user_id: int) -> None:
         """Follow a user, and wait until the user is whole. Raises `UnknownUser`, `Unavailable`."""
@@ -180,6 +161,7 @@ class Following:
         # What is being read at this moment may have been read before the loss.
         self._again.update(self._jobs)
         self._fresh.add_all(self._clock())
+        self._marking.forget_all()
         for unit in self._hub.roster.units():
             self._hub.hold(unit)
             self.repair(unit)
@@ -287,7 +269,9 @@ class Following:
         ids = tuple(missing)
         parts = (ids[start : start + SESSIONS_PER_CALL] for start in range(0, len(ids), SESSIONS_PER_CALL))
         reads = (self._read_some(part, missing) for part in parts)
-        for outcome in await asyncio.gather(*reads, return_exceptions=True):
+        reading = asyncio.gather(*reads, return_exceptions=True)
+        self._marking.read_ahead(ids)
+        for outcome in await reading:
             if outcome is not None:
                 raise outcome
 
@@ -307,10 +291,6 @@ class Following:
     async def _read_sessions(self, user_ids: tuple[int, ...]) -> tuple[dict[int, SessionView], tuple[int, ...]]:
         told: Sessions = await self._call(ReadSessions(user_ids))
         return {view.user.id: view for view in told.views}, told.left
-
-    async def _read_markers(self, user_ids: tuple[int, ...]) -> tuple[dict[int, tuple[Marker, ...]], tuple[int, ...]]:
-        told: Markers = await self._call(ReadMarkers(user_ids))
-        return told.of, told.left
 
     async def _read_groups(self, group_ids: tuple[int, ...]) -> tuple[dict[int, GroupView], tuple[int, ...]]:
         told: Groups = await self._call(ReadGroups(group_ids))

@@ -36,6 +36,7 @@ from services.gateway.core.session import (
 from services.gateway.core.snapshot import first_dispatches
 from services.gateway.fanout import Fanout
 from services.gateway.following import Following
+from services.gateway.marking import Marking
 from services.gateway.resuming import Resuming
 from services.gateway.sending import Sending
 from services.gateway.sessions import POLL, WEBSOCKET, AnyConnection, LiveSession, Sessions
@@ -84,6 +85,7 @@ class Node:
         hub: Hub[LiveSession],
         fanout: Fanout,
         following: Following,
+        marking: Marking,
         sending: Sending,
         sessions: Sessions,
         showing: Showing,
@@ -117,6 +119,7 @@ class Node:
         self._linger_s = settings.unbind_linger.total_seconds()
         self._hub = hub
         self._following = following
+        self._marking = marking
         self._sending = sending
         self._sessions = sessions
         self._now = now
@@ -231,9 +234,7 @@ class Node:
                 self._require_good(bearer)  # before it spends a turn of its user
                 self.admission.require_turn(bearer.user_id, self.clock())
                 async with self._openings:
-                    await self._following.follow(bearer.user_id)
-                    markers = await self._following.markers_of(bearer.user_id)
-                    await self._following.follow(bearer.user_id)  # what came meanwhile; mostly nothing is awaited
+                    markers = await self._follow(bearer.user_id)
                 self._require_good(bearer)
                 self.admission.require_room(
                     sum(one.link is not None for one in self._hub.roster.users[bearer.user_id].sessions)
@@ -253,6 +254,17 @@ class Node:
             if self.is_draining or not self._attach(connection, bearer, identify, markers):
                 outcome = "gone"
         self._outcomes[outcome].inc()
+
+    async def _follow(self, user_id: int) -> Sequence[Marker] | None:
+        """Follow a user and all of its groups as of now, and return how far it has read, if that is known."""
+        self._marking.expect(user_id)
+        try:
+            await self._following.follow(user_id)
+            markers = await self._marking.of(user_id)
+        finally:
+            self._marking.forget(user_id)
+        await self._following.follow(user_id)  # what came meanwhile; mostly nothing is awaited
+        return markers
 
     def _require_good(self, bearer: Bearer) -> None:
         """Raise `Unauthorized` if the token is void as far as is known here: all, once its user is followed."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from services.history.signalling import tell_ack
-from shared.core.calls import Marker, ReadMarkers
+from shared.core.calls import Marker, ReadMarkers, ReadSessions
 from shared.core.commands import Acked
 from tests.gateway.world import open_client, open_node, open_world
+from tests.waiting import wait_until
 
 
 async def test_ready_tells_it_to_people_and_acks_follow() -> None:
-    """A person gets its markers and every ack of its own; a bot gets neither key nor question, others no ack."""
+    """A person gets its markers and every ack of its own; a bot gets no key, others no ack."""
     async with open_world() as world:
         ann, ben, bot = world.register("ann"), world.register("ben"), world.register("helper", bot=True)
         world.markers[ann.id] = (Marker(7, 70), Marker(8, 60))
@@ -25,12 +26,47 @@ async def test_ready_tells_it_to_people_and_acks_follow() -> None:
             told = [{"id": "7", "last_message_id": "70"}, {"id": "8", "last_message_id": "60"}]
             assert [client.ready["read_state"] for client in (phone, laptop, other)] == [told, told, []]
             assert "read_state" not in program.ready
-            assert not any(bot.id in call.user_ids for call in world.asked if isinstance(call, ReadMarkers))
             await tell_ack(world.bus, world.topology, Acked(ann.id, 7, 71))
             await tell_ack(world.bus, world.topology, Acked(ben.id, 9, 90))
             for client in (phone, laptop):
                 assert (await client.until("MESSAGE_ACK"))["d"] == {"channel_id": "7", "message_id": "71"}
             assert (await other.until("MESSAGE_ACK"))["d"] == {"channel_id": "9", "message_id": "90"}
+
+
+async def test_who_comes_anew_is_asked_about_while_the_body_is_read() -> None:
+    """One question beside the body's; who is followed already is asked about alone."""
+    async with open_world() as world:
+        ann = world.register("ann")
+        world.markers[ann.id] = (Marker(7, 70),)
+        gate = world.gates.setdefault(ReadSessions, asyncio.Event())
+        async with open_node(world) as node, open_client(node) as phone:
+            await phone.send(2, {"token": world.token(ann)})
+            await wait_until(lambda: ReadMarkers((ann.id,)) in world.asked)
+            gate.set()
+            ready = await phone.until("READY")
+            assert ready["d"]["read_state"] == [{"id": "7", "last_message_id": "70"}]
+            assert world.asked.count(ReadMarkers((ann.id,))) == 1
+            async with open_client(node, world.token(ann)) as laptop:
+                assert laptop.ready["read_state"] == ready["d"]["read_state"]
+        assert world.asked.count(ReadMarkers((ann.id,))) == 2
+
+
+async def test_what_is_acked_before_ready_is_in_it() -> None:
+    """Markers that were read before an ack came are read again."""
+    async with open_world() as world:
+        ann, ben = world.register("ann"), world.register("ben")
+        world.markers[ann.id] = (Marker(7, 70),)
+        async with open_node(world) as node, open_client(node, world.token(ben)) as other, open_client(node) as client:
+            gate = world.gates.setdefault(ReadSessions, asyncio.Event())
+            await client.send(2, {"token": world.token(ann)})
+            await wait_until(lambda: ReadMarkers((ann.id,)) in world.asked)
+            world.markers[ann.id] = (Marker(7, 71),)
+            await tell_ack(world.bus, world.topology, Acked(ann.id, 7, 71))
+            await tell_ack(world.bus, world.topology, Acked(ben.id, 7, 71))
+            await other.until("MESSAGE_ACK")  # behind the other one
+            gate.set()
+            ready = await client.until("READY")
+            assert ready["d"]["read_state"] == [{"id": "7", "last_message_id": "71"}]
 
 
 async def test_a_session_begins_without_it_where_history_is_away() -> None:
