@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from uuid import uuid4
 
 import msgspec
@@ -33,6 +33,7 @@ from shared.settings import MongoSettings
 from shared.streams import StreamStore, drive
 
 NOW = 1_790_000_000_000
+PROCESSES = 6
 LIMITS = Limits(messages=3, changes=4)
 ALICE = User(MAX_ID, "alice", global_name="Alice ☂", bot=True)
 BOB = User((1 << 62) + 1, "bob")
@@ -69,14 +70,20 @@ BODIES: tuple[AnyBody, ...] = (
 
 
 @pytest.fixture(params=["memory", pytest.param("mongo", marks=pytest.mark.servers)])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[StreamStore]:
-    """Yield an empty store of either kind."""
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Sequence[StreamStore]]:
+    """Yield the ways of several processes to one empty store of either kind."""
     if request.param == "memory":
-        yield MemoryStreams()
+        yield [MemoryStreams()] * PROCESSES
         return
     settings = MongoSettings(url=request.getfixturevalue("mongo_url"), database=f"streams_{uuid4().hex}")
     async with open_database(settings) as mongo:
-        yield MongoStreams(mongo)
+        yield [MongoStreams(mongo) for _ in range(PROCESSES)]
+
+
+@pytest.fixture
+def store(stores: Sequence[StreamStore]) -> StreamStore:
+    """Return one of them."""
+    return stores[0]
 
 
 def message(text: str, nonce: str = "") -> Draft:
@@ -154,15 +161,22 @@ async def test_stale_writer_is_told(store: StreamStore) -> None:
     assert bucket.messages[1] == won.messages[0]
 
 
-async def test_racing_writers_have_one_winner(store: StreamStore) -> None:
-    """However many writers race for one place of a stream, exactly one is told that it is stored."""
+@pytest.mark.parametrize("apart", [True, False])
+async def test_racing_writers_have_one_winner(stores: Sequence[StreamStore], apart: bool) -> None:
+    """However many writers race for one place of a stream, exactly one is told that it is stored.
+
+    Also those of one process, whose writes may go together.
+    """
+    store = stores[0]
     base = Writer(store, "c:1")
     for _ in range(4):
-        rivals = [Writer(store, "c:1") for _ in range(6)]
+        rivals = [Writer(one if apart else store, "c:1") for one in stores]
         for rival in rivals:
             rival.tail = base.tail
         writes = [rival.write(message(f"of {number}")) for number, rival in enumerate(rivals)]
-        outcomes = await asyncio.gather(*(store.commit([planned]) for planned in writes))
+        outcomes = await asyncio.gather(
+            *(rival.store.commit([planned]) for rival, planned in zip(rivals, writes, strict=True))
+        )
         assert sum(stored for (stored,) in outcomes) == 1
         base.tail = writes[[stored for (stored,) in outcomes].index(True)].after
     first = await store.read_bucket("c:1", 1)
@@ -353,12 +367,16 @@ async def test_ends_of_chains(store: StreamStore) -> None:
     assert await store.read_ends([]) == {}
 
 
-async def test_new_head_raised_by_many_at_once(store: StreamStore) -> None:
+async def test_new_head_raised_by_many_at_once(stores: Sequence[StreamStore]) -> None:
     """Writers that create the same heads at the same time all succeed; the highest values stay."""
     await asyncio.gather(
-        *(store.raise_heads([Head(f"c:{stream}", seq=seq) for stream in range(5)]) for seq in range(1, 9))
+        *(
+            store.raise_heads([Head(f"c:{stream}", seq=seq) for stream in range(5)])
+            for seq in range(1, 9)
+            for store in stores
+        )
     )
-    heads = await store.read_heads([f"c:{stream}" for stream in range(5)])
+    heads = await stores[0].read_heads([f"c:{stream}" for stream in range(5)])
     assert {head.seq for head in heads.values()} == {8}
 
 
