@@ -24,8 +24,9 @@ class _Brought(NamedTuple, Generic[T, R]):
 class Combining(Generic[T, R]):
     """Writes of one kind. `write` has a deadline of its own, returns a result for each item, and can be repeated.
 
-    At most `most` items go together, or what one brought, if that is more; as many wait as ask. Where `write` fails with `outage`, it
-    failed for all who went along; anything else may be for what one of them brought, so each is then written alone.
+    At most `most` items go together, or what one brought, if that is more; as many wait as ask. Where `write` fails
+    with `outage`, it failed for all who went along; anything else may be for what one of them brought, so each is then
+    written alone.
     """
 
     def __init__(
