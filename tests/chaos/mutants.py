@@ -61,8 +61,8 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "fence": Mutant(
         "a commit does not ask whether the stream is where the worker believes it to be",
         "shared/mongo_streams.py",
-        'UpdateOne({"_id": name, "next_seq": before.next_seq, "sealed": False}, update, upsert=True)',
-        'UpdateOne({"_id": name}, update, upsert=True)',
+        'query = {"_id": name, "next_seq": before.next_seq, "sealed": {"$ne": True}}',
+        'query = {"_id": name}',
         "overtake:history",
         frozenset({1, 2, 3, 4, 5}),
     ),
