@@ -63,7 +63,7 @@ class RedisClient:
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await question()
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, RuntimeError) as error:  # the last: uvloop's, of a closed transport
             if not self._away:
                 _log.warning("redis_lost", error=repr(error))
             self._away = True

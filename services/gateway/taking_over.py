@@ -148,9 +148,9 @@ class TakingOver:
         self._outages: dict[type[Exception], Outage] = {RegistryUnavailable: Outage(), TrailsUnavailable: Outage()}
 
     async def entry_of(self, session_id: str) -> SessionEntry | None:
-        """Return where the registry says that a session lives; None also if it does not answer."""
+        """Return where the registry says that a session lives; None also if it does not answer, now and in a moment."""
         with contextlib.suppress(RegistryUnavailable):
-            return await self._entries.ask(session_id)
+            return await _patiently(lambda: self._entries.ask(session_id))
         return None
 
     async def take(
