@@ -26,7 +26,7 @@ NGINX_DELIVERY_US: Final = 8.3
 NGINX_SESSION_BYTES: Final = 17_500
 """One WebSocket through the front door: `make bench-10k`."""
 HISTORY_US: Final = 490.0
-"""One message in a busy worker: `make bench-10k`. One that has few at once to store needs more (1,230 at 60/s)."""
+"""One message in a busy worker: `make bench-10k`. One that has few at once to store needs more (1,460 at 137/s)."""
 DATABASE_US: Final = 1_980.0
 """One message on the embedded database, in a channel of its own: `make bench-10k`."""
 BROKER_US: Final = 780.0

@@ -51,7 +51,7 @@ class Marking:
         """When history is asked again."""
 
     def expect(self, user_id: int) -> None:
-        """Have a user's markers read together with its body, if that is read. `of` ends it, or `forget`."""
+        """Have a user's markers read together with its body, if that is read; until `forget`."""
         self._ahead.setdefault(user_id, None)
 
     def read_ahead(self, user_ids: Iterable[int]) -> None:
@@ -72,21 +72,39 @@ class Marking:
 
     async def of(self, user_id: int) -> Sequence[Marker] | None:
         """Return how far a followed user has read; None for a bot, and while history does not answer."""
-        read = self._ahead.pop(user_id, None)
-        if self._hub.roster.users[user_id].user.bot or self._clock() < self._from:
+        if self._hub.roster.users[user_id].user.bot:
             return None
+        read = self._ahead.get(user_id)
         if read is not None and read.done() and (found := read.result().get(user_id)) is not None:
             return found  # as mostly
         try:
             async with asyncio.timeout(_WAIT_S):
-                if read is not None:
+                while self._clock() >= self._from:
+                    read = self._ahead.get(user_id) or self._begin_alone(user_id)
                     found = (await asyncio.shield(read)).get(user_id)
-                    if found is not None or self._clock() < self._from:
+                    if self._ahead.get(user_id) is not read:
+                        continue  # an ack came meanwhile
+                    if found is not None:
                         return found
-                return await self._alone.ask(user_id) or ()
-        except (StarlingError, TimeoutError) as error:
+                    self._ahead[user_id] = None  # history left it for another time
+        except TimeoutError as error:
             self._give_up(error)
-            return None
+        return None
+
+    def _begin_alone(self, user_id: int) -> _Read:
+        read: _Read = asyncio.get_running_loop().create_future()
+        self._ahead[user_id] = read
+        self._supervisor.start("markers", self._read_alone(read, user_id))
+        return read
+
+    async def _read_alone(self, read: _Read, user_id: int) -> None:
+        found: dict[int, Sequence[Marker]] = {}
+        try:
+            found = {user_id: await self._alone.ask(user_id) or ()}
+        except StarlingError as error:
+            self._give_up(error)
+        finally:
+            read.set_result(found)
 
     async def _read_into(self, read: _Read, user_ids: Sequence[int]) -> None:
         found: dict[int, Sequence[Marker]] = {}

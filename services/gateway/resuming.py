@@ -119,8 +119,8 @@ class Resuming:
         """Go on with a session of ours, unless the registry knows better.
 
         While others could not reach us they took us for dead, and may have gone on with it: what its client has seen
-        since then was counted by them. Where the registry does not answer for two seconds, nobody knows better: it goes
-        on.
+        since then was counted by them. Where the registry does not answer for some seconds, nobody knows better: it
+        goes on.
         """
         entry = await self._taking_over.entry_of(resume.session_id)
         if entry is not None:

@@ -69,6 +69,25 @@ async def test_what_is_acked_before_ready_is_in_it() -> None:
             assert ready["d"]["read_state"] == [{"id": "7", "last_message_id": "71"}]
 
 
+async def test_what_is_acked_while_a_session_waits_for_the_markers_is_in_ready() -> None:
+    """The body is there and the markers are on their way, as they were before the ack: they are read again."""
+    async with open_world() as world:
+        ann, ben = world.register("ann"), world.register("ben")
+        world.markers[ann.id] = (Marker(7, 70),)
+        async with open_node(world) as node, open_client(node, world.token(ben)) as other, open_client(node) as client:
+            gate = world.gates.setdefault(ReadMarkers, asyncio.Event())
+            await client.send(2, {"token": world.token(ann)})
+            await wait_until(lambda: ReadMarkers((ann.id,)) in world.asked)
+            await wait_until(lambda: not node.gateway.node.statistics()["units_at_work"])
+            world.markers[ann.id] = (Marker(7, 71),)
+            await tell_ack(world.bus, world.topology, Acked(ann.id, 7, 71))
+            await tell_ack(world.bus, world.topology, Acked(ben.id, 7, 71))
+            await other.until("MESSAGE_ACK")  # behind the other one
+            gate.set()
+            ready = await client.until("READY")
+            assert ready["d"]["read_state"] == [{"id": "7", "last_message_id": "71"}]
+
+
 async def test_a_session_begins_without_it_where_history_is_away() -> None:
     """What nobody can tell at the moment is left out; everything else is there."""
     async with open_world() as world:
