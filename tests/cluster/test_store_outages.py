@@ -58,8 +58,10 @@ class Target:
         self.child.kill()
 
     def halt(self) -> None:
-        """Let it hang with its connections open (SIGSTOP)."""
-        os.kill(self.child.process.pid, signal.SIGSTOP)
+        """Let it hang with its connections open (SIGSTOP); returns once it stands still: a busy machine takes its time."""
+        pid = self.child.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def go_on(self) -> None:
         """Let it run again after `halt`."""
