@@ -21,10 +21,9 @@ from shared.core.amending import Amendment
 from shared.core.ids import first_id_at
 from shared.core.stream import (
     BUCKET_VERSION,
-    CHANGE_LIMITS,
-    CHANNEL_LIMITS,
     Bucket,
     Head,
+    Limits,
     Record,
     Write,
     bucket_name,
@@ -38,7 +37,7 @@ _REFUSALS: Final = frozenset({2, 9, 14, 22, 121, 10334, 17419, 17420})
 _RAISE_ATTEMPTS: Final = 3
 _INSERT_ATTEMPTS: Final = 3
 _RAISED: Final = tuple(field for field in Head.__struct_fields__ if field != "stream")
-_BUCKET_SEQS: Final = max(limits.messages + limits.changes for limits in (CHANNEL_LIMITS, CHANGE_LIMITS))
+_BUCKET_SEQS: Final = Limits().messages + Limits().changes
 """No bucket holds more events than this, so its `first_seq` is at most so far below any of its seqs."""
 _TOGETHER: Final = 128
 """Writes of one bulk, of all who write at once in this process."""

@@ -1,15 +1,18 @@
 """Comparing heads: every now and then, whether anything was missed that left no hole behind it.
 
 Ring 4 (shell). The last event before a quiet time leaves no hole: nothing comes after it that would show it. So the
-positions of all that is followed are compared with the heads in the store (rule 9 of docs/rules.md), and those of what
-was bound a moment ago once more by themselves, where a binding may become visible after it was confirmed. What is
-behind twice, with time for what is on its way between, is repaired by `following`.
+positions of all that is followed are compared with the heads in the store (rule 9 of docs/rules.md), a few each second,
+as thousands of heads at once hold up whoever writes meanwhile. Those of what was bound a moment ago are compared once
+more by themselves, where a binding may become visible after it was confirmed. What is behind twice, with time for what
+is on its way between, is repaired by `following`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+import math
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -25,8 +28,10 @@ from shared.metrics import Metrics
 from shared.rpc import Rpc
 
 STREAMS_PER_CALL: Final = 1_000
+_PART_S: Final = 1.0
+"""About how often a part of all is compared."""
 _ON_ITS_WAY_S: Final = 2.0
-"""How long an event may take from its head to us before it counts as missed."""
+"""How long an event may take from its head to us at least before it counts as missed."""
 _SETTLING_S: Final = 1.0
 """How long a binding may take from its confirm until it counts as in force everywhere."""
 
@@ -53,13 +58,23 @@ class Comparing:
         self._behind = metrics.counter("starling_gateway_streams_behind_total", "streams found behind their heads")
 
     async def run(self, every_s: float) -> None:
-        """Compare everything for ever. Run as a supervised task."""
+        """Compare all that is followed once in `every_s`, a part at a time, for ever. Run as a supervised task."""
+        suspects: deque[tuple[float, dict[str, int]]] = deque()
         while True:
-            await asyncio.sleep(every_s)
-            try:
-                await self.compare(_ON_ITS_WAY_S)
-            except StarlingError as error:
-                log.info("heads_uncompared", reason=repr(error))
+            streams = self._followed()
+            parts = math.ceil(max(every_s / _PART_S, len(streams) / STREAMS_PER_CALL))
+            failed: StarlingError | None = None
+            for part in range(parts):
+                await asyncio.sleep(every_s / parts)
+                while suspects and suspects[0][0] <= self._clock():
+                    self._repair(suspects.popleft()[1])
+                try:
+                    if behind := await self._find_behind(streams[part::parts]):
+                        suspects.append((self._clock() + _ON_ITS_WAY_S, behind))
+                except StarlingError as error:
+                    failed = error
+            if failed is not None:
+                log.info("heads_uncompared", reason=repr(failed))
 
     async def run_fresh(self) -> None:
         """Compare what was bound a moment ago, for ever. Run as a supervised task."""
@@ -71,16 +86,8 @@ class Comparing:
                 log.info("fresh_heads_uncompared", reason=repr(error))
 
     async def compare(self, wait_s: float) -> int:
-        """Compare once; return how many streams were behind and are being repaired. Raises `Unavailable`."""
-        roster = self._hub.roster
-        return await self._compare(
-            [
-                *(group_stream(group_id) for group_id in roster.groups),
-                *(user_stream(user_id) for user_id in roster.users),
-                *(channel_stream(channel_id) for channel_id in roster.channels),
-            ],
-            wait_s,
-        )
+        """Compare all at once; return how many streams were behind and are being repaired. Raises `Unavailable`."""
+        return await self._compare(self._followed(), wait_s)
 
     async def compare_fresh(self, since_s: float, wait_s: float) -> int:
         """Compare what was bound `since_s` ago or earlier and not compared since; return and raise as `compare`.
@@ -103,11 +110,30 @@ class Comparing:
     async def _compare(self, streams: Sequence[str], wait_s: float) -> int:
         behind: dict[str, int] = {}
         for start in range(0, len(streams), STREAMS_PER_CALL):
-            heads: dict[str, int] = await self._rpc.call(ReadHeads(tuple(streams[start : start + STREAMS_PER_CALL])))
-            behind |= {stream: head for stream, head in heads.items() if self._is_behind(stream, head)}
+            behind |= await self._find_behind(streams[start : start + STREAMS_PER_CALL])
         if not behind:
             return 0
         await asyncio.sleep(wait_s)
+        return self._repair(behind)
+
+    def _followed(self) -> list[str]:
+        """Return all streams that are followed."""
+        roster = self._hub.roster
+        return [
+            *(group_stream(group_id) for group_id in roster.groups),
+            *(user_stream(user_id) for user_id in roster.users),
+            *(channel_stream(channel_id) for channel_id in roster.channels),
+        ]
+
+    async def _find_behind(self, streams: Sequence[str]) -> dict[str, int]:
+        """Return the heads of those of these streams, at most `STREAMS_PER_CALL`, that are behind them."""
+        if not streams:
+            return {}
+        heads: dict[str, int] = await self._rpc.call(ReadHeads(tuple(streams)))
+        return {stream: head for stream, head in heads.items() if self._is_behind(stream, head)}
+
+    def _repair(self, behind: Mapping[str, int]) -> int:
+        """Have repaired what is behind still; return how many streams that are."""
         missed = [stream for stream, head in behind.items() if self._is_behind(stream, head)]
         for unit in {self._unit_of(stream) for stream in missed}:
             self._hub.hold(unit)

@@ -1,8 +1,9 @@
 """Invalidations: telling the shards which groups have changed, and noticing when nobody would tell.
 
 Ring 4 (shell). Commands permitted under older facts than were told are looked at again by the sequencer. What was
-lost is told as a gap; a bus that has gone silent is noticed by the missing signs of life (`core.pulse`). Both
-only cost a look-up for each permission. How they are heard: `shared.invalidations`.
+lost is told as a gap; a bus that has gone silent is noticed by the missing signs of life (`core.pulse`). A gap costs
+a look at the head of each group that somebody writes in, silence one for each batch. How they are heard:
+`shared.invalidations`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import structlog
 from services.history.core.pulse import Pulse
 from services.history.core.shard import Shard
 from shared.bus import Batch, Bus, BusUnavailable
-from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.invalidation import SIGN_OF_LIFE, decode_invalidation, encode_invalidation
 from shared.invalidations import hear_invalidations, tell_moved
 from shared.topology import Topology
@@ -43,7 +43,7 @@ async def tell_shards(
     `now` is Unix ms, `clock_ms` never goes back.
     """
     for shard in shards:
-        _doubt(shard, now())  # of what changed before we heard anything
+        shard.begin_doubt(now())  # of what changed before we heard anything
 
     def hear(batch: Batch) -> None:
         if batch.deliveries:
@@ -55,19 +55,14 @@ async def tell_shards(
     await hear_invalidations(bus, topology, name, hear)
 
 
-def _doubt(shard: Shard, now: int) -> None:
-    """Have all permissions looked up that were given before now: what has changed since is not known."""
-    shard.doubt_until = now + COMMAND_LIFETIME_MS
-
-
 def _tell(shard: Shard, batch: Batch, now: int) -> None:
     """Tell a shard; after a gap, or what can't be read, all that was permitted before is looked at again."""
     if batch.gap:
-        _doubt(shard, now)
+        shard.begin_doubt(now)
     for delivery in batch.deliveries:
         invalidation = decode_invalidation(delivery.body)
         if invalidation is None:
-            _doubt(shard, now)
+            shard.begin_doubt(now)
         elif invalidation != SIGN_OF_LIFE:
             shard.note_group_seq(invalidation.group_id, invalidation.seq)
     if batch.deliveries:

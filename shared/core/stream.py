@@ -56,7 +56,10 @@ def bucket_name(stream: str, first_seq: int) -> str:
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """When a bucket is full. `window_ms` = 0: no windows (group and user streams)."""
+    """When a bucket is full. `window_ms` = 0: no windows (group and user streams).
+
+    The defaults are what no stored bucket exceeds, those of earlier releases included.
+    """
 
     messages: int = 100
     changes: int = 500
@@ -64,7 +67,8 @@ class Limits(msgspec.Struct, frozen=True):
     window_ms: int = 0
 
 
-CHANNEL_LIMITS: Final = Limits(window_ms=10 * 24 * 3600 * 1000)
+CHANNEL_LIMITS: Final = Limits(messages=50, window_ms=10 * 24 * 3600 * 1000)
+"""Every message rewrites the tail; half as many in it cost three quarters, and a page still reads one or two."""
 CHANGE_LIMITS: Final = Limits(changes=100)
 """Of group and user streams. Every change reads and rewrites the tail: it costs half of what it would with 500."""
 

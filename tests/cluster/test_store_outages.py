@@ -58,7 +58,7 @@ class Target:
         self.child.kill()
 
     def halt(self) -> None:
-        """Let it hang with its connections open (SIGSTOP); returns once it stands still: a busy machine takes its time."""
+        """Let it hang with its connections open (SIGSTOP); return once it stands still, which a busy machine delays."""
         pid = self.child.process.pid
         os.kill(pid, signal.SIGSTOP)
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

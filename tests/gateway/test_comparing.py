@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from typing import Any
 
 import pytest
 
+from services.gateway import comparing
 from shared.bus import Batch, Delivery
 from shared.core.calls import ReadHeads
 from shared.core.errors import Unavailable
@@ -46,6 +49,27 @@ async def test_the_last_words_before_silence_are_found(world: World, node: Serve
         assert await node.gateway.comparing.compare(0) == 0
         await world.say(ann, channel, "and on")
         assert (await client.until("MESSAGE_CREATE"))["d"]["content"] == "and on"
+
+
+async def test_all_is_compared_a_part_at_a_time(world: World, node: ServedNode, monkeypatch: Any) -> None:
+    """Each round asks for every stream once, in parts; what a failed part would have shown, the next does."""
+    monkeypatch.setattr(comparing, "_PART_S", 0.05)
+    monkeypatch.setattr(comparing, "_ON_ITS_WAY_S", 0.01)
+    ann = world.register("ann")
+    channels = [channel for _, channel in [await world.create_group(ann) for _ in range(8)]]
+    async with open_client(node, world.token(ann)) as client:
+        world.losing = len(channels)
+        for channel in channels:
+            await world.say(ann, channel, channel.name)
+        world.asked.clear()
+        world.failing[ReadHeads] = 1
+        running = asyncio.create_task(node.gateway.comparing.run(0.2))
+        heard = {(await client.until("MESSAGE_CREATE"))["d"]["channel_id"] for _ in channels}
+        running.cancel()
+        assert heard == {str(channel.id) for channel in channels}
+        parts = [call.streams for call in world.asked if isinstance(call, ReadHeads)]
+        assert all(4 <= len(streams) <= 5 for streams in parts)
+        assert len(set(chain(*parts[:4]))) == 17, "eight groups, their channels and a user"
 
 
 async def test_a_missed_join_is_found(world: World, node: ServedNode) -> None:

@@ -27,7 +27,7 @@ from shared.core.ids import MAX_ID, IdSource
 from shared.core.message_events import MessageCreated
 from shared.core.model import User
 from shared.core.permissions import ALL, DEFAULT
-from shared.core.stream import CHANNEL_LIMITS, Event, Limits, channel_stream
+from shared.core.stream import CHANNEL_LIMITS, Event, Head, Limits, channel_stream, group_stream
 from shared.core.writing import (
     Amend,
     Commit,
@@ -77,6 +77,12 @@ class Bench:
         self.now = NOW
         self.waits_ms = 0
         """How long each commit takes and each question for a permission."""
+        self.meanwhile: Callable[[Any], None] = lambda effect: None
+        """What happens while an effect is performed."""
+
+    def move_group(self, seq: int) -> None:
+        """Change the commands' group, which nobody tells the shard."""
+        asyncio.run(self.store.raise_heads([Head(group_stream(9), seq=seq)]))
 
     def settle(self, *commands: AnyCommand, now: int = NOW, stop_at: type | None = None) -> Settled | None:
         """Run a batch; None if it was stopped."""
@@ -97,6 +103,7 @@ class Bench:
                 return None
             self.effects.append(effect)
             result = self.perform(effect)
+            self.meanwhile(effect)
 
     def perform(self, effect: Any) -> Any:
         """Do what the sequencer asks for."""

@@ -30,7 +30,7 @@ from shared.core.calls import EventPage
 from shared.core.ids import MAX_ID, ms_of
 from shared.core.message_events import MessageCreated
 from shared.core.model import Channel, ChannelType, User
-from shared.core.stream import Bucket, Draft, Event, Head, Limits, Tail, channel_stream, plan
+from shared.core.stream import CHANNEL_LIMITS, Bucket, Draft, Event, Head, Limits, Tail, channel_stream, plan
 from shared.core.writing import Knowledge, Publish
 from shared.memory_streams import MemoryStreams
 from shared.streams import StoreUnavailable, drive
@@ -52,7 +52,8 @@ def said(pauses: Sequence[int], length: int = 1) -> list[OldMessage]:
     return messages
 
 
-LONG = said([0] * 250 + [11 * 24 * 3600 * 1000] + [1] * 250)
+FULL = CHANNEL_LIMITS.messages
+LONG = said([0] * 125 + [11 * 24 * 3600 * 1000] + [1] * 125)
 
 
 def surveyed(messages: Sequence[OldMessage]) -> Manifest:
@@ -242,7 +243,7 @@ class Worker:
         return settled.replies[0]
 
 
-@pytest.mark.parametrize("messages", [LONG, LONG[:3], LONG[:100]], ids=["six buckets", "one", "one that is full"])
+@pytest.mark.parametrize("messages", [LONG, LONG[:3], LONG[:FULL]], ids=["six buckets", "one", "one that is full"])
 async def test_sends_meanwhile(messages: list[OldMessage]) -> None:
     """Before each step of the import a worker is sent to, one that knows the empty channel or a new one.
 
@@ -277,7 +278,7 @@ async def test_sends_meanwhile(messages: list[OldMessage]) -> None:
         for reply in replies:
             assert is_open or (reply.error, reply.retry_after > 0) == ("ChannelClosed", True)
         if at < steps:
-            assert is_open == (at == steps - 1 and len(messages) > 100)
+            assert is_open == (at == steps - 1 and len(messages) > FULL)
         seqs = [(await worker.send(number)).seq for number, worker in ((3, old), (4, new))]
         behind = expected + 2 * is_open
         assert seqs == [behind + 1, behind + 2]

@@ -19,6 +19,7 @@ from services.history.invalidations import keep_pulse, tell_shards
 from shared.bus import BusUnavailable
 from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.invalidation import SIGN_OF_LIFE, Invalidation, decode_invalidation, encode_invalidation
+from shared.core.stream import Head, group_stream
 from shared.memory_bus import MemoryBus, MemorySubscription
 from shared.topology import Binding, Queue
 from tests.history.test_worker import send_of
@@ -72,25 +73,27 @@ def test_the_release_before_takes_nothing_from_a_sign() -> None:
     assert shard.group_seqs == {}
 
 
-async def test_in_silence_every_permission_is_looked_up_until_the_signs_are_back(world: World) -> None:
-    """Nobody is refused or let in on old facts while invalidations may be missing; then facts count again."""
+async def test_in_silence_groups_are_looked_up(world: World) -> None:
+    """A change that nobody tells of is found by its head with each batch while nothing is heard."""
+    world.now += SILENCE_MS + 1
     permitted = await world.commands.send(send_of(1, EVE), timeout_s=5)
     assert permitted.seq == 1, "the sender's node has said so, and nobody the contrary"
-    world.now += SILENCE_MS + 1
+    await world.streams.raise_heads([Head(group_stream(GROUP), seq=6)])
     refused = await world.commands.send(send_of(2, EVE), timeout_s=5)
     assert refused.error == "MissingAccess"
     assert (await world.commands.send(send_of(3), timeout_s=5)).seq == 2
     await world.invalidate()
-    assert (await world.commands.send(send_of(4, EVE), timeout_s=5)).seq == 3
+    assert (await world.commands.send(send_of(4, EVE), timeout_s=5)).error == "MissingAccess", "it was found before"
 
 
 async def test_unreadable_invalidations_put_all_in_doubt(world: World) -> None:
-    """What the next release may say is not understood, and so every permission is looked up for a while."""
+    """What the next release may say is not understood, and so every group is looked up."""
     await world.bus.publish(TOPOLOGY.invalidate, ("",), b"\xc1")
     async with asyncio.timeout(5):
-        while world.worker.shard.doubt_until != NOW + COMMAND_LIFETIME_MS:
+        while world.worker.shard.doubt.until != NOW + COMMAND_LIFETIME_MS:
             await asyncio.sleep(0)
     await world.invalidate(GROUP + 1, 1)
+    await world.streams.raise_heads([Head(group_stream(GROUP), seq=6)])
     assert (await world.commands.send(send_of(1, EVE), timeout_s=5)).error == "MissingAccess"
 
 
@@ -138,7 +141,7 @@ async def test_a_cut_while_acking_is_a_gap_and_no_new_beginning() -> None:
         )
         await asyncio.sleep(0)
         await bus.publish(TOPOLOGY.invalidate, ("",), encode_invalidation(Invalidation(GROUP, 6)))
-        while shard.doubt_until != NOW + COMMAND_LIFETIME_MS:
+        while shard.doubt.until != NOW + COMMAND_LIFETIME_MS:
             await asyncio.sleep(0)
         assert bus.subscribed == 1
         hearing.cancel()
@@ -161,7 +164,7 @@ async def test_a_process_that_begins_is_heard_at_once() -> None:
         giving = tasks.create_task(keep_pulse(bus, TOPOLOGY, pulse, clock_ms))
         while shard.heard_at != NOW:
             await asyncio.sleep(0)
-        assert shard.doubt_until == NOW + COMMAND_LIFETIME_MS, "a change before the first sign was not heard"
+        assert shard.doubt.until == NOW + COMMAND_LIFETIME_MS, "a change before the first sign was not heard"
         shard.heard_at = NOW + COMMAND_LIFETIME_MS
         assert not shard.is_in_doubt(NOW + COMMAND_LIFETIME_MS)
         giving.cancel()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from services.history.core import shard
 from services.history.core.deciding import Verdict
+from services.history.core.pulse import SILENCE_MS
 from services.history.core.sequencer import ATTEMPTS
-from shared.core.commands import (
-    COMMAND_LIFETIME_MS,
-)
+from shared.core.commands import COMMAND_LIFETIME_MS
 from shared.core.ids import IdSource
-from shared.core.stream import CHANNEL_LIMITS, Limits, channel_stream
-from shared.core.writing import (
-    DEDUPE_MS,
-    Commit,
-    Publish,
-    RaiseHeads,
-)
+from shared.core.stream import CHANNEL_LIMITS, Limits, channel_stream, group_stream
+from shared.core.writing import DEDUPE_MS, Commit, Publish, RaiseHeads, ReadHead, Together
 from tests.history.bench import CHANNEL, NOW, Bench, command
+
+LOOK_UP = Together((ReadHead(group_stream(9)),))
 
 
 def test_stored_then_head_then_published() -> None:
@@ -127,16 +128,65 @@ def test_permission_is_looked_at_again_when_facts_moved_on() -> None:
 
 
 def test_permission_is_looked_at_again_in_silence() -> None:
-    """While nothing was heard of invalidations for two seconds, no permission is taken for granted."""
+    """While nothing was heard of invalidations for two seconds, a group is taken to be as its head tells."""
     bench = Bench()
     bench.verdict = Verdict(0, "MissingAccess")
+    bench.move_group(6)
     bench.silent_ms = 2_000
     trusted = bench.settle(command(1))
     bench.silent_ms = 2_001
-    doubted = bench.settle(command(2))
+    doubted = bench.settle(command(2), command(3, group_seq=6))
     assert trusted is not None
     assert doubted is not None
-    assert (trusted.replies[0].seq, doubted.replies[0].error) == (1, "MissingAccess")
+    assert trusted.replies[0].seq == 1
+    assert (doubted.replies[0].error, doubted.replies[1].seq) == ("MissingAccess", 2)
+
+
+def test_in_doubt_a_group_is_looked_up_once() -> None:
+    """After a gap one look at each group's head is enough, until the next gap or until nobody listens any more."""
+    bench = Bench()
+
+    def look_ups(number: int) -> int:
+        assert bench.settle(command(number)) is not None
+        return bench.effects.count(LOOK_UP)
+
+    assert look_ups(1) == 0
+    for number in (2, 4):
+        bench.shard.begin_doubt(NOW)
+        assert [look_ups(number), look_ups(number + 1)] == [1, 0]
+    bench.silent_ms = SILENCE_MS + 1
+    assert [look_ups(6), look_ups(7)] == [1, 1]
+
+
+def test_a_gap_while_a_group_is_looked_up() -> None:
+    """What was read before the gap may be out of date: the group is looked up again."""
+    bench = Bench()
+    bench.shard.begin_doubt(NOW)
+    gaps = iter((True,))
+
+    def lose(effect: Any) -> None:
+        if effect == LOOK_UP and next(gaps, False):
+            bench.shard.begin_doubt(NOW)
+
+    bench.meanwhile = lose
+    bench.settle(command(1))
+    bench.move_group(6)
+    bench.verdict = Verdict(0, "MissingAccess")
+    refused = bench.settle(command(2))
+    assert refused is not None
+    assert refused.replies[0].error == "MissingAccess"
+
+
+def test_a_group_forgotten_for_room_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is sure of a group whose seq is not kept any more."""
+    monkeypatch.setattr(shard, "MAX_CHANNELS", 1)
+    bench = Bench()
+    bench.shard.begin_doubt(NOW)
+    bench.move_group(5)
+    bench.settle(command(1))
+    assert bench.shard.unsure_of([9], NOW) == ()
+    bench.shard.note_group_seq(10, 1)
+    assert bench.shard.unsure_of([9], NOW) == (9,)
 
 
 def test_a_refused_nonce_stays_refused_while_an_earlier_attempt_may_come() -> None:

@@ -17,6 +17,7 @@ import httpx
 from services.history.access import AccessReader
 from services.history.app import router
 from services.history.core.pulse import Pulse
+from services.history.core.shard import Doubt
 from services.history.handlers import handlers_of
 from services.history.invalidations import tell_shards
 from services.history.letters import bury_letters, open_letters
@@ -337,7 +338,7 @@ async def open_world(
             try:
                 await asyncio.sleep(0)  # now all listen
                 await world.invalidate()
-                worker.shard.doubt_until = 0  # as a minute after the start
+                worker.shard.doubt = Doubt()  # as a minute after the start
                 yield world
             finally:
                 for task in running:

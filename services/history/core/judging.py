@@ -6,7 +6,7 @@ to is the business of `deciding`.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,8 +19,8 @@ from shared.core.commands import AnyCommand, DirectCommand, MessageCommand, Open
 from shared.core.errors import StarlingError
 from shared.core.group_errors import UnknownChannel
 from shared.core.message_errors import CommandExpired
-from shared.core.stream import Draft, Key, Tail, room_in
-from shared.core.writing import Stored
+from shared.core.stream import Draft, Head, Key, Tail, group_stream, room_in
+from shared.core.writing import ReadHead, Stored, Together
 
 _BY_USERS: Final = (SendMessage, MessageCommand)
 
@@ -35,20 +35,34 @@ class CheckAccess(msgspec.Struct, frozen=True):
 
 
 def check_again(shard: Shard, commands: Sequence[AnyCommand], now: int) -> Generator[Any, Any, dict[int, Verdict]]:
-    """Look again at what was permitted under older facts than this shard has heard of."""
-    in_doubt = shard.is_in_doubt(now)
-    doubtful = [
+    """Look again at what was permitted under older facts than this shard has heard of, or finds while in doubt."""
+    asked = [
         (index, command)
         for index, command in enumerate(commands)
-        if isinstance(command, _BY_USERS)
-        and command.group_id
-        and (in_doubt or command.group_seq < shard.group_seqs.get(command.group_id, 0))
+        if isinstance(command, _BY_USERS) and command.group_id
     ]
-    if not doubtful:
+    yield from _look_up_groups(shard, {command.group_id for _, command in asked}, now)
+    outdated = [
+        (index, command) for index, command in asked if command.group_seq < shard.group_seqs.get(command.group_id, 0)
+    ]
+    if not outdated:
         return {}
-    pairs = tuple((command.channel_id, user_of(command)) for _, command in doubtful)
+    pairs = tuple((command.channel_id, user_of(command)) for _, command in outdated)
     verdicts: list[Verdict] = yield CheckAccess(pairs)
-    return {index: verdict for (index, _), verdict in zip(doubtful, verdicts, strict=True)}
+    return {index: verdict for (index, _), verdict in zip(outdated, verdicts, strict=True)}
+
+
+def _look_up_groups(shard: Shard, group_ids: Collection[int], now: int) -> Generator[Any, Any, None]:
+    """While in doubt: read how far these groups have moved, each once as long as what is heard can be relied on."""
+    doubt = shard.doubt
+    unsure = shard.unsure_of(group_ids, now)
+    if not unsure:
+        return
+    heads: list[Head] = yield Together(tuple(ReadHead(group_stream(group_id)) for group_id in unsure))
+    for group_id, head in zip(unsure, heads, strict=True):
+        shard.note_group_seq(group_id, head.seq)
+    if shard.doubt is doubt:
+        doubt.sure_of.update(unsure)
 
 
 def decide(

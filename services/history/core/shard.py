@@ -5,6 +5,7 @@ Ring 1 (core). All of it may be dropped at any time; what is stored decides. Rea
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from services.history.core.pacing import Pace
@@ -19,6 +20,17 @@ MAX_REFUSALS: Final = 10_000
 """Most refusals remembered by nonce; the oldest go first."""
 
 
+class Doubt:
+    """A time in which changes of groups may have been missed, up to `until` (Unix ms).
+
+    `sure_of`: groups that were read since it began. What changes them after that is heard, or a new doubt begins.
+    """
+
+    def __init__(self, until: int = 0) -> None:
+        self.until = until
+        self.sure_of: set[int] = set()
+
+
 class Shard:
     """What a worker knows of the channels of its shard. `forget()` whenever a batch broke off."""
 
@@ -29,14 +41,28 @@ class Shard:
         self.paces: dict[str, Pace] = {}
         """Of channels with slow mode."""
         self.group_seqs: dict[int, int] = {}
-        self.doubt_until = 0
-        """Until then (Unix ms) changes of groups may have been missed, and no permission is taken for granted."""
+        self.doubt = Doubt()
         self.heard_at = 0
         """When invalidations, or the sign of life that stands for none, were last heard (Unix ms)."""
 
+    def begin_doubt(self, now: int) -> None:
+        """From now (Unix ms) until all that was permitted has expired, no group is taken to be as it was heard of."""
+        self.doubt = Doubt(now + COMMAND_LIFETIME_MS)
+
     def is_in_doubt(self, now: int) -> bool:
-        """Whether changes of groups may have been missed, so that every permission is looked up."""
-        return now < self.doubt_until or now - self.heard_at > SILENCE_MS
+        """Whether changes of groups may have been missed, so that groups are looked up."""
+        return now < self.doubt.until or self._is_silent(now)
+
+    def unsure_of(self, group_ids: Collection[int], now: int) -> tuple[int, ...]:
+        """Return which of these groups may have changed without this shard's having heard of it."""
+        if self._is_silent(now):
+            return tuple(group_ids)
+        if now < self.doubt.until:
+            return tuple(group_id for group_id in group_ids if group_id not in self.doubt.sure_of)
+        return ()
+
+    def _is_silent(self, now: int) -> bool:
+        return now - self.heard_at > SILENCE_MS
 
     def forget(self) -> None:
         """Drop all knowledge of channels. Refusals and groups' seqs stay true."""
@@ -49,7 +75,9 @@ class Shard:
             self.group_seqs.pop(group_id, None)
             self.group_seqs[group_id] = seq
             if len(self.group_seqs) > MAX_CHANNELS:
-                del self.group_seqs[next(iter(self.group_seqs))]
+                oldest = next(iter(self.group_seqs))
+                del self.group_seqs[oldest]
+                self.doubt.sure_of.discard(oldest)
 
     def remember_refusal(self, stream: str, command: SendMessage, reply: Reply, now: int) -> None:
         """Refuse this nonce alike while an earlier attempt of it can still be unexpired (rule 10)."""
