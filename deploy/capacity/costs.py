@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-GATEWAY_DELIVERY_US: Final = 8.1
+GATEWAY_DELIVERY_US: Final = 7.4
 """One frame to one session through a gateway: `make bench-gateway`, one message at a time."""
-GATEWAY_COPY_US: Final = 232.0
+GATEWAY_COPY_US: Final = 210.0
 """One envelope taken from RabbitMQ by one node, decoded, encoded once: `make bench-10k`, less the deliveries."""
-GATEWAY_SEND_US: Final = 232.0
+GATEWAY_SEND_US: Final = 210.0
 """One message taken from its sender, judged, put into the log and acknowledged: `make bench-10k`, less the rest."""
 GATEWAY_SESSION_US_PER_S: Final = 4.0
 """An idle session: a heartbeat each 41 s and its share of checkpoints."""
@@ -21,25 +21,25 @@ GATEWAY_SESSION_BYTES: Final = 5_500
 """An idle session: `make bench-gateway` at 10,000."""
 GATEWAY_BASE_BYTES: Final = 95_000_000
 """A node without sessions: `make bench-10k`."""
-NGINX_DELIVERY_US: Final = 8.3
+NGINX_DELIVERY_US: Final = 8.9
 """One frame through the front door: `make bench-10k`."""
 NGINX_SESSION_BYTES: Final = 17_500
 """One WebSocket through the front door: `make bench-10k`."""
-HISTORY_US: Final = 490.0
-"""One message in a busy worker: `make bench-10k`. One that has few at once to store needs more (1,460 at 137/s)."""
-DATABASE_US: Final = 1_980.0
+HISTORY_US: Final = 635.0
+"""One message in a busy worker: `make bench-10k`. One that has few at once to store needs more (1,960 at 137/s)."""
+DATABASE_US: Final = 1_710.0
 """One message on the embedded database, in a channel of its own: `make bench-10k`."""
-BROKER_US: Final = 780.0
+BROKER_US: Final = 943.0
 """One message through RabbitMQ: the log's quorum queue, the exchange and its copies: `make bench-10k`."""
-BROKER_COPY_US: Final = 48.0
+BROKER_COPY_US: Final = 58.0
 """One more copy of an envelope for one more node: `make bench-scale`, nodes."""
-GROUPS_US: Final = 60.0
+GROUPS_US: Final = 20.0
 """What groups is asked per message, for authors whom a worker has not heard for a while: `make bench-10k`."""
-JOIN_US: Final = {"gateway": 307.0, "broker": 153.0, "database": 113.0, "groups": 63.0, "history": 30.0, "redis": 13.0}
+JOIN_US: Final = {"gateway": 257.0, "broker": 123.0, "database": 97.0, "groups": 47.0, "history": 30.0, "redis": 10.0}
 """One session that comes: `make bench-gateway`, a warm join."""
 MESSAGE_BYTES: Final = 350
-"""One message on disk, of about 80 characters: `make bench-history`, 263 to 464."""
-REDIS_US: Final = 22.0
+"""One message on disk, of about 80 characters: `make bench-history`, 263 to 473."""
+REDIS_US: Final = 17.0
 """What one message leaves in Redis: checkpoints of positions, shared by all of their time: `make bench-10k`."""
 MEMBERSHIP_BYTES: Final = 2_500
 """One user in one group on disk, streams and projections: as seeded by `make bench-10k`."""
