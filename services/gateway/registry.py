@@ -24,10 +24,14 @@ NOT_LIFTED: Final[Lifted] = (0, 0)
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True):
-    """A place where a session lived: node and incarnation, and the `s` from which on its frames are of there."""
+    """A place where a session lived: node and incarnation, and the `s` from which on its frames are of there.
+
+    `came_s` is what its client told when it came there from another place; 0 where the session began.
+    """
 
     node: str
     s0: int
+    came_s: int = 0
 
 
 class SessionEntry(msgspec.Struct, frozen=True):
@@ -48,9 +52,9 @@ class SessionEntry(msgspec.Struct, frozen=True):
         """The node that has it, or had it last."""
         return self.links[-1].node
 
-    def moved_to(self, node: str, s0: int) -> SessionEntry:
+    def moved_to(self, node: str, s0: int, came_s: int) -> SessionEntry:
         """Return the entry with which this node claims the session; its own frames have an `s` of `s0` or more."""
-        links = (*self.links, Link(node, s0))[-MOST_LINKS:]
+        links = (*self.links, Link(node, s0, came_s))[-MOST_LINKS:]
         return msgspec.structs.replace(self, epoch=self.epoch + 1, links=links, lifted=NOT_LIFTED)
 
     def lift(self, told_s: int) -> int:

@@ -210,7 +210,7 @@ class TakingOver:
             raise _NotPlaced("it stood at a place that is not known")
         session = self._attach(entry, bearer, source.floor, scope)
         try:
-            claimed = entry.moved_to(self._incarnation, session.begins_s)
+            claimed = entry.moved_to(self._incarnation, session.begins_s, told_s)
             await self._claim(claimed)
             events = await self._events_of(plan)
         except BaseException:
@@ -238,30 +238,47 @@ class TakingOver:
         raise _NotPlaced("nobody has it")
 
     async def _find(self, entry: SessionEntry, told_s: int) -> _Source:
-        """Find where the session stood when its client had seen `told_s`."""
+        """Find where the session stood when its client had seen `told_s`.
+
+        A node that died before its first checkpoint of the session leaves it where it came from: what its client was
+        sent by that node then comes again.
+        """
+        upto_s, reason = told_s, "it has ended here"
         for link in reversed(entry.links):
+            source = None
             if link.node != self._incarnation:
-                answer = await self._peers.ask(link.node, entry.session_id, told_s)
+                answer = await self._peers.ask(link.node, entry.session_id, upto_s)
                 if isinstance(answer, Gone):
                     raise _NotPlaced("its node has let it go")
                 if answer is not None:
-                    return _source_of(answer, told_s)
-                if told_s >= link.s0:
+                    source = _source_of(answer, told_s)
+                elif upto_s >= link.s0:
                     is_newest = link is entry.links[-1]
-                    return await self._place(link.node, told_s, entry.lift(told_s) if is_newest else told_s)
-            elif (gift := self._peers.given(entry.session_id, told_s)) is not None:
-                return _source_of(gift, told_s)
-            elif told_s >= link.s0:
+                    try:
+                        source = await self._place(
+                            link.node, entry.user_id, upto_s, entry.lift(upto_s) if is_newest else upto_s
+                        )
+                    except _NotPlaced as error:
+                        if not link.came_s:
+                            raise
+                        upto_s, reason = link.came_s, error.reason
+            elif (gift := self._peers.given(entry.session_id, upto_s)) is not None:
+                source = _source_of(gift, told_s)
+            elif upto_s >= link.s0:
                 break
-        raise _NotPlaced("it has ended here")
+            if source is not None:
+                return source._replace(floor=max(source.floor, told_s))
+        raise _NotPlaced(reason)
 
-    async def _place(self, node: str, told_s: int, lifted_s: int) -> _Source:
+    async def _place(self, node: str, user_id: int, told_s: int, lifted_s: int) -> _Source:
         """Place a session of a dead node by its trail; `lifted_s` is as good as what its client told."""
         trail = await _patiently(lambda: self._trail(node))
         self._outages[TrailsUnavailable].answered()
         placed = trail.place(lifted_s) if trail is not None else None
         if trail is None or placed is None:
             raise _NotPlaced("its node left no trail that goes so far")
+        if placed.position_of(user_stream(user_id)) is None:
+            raise _NotPlaced("its node did not follow its user")
         return _Source(_Dead(placed, lifted_s), (), max(trail.ceiling, told_s))
 
     async def _trail(self, node: str) -> Trail | None:

@@ -105,7 +105,7 @@ async def test_touches_tell_how_far_a_client_is(subject: Subject) -> None:
     entry = await subject.registry.read("s1")
     assert entry is not None
     assert [entry.lift(s) for s in (499, 500, 501)] == [499, 9_000, 501]
-    moved = entry.moved_to("b", 70_000)
+    moved = entry.moved_to("b", 70_000, 9)
     assert await subject.registry.claim(moved, ttl_s=LONG)
     assert await subject.registry.read("s1") == moved
     assert (moved.node, moved.epoch, moved.lift(500), moved.extra) == ("b", 2, 500, ENTRY.extra)
@@ -118,7 +118,7 @@ async def test_many_at_once(subject: Subject) -> None:
     await registry.claim(claimed_by("b", 1), ttl_s=LONG)
     assert await registry.claim_many([ENTRY, *others], ttl_s=LONG) == [False, True, True, True]
     assert await registry.claim_many([], ttl_s=LONG) == []
-    moved = others[2].moved_to("c", 9)
+    moved = others[2].moved_to("c", 9, 9)
     assert await registry.claim(moved, ttl_s=LONG)
     told = [msgspec.structs.replace(one, lifted=(5, 7)) for one in others]
     assert await registry.touch_many(told, ttl_s=LONG) == [True, True, False]
@@ -132,8 +132,8 @@ def test_the_newest_places_are_known() -> None:
     """A session that moves on and on is known at its last places only."""
     entry = ENTRY
     for number in range(1, 20):
-        entry = entry.moved_to(f"node-{number}", number)
-    assert entry.links == tuple(Link(f"node-{number}", number) for number in range(20 - MOST_LINKS, 20))
+        entry = entry.moved_to(f"node-{number}", number, number)
+    assert entry.links == tuple(Link(f"node-{number}", number, number) for number in range(20 - MOST_LINKS, 20))
     assert entry.epoch == 20
 
 

@@ -507,7 +507,7 @@ async def test_a_session_that_another_node_claimed_is_lost() -> None:
     registrar.add("s", 2, 0)
     async with running(registrar.run()):
         entry = await wait_read(registry, "s")
-        claimed = entry.moved_to("node.2", 70_000)
+        claimed = entry.moved_to("node.2", 70_000, 1)
         assert await registry.claim(claimed, ttl_s=60)
         registrar.renew()
         async with asyncio.timeout(5):

@@ -129,6 +129,43 @@ async def test_a_dead_nodes_session_goes_on_elsewhere(cluster: Cluster, tells_po
         assert contents(again) == [*got, "live"]
 
 
+@pytest.mark.parametrize("tells_positions", [True, False])
+@pytest.mark.parametrize("first_lives", [True, False])
+async def test_a_node_that_died_before_it_told_anything(
+    cluster: Cluster, first_lives: bool, tells_positions: bool
+) -> None:
+    """Killed right after it took a session over: the session goes on from where it came from, and nothing is missed."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    one = await cluster.start("one")
+    two = await cluster.start("two", checkpoint_interval=timedelta(hours=1))
+    three = await cluster.start("three")
+    async with cut_client(one, world.token(ben)) as client:
+        await say_all(world, ann, channel, "at one")
+        await client.until_content("at one")
+        await cluster.checkpoint("one")
+    await one.wait_detached(1)
+    if not first_lives:
+        await cluster.kill("one")
+    await say_all(world, ann, channel, "missed")
+    async with open_client(two) as moved:
+        await moved.resume(client, world.token(ben))
+        await say_all(world, ann, channel, "at two")
+        await moved.until_content("at two")
+        moved.socket.transport.abort()
+    await cluster.kill("two")
+    await say_all(world, ann, channel, "late")
+    async with open_client(three) as again:
+        told: dict[str, Any] = {"positions": positions(client) | positions(moved)} if tells_positions else {}
+        resumed = await again.resume(moved, world.token(ben), **told)
+        assert contents(again) == (["late"] if tells_positions else ["missed", "at two", "late"])
+        assert resumed["s"] > last_s(moved)
+        await say_all(world, ann, channel, "live")
+        assert (await again.until_content("live"))["s"] > resumed["s"]
+
+
 async def test_what_its_dead_node_had_stored_does_not_come_again(cluster: Cluster) -> None:
     """A client that tells only `s` gets again what came since the last checkpoint at most, however long ago it was."""
     world = cluster.world
@@ -645,7 +682,7 @@ async def test_a_node_that_was_cut_off_does_not_go_on_with_what_another_claimed_
     await one.wait_detached(1)
     entry = await registry.read(client.ready["session_id"])
     assert entry is not None
-    assert await registry.claim(entry.moved_to("two.0123abcd", 1), ttl_s=60)
+    assert await registry.claim(entry.moved_to("two.0123abcd", 1, 1), ttl_s=60)
     told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
     async with open_client(one) as again:
         registry.misses = [True]
