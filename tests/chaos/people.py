@@ -37,6 +37,7 @@ from tests.chaos.stored import CREATE, DELETE
 ANSWER_S: Final = 150.0
 """How long one thing may take, over all tries: above any fault, and the time after which a command is forgotten."""
 _AGAIN_S: Final = 0.2
+_OPEN_S: Final = 10.0
 _REFUSALS: Final = 4
 """So many in a row: any process of a service may answer."""
 _UPDATE: Final = "MESSAGE_UPDATE"
@@ -309,8 +310,7 @@ class Person:
                     if by_rest or not self.is_there:
                         answer = await self._post(room, nonce, content)
                     else:
-                        await self.session.wait_ready()
-                        answer = await self._asking.ask(self.session, room.channel, nonce, content)
+                        answer = await self._ask(room, nonce, content)
                     if isinstance(answer, Ack):
                         self._world.note(told.Acked, self.number, room.channel, nonce, int(answer.id), answer.seq)
                         return int(answer.id)
@@ -322,6 +322,16 @@ class Person:
         except (TimeoutError, GaveUp) as error:
             self._world.unanswered.append(f"message {nonce} of {self.number} was never answered: {error}")
             return None
+
+    async def _ask(self, room: Room, nonce: str, content: str) -> Ack | Reject | None:
+        """Send a message once by the session; None if there was no answer, or if that session does not open."""
+        session = self.session
+        try:
+            async with asyncio.timeout(_OPEN_S):
+                await session.wait_ready()
+        except TimeoutError:
+            return None  # if this one has ended, there is another by now
+        return await self._asking.ask(session, room.channel, nonce, content)
 
     async def _post(self, room: Room, nonce: str, content: str) -> Ack | Reject:
         """Send a message by REST until it is answered. Raises `GaveUp`."""
