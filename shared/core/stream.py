@@ -281,8 +281,11 @@ def size_of(record: Record) -> int:
 
 
 def room_in(tail: Tail, limits: Limits) -> int:
-    """Return how many messages a stream's next write can take at most."""
-    return limits.messages - (0 if tail.sealed else tail.messages)
+    """Return how many messages a stream's next write can take at most: one at least.
+
+    A tail may hold more than the limits say, if they were higher once; whatever is written to it next seals it.
+    """
+    return max(limits.messages - (0 if tail.sealed else tail.messages), 1)
 
 
 def bucket_of(

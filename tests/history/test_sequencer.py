@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -37,6 +38,19 @@ def test_what_was_never_published_goes_out_however_old_it_is() -> None:
     later = NOW + DEDUPE_MS + 1
     bench.settle(command(99, now=later), now=later)
     assert [event.record.seq for event in bench.published] == list(range(1, 9))
+
+
+def test_a_bucket_that_was_begun_under_higher_limits_is_sealed_by_the_next_message() -> None:
+    """The release before had longer buckets: what it left goes on, and no message waits for room that never comes."""
+    bench = Bench(Limits(messages=5, window_ms=CHANNEL_LIMITS.window_ms))
+    bench.settle(*(command(number) for number in range(1, 5)))
+    bench.shard.limits = Limits(messages=2, window_ms=CHANNEL_LIMITS.window_ms)
+    settled = bench.settle(*(command(number) for number in range(5, 9)))
+    assert settled is not None
+    assert [settled.replies[index].seq for index in range(4)] == [5, 6, 7, 8]
+    first = asyncio.run(bench.store.read_bucket(channel_stream(CHANNEL), 1))
+    assert first is not None
+    assert (first.next_seq, first.sealed) == (6, True)
 
 
 def test_a_repeat_is_recognised_across_buckets_by_a_fresh_worker() -> None:
