@@ -166,6 +166,26 @@ async def test_a_node_that_died_before_it_told_anything(
         assert (await again.until_content("live"))["s"] > resumed["s"]
 
 
+async def test_a_group_that_came_right_before_the_death(cluster: Cluster) -> None:
+    """Its dead node could not leave behind that the user joined, the client says it: what was said since comes, too."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await say_all(world, ann, channel, "before")
+    one, two = await cluster.start("one", checkpoint_interval=timedelta(hours=1)), await cluster.start("two")
+    async with cut_client(one, world.token(ben)) as client:
+        await cluster.checkpoint("one")
+        await world.join(ben, group)
+        await client.until("GUILD_CREATE")
+        await cluster.kill("one")
+    await say_all(world, ann, channel, "missed 1", "missed 2")
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ben), positions=positions(client))
+        (created,) = again.got("GUILD_CREATE")
+        assert created["channels"][0]["last_seq"] == positions(client)[str(channel.id)] == 1
+        assert contents(again) == ["missed 1", "missed 2"]
+
+
 async def test_what_its_dead_node_had_stored_does_not_come_again(cluster: Cluster) -> None:
     """A client that tells only `s` gets again what came since the last checkpoint at most, however long ago it was."""
     world = cluster.world

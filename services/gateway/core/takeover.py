@@ -248,16 +248,19 @@ def _tell_new_group(
     """Tell a group that the client may not know, or that it left and came back to.
 
     Where it may know it, its channels are told from as far as the client may have seen, but for what is surely from
-    before the user joined.
+    before the user joined. That a client says where it is in a channel means that it was told of it, if by a node that
+    could not leave that in its trail any more.
     """
     joined = user.groups[group.group.id]
     created = guild_create(roster.channels, group, joined.member) | {"seq": joined.group_seq}
     for channel in created["channels"]:
         stream = channel_stream(int(channel["id"]))
-        after = origin.position_of(stream)
         if channel["permission_overwrites"]:
             continue  # nobody knows since when the user sees it: what is before today's head is left to pages
-        if after is not None and (after := max(after, told.get(stream, 0))) < channel["last_seq"]:
+        if stream not in told and origin.position_of(stream) is None:
+            continue
+        after = max(origin.position_of(stream) or 0, told.get(stream, 0))
+        if after < channel["last_seq"]:
             since = joined.member.joined_at - CLOCKS_MS
             plan.reads.append(ReadSince(stream, after, channel["last_seq"], channel, since))
     plan.groups.append(created)
