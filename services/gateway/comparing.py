@@ -62,7 +62,7 @@ class Comparing:
         suspects: deque[tuple[float, dict[str, int]]] = deque()
         while True:
             streams = self._followed()
-            parts = math.ceil(max(every_s / _PART_S, len(streams) / STREAMS_PER_CALL))
+            parts = max(math.ceil(every_s / _PART_S), math.ceil(len(streams) / STREAMS_PER_CALL), 1)
             failed: StarlingError | None = None
             for part in range(parts):
                 await asyncio.sleep(every_s / parts)

@@ -21,7 +21,7 @@ from services.gateway.core.hub import Hub
 from services.gateway.core.intents import Scope, decode_scope
 from services.gateway.core.missed import group_told, heard_of, missed_in
 from services.gateway.core.outage import Outage
-from services.gateway.core.positions import Placed, Trail
+from services.gateway.core.positions import RESERVE, Placed, Trail
 from services.gateway.core.replay import Entry
 from services.gateway.core.takeover import (
     Given,
@@ -245,33 +245,28 @@ class TakingOver:
         """
         upto_s, reason = told_s, "it has ended here"
         for link in reversed(entry.links):
-            source = None
             if link.node != self._incarnation:
                 answer = await self._peers.ask(link.node, entry.session_id, upto_s)
                 if isinstance(answer, Gone):
                     raise _NotPlaced("its node has let it go")
                 if answer is not None:
-                    source = _source_of(answer, told_s)
-                elif upto_s >= link.s0:
-                    is_newest = link is entry.links[-1]
+                    return _source_of(answer, told_s)
+                if upto_s >= link.s0:
+                    lifted_s = entry.lift(upto_s) if link is entry.links[-1] else upto_s
                     try:
-                        source = await self._place(
-                            link.node, entry.user_id, upto_s, entry.lift(upto_s) if is_newest else upto_s
-                        )
+                        return await self._place(link.node, entry.user_id, told_s, lifted_s)
                     except _NotPlaced as error:
-                        if not link.came_s:
+                        if not link.came_s or upto_s > link.s0 + RESERVE:
                             raise
                         upto_s, reason = link.came_s, error.reason
             elif (gift := self._peers.given(entry.session_id, upto_s)) is not None:
-                source = _source_of(gift, told_s)
+                return _source_of(gift, told_s)
             elif upto_s >= link.s0:
                 break
-            if source is not None:
-                return source._replace(floor=max(source.floor, told_s))
         raise _NotPlaced(reason)
 
     async def _place(self, node: str, user_id: int, told_s: int, lifted_s: int) -> _Source:
-        """Place a session of a dead node by its trail; `lifted_s` is as good as what its client told."""
+        """Place a session of a dead node by its trail, where its client had `lifted_s`. We count above `told_s`."""
         trail = await _patiently(lambda: self._trail(node))
         self._outages[TrailsUnavailable].answered()
         placed = trail.place(lifted_s) if trail is not None else None

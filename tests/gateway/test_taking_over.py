@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from services.gateway.core.positions import RESERVE
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registry import RegistryUnavailable, SessionEntry
 from shared.core import calls
@@ -157,6 +158,10 @@ async def test_a_node_that_died_before_it_told_anything(
         moved.socket.transport.abort()
     await cluster.kill("two")
     await say_all(world, ann, channel, "late")
+    lie = {"token": world.token(ben), "session_id": client.ready["session_id"], "seq": last_s(moved) + 2 * RESERVE}
+    async with open_client(three) as liar:
+        await liar.send(6, lie)
+        assert (await liar.until(9))["d"] is False
     async with open_client(three) as again:
         told: dict[str, Any] = {"positions": positions(client) | positions(moved)} if tells_positions else {}
         resumed = await again.resume(moved, world.token(ben), **told)

@@ -203,6 +203,19 @@ def test_a_group_forgotten_for_room_is_looked_up_again(monkeypatch: pytest.Monke
     assert bench.shard.unsure_of([9], NOW) == (9,)
 
 
+def test_the_groups_of_a_batch_are_the_last_to_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking up one group pushes out another than those that are looked up with it, though they were known before."""
+    monkeypatch.setattr(shard, "MAX_CHANNELS", 2)
+    bench = Bench()
+    bench.move_group(5)
+    bench.shard.note_group_seq(9, 5)
+    bench.shard.note_group_seq(10, 1)
+    bench.shard.begin_doubt(NOW)
+    bench.settle(command(1))
+    bench.shard.note_group_seq(11, 1)
+    assert bench.shard.group_seqs == {9: 5, 11: 1}
+
+
 def test_a_refused_nonce_stays_refused_while_an_earlier_attempt_may_come() -> None:
     """A gateway's refusal has the shard's word: an attempt that comes after it is refused too (rule 10)."""
     bench = Bench()

@@ -257,9 +257,10 @@ def _tell_new_group(
         stream = channel_stream(int(channel["id"]))
         if channel["permission_overwrites"]:
             continue  # nobody knows since when the user sees it: what is before today's head is left to pages
-        if stream not in told and origin.position_of(stream) is None:
+        stood = origin.position_of(stream)
+        if stood is None and stream not in told:
             continue
-        after = max(origin.position_of(stream) or 0, told.get(stream, 0))
+        after = max(stood or 0, told.get(stream, 0))
         if after < channel["last_seq"]:
             since = joined.member.joined_at - CLOCKS_MS
             plan.reads.append(ReadSince(stream, after, channel["last_seq"], channel, since))

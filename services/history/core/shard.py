@@ -71,7 +71,7 @@ class Shard:
 
     def note_group_seq(self, group_id: int, seq: int) -> None:
         """Take in that a group has changed: sends permitted under older facts are looked at again."""
-        if seq > self.group_seqs.get(group_id, 0):
+        if seq and seq >= self.group_seqs.get(group_id, 0):  # the same again makes it the last to be dropped
             self.group_seqs.pop(group_id, None)
             self.group_seqs[group_id] = seq
             if len(self.group_seqs) > MAX_CHANNELS:
