@@ -13,9 +13,12 @@ import httpx
 import pytest
 
 from services.gateway.core.positions import RESERVE
+from services.gateway.core.takeover import CLOCKS_MS
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.registry import RegistryUnavailable, SessionEntry
+from shared.clock import now_ms
 from shared.core import calls
+from shared.core.permissions import DEFAULT, Permission
 from tests.gateway.listeners import PollClient, open_listening, open_stream
 from tests.gateway.nodes import Cluster, cluster, contents, say_all
 from tests.gateway.world import Client, ServedNode, open_client
@@ -189,6 +192,28 @@ async def test_a_group_that_came_right_before_the_death(cluster: Cluster) -> Non
         (created,) = again.got("GUILD_CREATE")
         assert created["channels"][0]["last_seq"] == positions(client)[str(channel.id)] == 1
         assert contents(again) == ["missed 1", "missed 2"]
+
+
+@pytest.mark.parametrize("reads_history", [True, False])
+async def test_a_group_that_a_node_told_which_was_behind(cluster: Cluster, reads_history: bool) -> None:
+    """Dead as above: what it had yet to tell comes, also from before the user joined, to whom may read that."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    if not reads_history:
+        await world.let_everyone(group, DEFAULT & ~Permission.READ_MESSAGE_HISTORY)
+    await say_all(world, ann, channel, "before 1", "before 2")
+    one, two = await cluster.start("one", checkpoint_interval=timedelta(hours=1)), await cluster.start("two")
+    async with cut_client(one, world.token(ben)) as client:
+        await cluster.checkpoint("one")
+        await world.join(ben, group, at=now_ms() + 2 * CLOCKS_MS)
+        await client.until("GUILD_CREATE")
+        await cluster.kill("one")
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ben), positions={str(channel.id): 1})
+        (created,) = again.got("GUILD_CREATE")
+        assert created["channels"][0]["last_seq"] == (1 if reads_history else 2)
+        assert contents(again) == (["before 2"] if reads_history else [])
 
 
 async def test_what_its_dead_node_had_stored_does_not_come_again(cluster: Cluster) -> None:

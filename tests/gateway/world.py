@@ -49,6 +49,7 @@ from shared.core.group_events import (
     MemberAdded,
     MemberChanged,
     MemberRemoved,
+    RoleChanged,
 )
 from shared.core.ids import IdSource
 from shared.core.message_events import (
@@ -60,8 +61,8 @@ from shared.core.message_events import (
     MessageStub,
     Target,
 )
-from shared.core.model import Channel, ChannelType, Group, LastMessage, Member, Overwrite, OverwriteType, User
-from shared.core.permissions import DIRECT, Permission, permissions_of
+from shared.core.model import Channel, ChannelType, Group, LastMessage, Member, Overwrite, OverwriteType, Role, User
+from shared.core.permissions import DIRECT, Permission, everyone_of, permissions_of
 from shared.core.revocation import NOTHING_REVOKED, Bearer, Revocations
 from shared.core.sending import created_by
 from shared.core.stream import Event, Record, channel_stream, group_stream, owner_of, user_stream
@@ -104,6 +105,7 @@ class World:
         self.groups: dict[int, Group] = {}
         self.channels: dict[int, Channel] = {}
         self.members: dict[int, dict[int, Member]] = defaultdict(dict)
+        self.roles: dict[int, tuple[Role, ...]] = defaultdict(tuple)
         self.own: dict[int, dict[int, Member]] = defaultdict(dict)
         """By user and group what users' own streams say, which may be behind what groups' streams say."""
         self.revocations: dict[int, Revocations] = {}
@@ -171,9 +173,15 @@ class World:
         self.channels[channel.id] = changed
         await self.publish(self._append(group_stream(channel.group_id), ChannelChanged(changed, before)))
 
-    async def join(self, user: User, group: Group, *, tells: bool = True) -> GroupJoined:
+    async def let_everyone(self, group: Group, permissions: int) -> None:
+        """Say what each member may do."""
+        before, changed = everyone_of(group.id), Role(group.id, group.id, "@everyone", permissions)
+        self.roles[group.id] = (changed,)
+        await self.publish(self._append(group_stream(group.id), RoleChanged(changed, before)))
+
+    async def join(self, user: User, group: Group, *, tells: bool = True, at: int = AT) -> GroupJoined:
         """Make a user a member; `tells` False: the user's own stream does not say it yet. Returns what it says."""
-        member = Member(group.id, user, AT)
+        member = Member(group.id, user, at)
         self.members[group.id][user.id] = member
         added = self._append(group_stream(group.id), MemberAdded(member))
         await self.publish(added)
@@ -406,6 +414,7 @@ class World:
                 ),
                 tuple(self.members[group_id].values())[:100],
                 len(self.members[group_id]),
+                self.roles[group_id],
             )
             for group_id in call.group_ids
             if group_id in self.groups

@@ -23,6 +23,7 @@ from services.gateway.core.telling import channel_told
 from shared.core.calls import SESSION_DIRECTS, DirectView
 from shared.core.group_events import ChannelCreated
 from shared.core.model import Channel, ChannelType
+from shared.core.permissions import Permission
 from shared.core.stream import Event, channel_stream, group_stream, user_stream
 from shared.core.user_events import (
     DirectHidden,
@@ -249,10 +250,12 @@ def _tell_new_group(
 
     Where it may know it, its channels are told from as far as the client may have seen, but for what is surely from
     before the user joined. That a client says where it is in a channel means that it was told of it, if by a node that
-    could not leave that in its trail any more.
+    could not leave that in its trail any more. That node may have been behind: it would have told what is from before
+    the user joined, too, which is for those who may read the history.
     """
     joined = user.groups[group.group.id]
     created = guild_create(roster.channels, group, joined.member) | {"seq": joined.group_seq}
+    reads_history = group.sights.group_permissions(user.user.id) & Permission.READ_MESSAGE_HISTORY
     for channel in created["channels"]:
         stream = channel_stream(int(channel["id"]))
         if channel["permission_overwrites"]:
@@ -262,7 +265,7 @@ def _tell_new_group(
             continue
         after = max(stood or 0, told.get(stream, 0))
         if after < channel["last_seq"]:
-            since = joined.member.joined_at - CLOCKS_MS
+            since = 0 if stood is None and reads_history else joined.member.joined_at - CLOCKS_MS
             plan.reads.append(ReadSince(stream, after, channel["last_seq"], channel, since))
     plan.groups.append(created)
 
