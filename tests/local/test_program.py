@@ -30,10 +30,10 @@ def program(folder: Path, script: str = SLEEPER, ready_s: float = DEADLINE_S) ->
 
 
 def helper_of(folder: Path) -> int | None:
-    """Return the pid of the script's own child, once it was written."""
+    """Return the pid of the script's own child, once it was written and while it lives."""
     file = folder / "helper"
     text = file.read_text() if file.exists() else ""
-    return int(text) if text.strip() else None
+    return int(text) if text.strip() and is_alive(int(text)) else None
 
 
 @asynccontextmanager
