@@ -1,4 +1,4 @@
-"""Following: binding the keys of users and groups, reading their bodies, and repairing what was missed.
+"""Following: binding the keys of users and groups, reading their bodies, and letting what was missed be repaired.
 
 Ring 4 (shell). One job per unit at a time (`core.state` says what a unit is). Bind first, then read: what comes
 meanwhile the hub holds back and applies behind the body by seq (rule 8 of docs/rules.md). A unit with a hole is
@@ -19,37 +19,21 @@ from services.gateway.core.hub import Hub
 from services.gateway.core.outs import Dispatch, Expel, FollowGroup, Out, Repair
 from services.gateway.failures import Failures
 from services.gateway.fanout import Fanout
-from services.gateway.gathering import Gathering
 from services.gateway.marking import Marking
+from services.gateway.reading import GROUPS_PER_CALL, SESSIONS_PER_CALL, Reading
+from services.gateway.repairing import Repairing
 from services.gateway.rounds import Rounds
 from services.gateway.sessions import LiveSession
 from shared.core.account_errors import UnknownUser
-from shared.core.calls import (
-    Access,
-    Call,
-    DirectView,
-    EventPage,
-    Groups,
-    GroupView,
-    ReadAccess,
-    ReadChanges,
-    ReadChannelEvents,
-    ReadGroups,
-    ReadHeads,
-    ReadSessions,
-    Sessions,
-    SessionView,
-)
+from shared.core.calls import ReadHeads, ReadSessions, Sessions
 from shared.core.errors import StarlingError, Unavailable
-from shared.core.model import Channel, ChannelType
 from shared.core.revocation import Revocations
-from shared.core.stream import Event, channel_stream, group_stream, owner_of, user_stream
+from shared.core.stream import group_stream, owner_of, user_stream
 from shared.core.wire.values import Json
 from shared.lifecycle import Supervisor
 from shared.rpc import Rpc
 from shared.topology import Topology
 
-SESSIONS_PER_CALL: Final = 100
 _NEWCOMERS: Final = 96
 """Most users of a round: so many binds go in one write, and so many are read by one call.
 
@@ -57,8 +41,6 @@ A round by itself costs four questions to the database and four messages through
 less; but of the sessions that are opened at once (256) there are to be at least two, so that one is at work here while
 another is at the servers.
 """
-GROUPS_PER_CALL: Final = 20
-CALLS_AT_ONCE: Final = 64
 _FIRST_RETRY_S: Final = 0.05
 _LAST_RETRY_S: Final = 5.0
 _AGAIN_S: Final = 0.5
@@ -98,16 +80,21 @@ class Following:
         self._bindings = bindings
         self._fresh = fresh
         self._marking = marking
-        self._rpc = rpc
         self._topology = topology
         self._supervisor = supervisor
         self._clock = clock
         self._jobs: dict[str, asyncio.Future[StarlingError | None]] = {}
         self._again: set[str] = set()
-        self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._reading = Reading(rpc, supervisor)
+        self._repairing = Repairing(
+            hub,
+            self._reading,
+            perform=self.perform,
+            job_of=self._jobs.get,
+            is_asked_again=self._again.__contains__,
+            clock=clock,
+        )
         self._newcomers = Rounds(self._follow_users, supervisor, most=_NEWCOMERS)
-        self._sessions = Gathering(self._read_sessions, supervisor, most=SESSIONS_PER_CALL)
-        self._groups = Gathering(self._read_groups, supervisor, most=GROUPS_PER_CALL)
         self._failures = Failures("following_failed")
 
     def perform(self, outs: Iterable[Out[LiveSession]]) -> None:
@@ -225,10 +212,6 @@ class Following:
         if (failure := await asyncio.shield(job)) is not None:
             raise failure
 
-    async def _call(self, call: Call) -> Any:
-        async with self._calls:
-            return await self._rpc.call(call)
-
     def _key_of(self, unit: str) -> str:
         owner = owner_of(unit)
         return self._topology.group_key(owner) if unit.startswith("g:") else self._topology.user_key(owner)
@@ -277,7 +260,7 @@ class Following:
 
     async def _read_some(self, left: Sequence[int], missing: dict[int, str]) -> None:
         while left:
-            told: Sessions = await self._call(ReadSessions(tuple(left)))
+            told: Sessions = await self._reading.call(ReadSessions(tuple(left)))
             now = self._clock()
             for view in told.views:
                 if (unit := missing.pop(view.user.id, None)) is not None:
@@ -288,14 +271,6 @@ class Following:
                 raise Unavailable("nothing was read")
             left = told.left
 
-    async def _read_sessions(self, user_ids: tuple[int, ...]) -> tuple[dict[int, SessionView], tuple[int, ...]]:
-        told: Sessions = await self._call(ReadSessions(user_ids))
-        return {view.user.id: view for view in told.views}, told.left
-
-    async def _read_groups(self, group_ids: tuple[int, ...]) -> tuple[dict[int, GroupView], tuple[int, ...]]:
-        told: Groups = await self._call(ReadGroups(group_ids))
-        return {view.group.id: view for view in told.views}, told.left
-
     async def _follow_groups(self, group_ids: Sequence[int]) -> None:
         units = [group_stream(group_id) for group_id in group_ids]
         for unit in units:
@@ -303,7 +278,7 @@ class Following:
         missing = dict.fromkeys(units)
         try:
             await self._bindings.add([self._key_of(unit) for unit in units])
-            for view in await asyncio.gather(*map(self._groups.ask, group_ids)):
+            for view in await asyncio.gather(*map(self._reading.groups.ask, group_ids)):
                 if view is None:
                     continue
                 unit = group_stream(view.group.id)
@@ -312,7 +287,7 @@ class Following:
                 self._fresh.add(unit, self._clock())
                 self._release(unit)
             if missing:
-                heads: dict[str, int] = await self._call(ReadHeads(tuple(missing)))
+                heads: dict[str, int] = await self._reading.call(ReadHeads(tuple(missing)))
                 for unit in missing:
                     self._hub.roster.without_group(owner_of(unit), heads.get(unit, 0))
         finally:
@@ -324,8 +299,7 @@ class Following:
         await self._retry(lambda: self._follow_groups((group_id,)), lambda: self._hub.roster.is_wanted(group_id))
 
     async def _repair_until_done(self, unit: str) -> None:
-        repairs = {"g": self._repair_group, "u": self._repair_user, "c": self._repair_direct}
-        await self._retry(lambda: repairs[unit[0]](owner_of(unit)), lambda: self._hub.is_held(unit))
+        await self._retry(lambda: self._repairing.repair(unit), lambda: self._hub.is_held(unit))
         self._release(unit, is_read=True)
         if self._hub.is_held(unit):
             await asyncio.sleep(_AGAIN_S)  # a hole that reading did not fill: not in a hot loop
@@ -340,85 +314,4 @@ class Following:
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _LAST_RETRY_S)
             else:
-                return
-
-    # Repairs. All read heads after the loss, so what they find covers it.
-
-    async def _repair_group(self, group_id: int) -> None:
-        await self._wait_users(group_id)
-        unit = group_stream(group_id)
-        if (view := await self._groups.ask(group_id)) is None:
-            await self._catch_up(unit, unit)  # the last that its stream says is that it is deleted
-            return
-        await self._catch_up(unit, unit, view.seq)
-        for one in view.channels:
-            await self._catch_up(unit, channel_stream(one.channel.id), one.last_seq)
-
-    async def _wait_users(self, group_id: int) -> None:
-        """Wait until the group's local users are whole: what they missed may say that they are out."""
-        while (group := self._hub.roster.groups.get(group_id)) is not None:
-            units = (user_stream(user_id) for user_id in group.users)
-            jobs = {self._jobs[unit] for unit in units if unit in self._jobs and self._hub.is_held(unit)}
-            if not jobs:
-                return
-            await asyncio.wait(jobs)
-
-    async def _repair_user(self, user_id: int) -> None:
-        unit = user_stream(user_id)
-        if (view := await self._sessions.ask(user_id)) is None:
-            return
-        await self._catch_up(unit, unit, view.user_seq)
-        for direct in view.directs:
-            self.perform(self._hub.roster.directs.put(direct))
-            self.perform(self._hub.roster.compare(channel_stream(direct.channel.id), direct.last_seq))
-
-    async def _repair_direct(self, channel_id: int) -> None:
-        unit = channel_stream(channel_id)
-        if channel_id in self._hub.roster.channels or await self._meet_direct(unit):
-            await self._catch_up(unit, unit)
-
-    async def _meet_direct(self, stream: str) -> bool:
-        """Follow a direct channel that turned up by an event, not by its creation; False if it is not for us."""
-        first = self._hub.held_events(stream)[0]
-        for user_id in first.to:
-            if user_id not in self._hub.roster.users:
-                continue
-            access: Access = await self._call(ReadAccess(owner_of(stream), user_id))
-            if access.channel is not None and access.can_view:
-                direct = await self._met(access.channel, user_id, first)
-                if direct is not None:
-                    self.perform(self._hub.roster.directs.put(direct))
-                return direct is not None
-        return False
-
-    async def _met(self, channel: Channel, user_id: int, event: Event) -> DirectView | None:
-        """Return a direct channel as it was before an event of it; a group DM, which is new to its user, as it is now.
-
-        Of that the event may be told again, and be from a time when the user was in it before.
-        """
-        if channel.type is ChannelType.GROUP_DIRECT:
-            view = await self._sessions.ask(user_id)
-            return next((one for one in view.directs if one.channel.id == channel.id), None) if view else None
-        before: EventPage = await self._call(ReadChannelEvents(channel.id, max(event.record.seq - 2, 0), 1))
-        last_id = before.events[0].record.id if before.events else 0
-        return DirectView(channel, event.record.seq - 1, last_id)
-
-    async def _catch_up(self, unit: str, stream: str, head: int | None = None) -> None:
-        """Read and apply a followed stream's events from our position on, if it is behind `head` (None: unknown).
-
-        Ends where something more was lost meanwhile: the unit is then repaired once more.
-        """
-        while (position := self._hub.roster.position(stream)) is not None and (head is None or position < head):
-            page: EventPage = await self._call(
-                ReadChannelEvents(owner_of(stream), position)
-                if stream.startswith("c:")
-                else ReadChanges(stream, position)
-            )
-            if unit in self._again:
-                return
-            if page.after > position:
-                self._hub.skip(stream, page.after, page.after_id)
-            for event in page.events:
-                self.perform(self._hub.fill(event, self._clock()))
-            if not page.has_more or self._hub.roster.position(stream) == position:
                 return
