@@ -1,11 +1,12 @@
 """`make bench-scale`: the same work on more nodes, in larger groups, in more groups; what a message costs there.
 
 `python -m tests.bench.scale`. Each line has people of its own, asked for the same number of deliveries per second.
-Compared is processor time, which others on the machine disturb least.
+Compared is processor time, which others on the machine disturb least; since it varies by the hour all the same, the
+lines of a set are measured in turns, several times, and each line's median is told.
 
 - nodes: 1, 2 and 4 gateways, 1 and 2 nodes of history. A message costs each gateway that has listeners a copy.
 - sizes: groups of 10 to 10,000, everybody in one; fewer messages into larger groups.
-- groups: users in 1, 10 and 100 groups of 10.
+- groups: users in 1, 10 and 100 groups of 10, of which as many are talked in; and all of them.
 
 How a page costs over the length of a channel: `make bench-history`.
 """
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from deploy.load.company import LoadFailed, Setup, open_company
 from deploy.load.console import Progress, raise_file_limit, say
@@ -43,7 +46,10 @@ _SETS: Final = ("nodes", "sizes", "groups")
 
 @dataclass(frozen=True)
 class Line:
-    """One measurement: `users` in groups of `size`, each in `groups_each`, on so many nodes."""
+    """One measurement: `users` in groups of `size`, each in `groups_each`, on so many nodes.
+
+    `talked_in`: so many of the groups; 0: all of them.
+    """
 
     name: str
     users: int
@@ -51,17 +57,22 @@ class Line:
     groups_each: int = 1
     gateways: int = 1
     history: int = 1
+    talked_in: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of all: users in the lines about nodes and sizes, deliveries per second, seconds of each line."""
+    """How much of all: users in the lines about nodes and sizes, deliveries per second, seconds of each line.
+
+    `rounds`: how often each line is measured.
+    """
 
     users: int
     deliveries_per_s: float
     most_messages_per_s: float
     seconds: float
     workers: int
+    rounds: int
 
 
 Found = tuple[Line, Part, bool]
@@ -77,13 +88,15 @@ def lines_of(kind: str, plan: Plan) -> list[Line]:
         sizes = [size for size in (10, 100, 1000, 10_000) if size <= plan.users]
         return [Line(f"groups of {size:,}", plan.users, size) for size in sizes]
     users = max(100, plan.users // 10)
-    return [Line(f"in {each} groups", users, 10, groups_each=each) for each in (1, 10, 100)]
+    alike = [Line(f"in {each} groups", users, 10, groups_each=each, talked_in=users // 10) for each in (1, 10, 100)]
+    return [*alike, Line("in 100 groups, all talked in", users, 10, groups_each=100)]
 
 
 async def measure(cluster: Cluster, line: Line, plan: Plan) -> tuple[Part, bool]:
     """Bring a line's people online and let them talk; return what it came to, and whether all was heard once."""
     layout = layout_of(line.users, line.size, line.groups_each)
     people = await seed_people(cluster, line.users, layout, prefix=f"s{line.size}x{line.groups_each}_")
+    people = replace(people, places=people.places[: line.talked_in or None])
     rate = min(plan.deliveries_per_s / line.size, plan.most_messages_per_s)
     # Coming online is not what is measured; many at once who are in many groups are a storm of its own.
     setup = Setup(people, (cluster.url,), workers=plan.workers, opening=max(4, _OPENING // line.groups_each))
@@ -100,7 +113,7 @@ async def measure(cluster: Cluster, line: Line, plan: Plan) -> tuple[Part, bool]
 
 
 def run(folder: Path, kind: str, plan: Plan) -> list[Found]:
-    """Measure all lines of a set; those of equal clusters on one. Raises `LoadFailed`, `StartFailed`."""
+    """Measure all lines of a set once; those of equal clusters on one. Raises `LoadFailed`, `StartFailed`."""
     found = []
     for (gateways, history), lines in groupby(lines_of(kind, plan), lambda line: (line.gateways, line.history)):
         with open_cluster(folder, gateways=gateways, history=history) as cluster:
@@ -119,12 +132,27 @@ def costs_of(part: Part) -> dict[str, float]:
     return costs | {"all": sum(costs.values()) - costs["load"]}
 
 
+def _cost(part: Part) -> float:
+    return costs_of(part)["all"]
+
+
+def medians_of(found: Sequence[Found]) -> list[Found]:
+    """Return of each line the round with the median of the costs, and whether all its rounds were good."""
+    rounds: dict[Line, list[Found]] = {}
+    for one in found:
+        rounds.setdefault(one[0], []).append(one)
+    return [
+        (line, sorted((part for _, part, _ in its), key=_cost)[(len(its) - 1) // 2], all(good for _, _, good in its))
+        for line, its in rounds.items()
+    ]
+
+
 def told_of(found: Sequence[Found]) -> str:
-    """Return a set's figures as a table of Markdown."""
+    """Return a set's figures as a table of Markdown: the median of each line's rounds."""
     kinds = ("all", "gateway", "nginx", "history", "groups", "mongo", "rabbitmq", "redis", "load")
     head = ["us of CPU per delivery", "messages/s", "deliveries/s", "p50, p99 ms", *kinds]
     rows = [head, ["---"] * len(head)]
-    for line, part, good in found:
+    for line, part, good in medians_of(found):
         costs = costs_of(part)
         its = part.latencies["deliveries"]
         rows.append(
@@ -149,10 +177,11 @@ def main() -> int:
     parser.add_argument("--most-messages", type=float, default=100.0, help="per second at most (100)")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each line (30)")
     parser.add_argument("--workers", type=int, default=2, help="processes of the load (2)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each line is measured (3)")
     chosen = parser.parse_args()
     folder: Path = chosen.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    plan = Plan(chosen.users, chosen.deliveries, chosen.most_messages, chosen.seconds, chosen.workers)
+    plan = Plan(chosen.users, chosen.deliveries, chosen.most_messages, chosen.seconds, chosen.workers, chosen.rounds)
     if (refusal := raise_file_limit(plan.users // plan.workers + 200)) is not None:
         print(f"bench: {refusal}", file=sys.stderr)
         return 1
@@ -160,7 +189,7 @@ def main() -> int:
     found: dict[str, list[Found]] = {}
     try:
         for kind in chosen.only or _SETS:
-            found[kind] = run(folder, kind, plan)
+            found[kind] = [one for _ in range(plan.rounds) for one in run(folder, kind, plan)]
     except (LoadFailed, NotInstalled, StartFailed) as failure:
         print(f"bench: {failure}", file=sys.stderr)
         return 1
@@ -181,7 +210,7 @@ def _plot(folder: Path, found: Mapping[str, Sequence[Found]]) -> None:
         return
     for kind, its in found.items():
         (folder / kind).mkdir(exist_ok=True)
-        for path in plot_parts(folder / kind, [part for _, part, _ in its], against=kind):
+        for path in plot_parts(folder / kind, [part for _, part, _ in medians_of(its)], against=kind):
             say(f"a plot is in {path}")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from deploy.load.record import Part
-from tests.bench.scale import Plan, costs_of, lines_of
+from tests.bench.scale import Plan, costs_of, lines_of, medians_of
 from tests.bench.ten_thousand import AIM_MS, is_kept
 
 
@@ -39,7 +40,16 @@ def test_costs_are_those_of_a_kind_per_delivery() -> None:
 
 def test_no_group_is_larger_than_all_users() -> None:
     """Sizes grow as far as there are users; each set differs in one thing only."""
-    plan = Plan(1000, 5000, 100, 30, 2)
+    plan = Plan(1000, 5000, 100, 30, 2, 3)
     assert [line.size for line in lines_of("sizes", plan)] == [10, 100, 1000]
     assert {(line.users, line.size, line.groups_each) for line in lines_of("nodes", plan)} == {(1000, 50, 1)}
-    assert [line.groups_each for line in lines_of("groups", plan)] == [1, 10, 100]
+    assert [line.groups_each for line in lines_of("groups", plan)] == [1, 10, 100, 100]
+    assert [line.talked_in for line in lines_of("groups", plan)] == [10, 10, 10, 0]
+
+
+def test_of_each_lines_rounds_the_median_is_told() -> None:
+    """By its costs; and one round in which something was lost marks it."""
+    one, other = lines_of("nodes", Plan(1000, 5000, 100, 30, 2, 3))[:2]
+    cheap, middling, dear = (replace(part_of(), cpu_s={"gateway": cost, "load": 0.0}) for cost in (1.0, 2.0, 3.0))
+    found = [(one, dear, True), (other, cheap, True), (one, cheap, True), (other, dear, False), (one, middling, True)]
+    assert medians_of(found) == [(one, middling, True), (other, cheap, False)]
