@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from services.history.signalling import tell_ack
 from shared.core.calls import Marker, ReadMarkers, ReadSessions
 from shared.core.commands import Acked
@@ -51,34 +53,18 @@ async def test_who_comes_anew_is_asked_about_while_the_body_is_read() -> None:
         assert world.asked.count(ReadMarkers((ann.id,))) == 2
 
 
-async def test_what_is_acked_before_ready_is_in_it() -> None:
-    """Markers that were read before an ack came are read again."""
+@pytest.mark.parametrize("slow", [ReadSessions, ReadMarkers])
+async def test_what_is_acked_before_ready_is_in_it(slow: type[ReadSessions | ReadMarkers]) -> None:
+    """Markers that were read, or are on their way, before an ack came are read again; whatever READY waits for."""
     async with open_world() as world:
         ann, ben = world.register("ann"), world.register("ben")
         world.markers[ann.id] = (Marker(7, 70),)
         async with open_node(world) as node, open_client(node, world.token(ben)) as other, open_client(node) as client:
-            gate = world.gates.setdefault(ReadSessions, asyncio.Event())
+            gate = world.gates.setdefault(slow, asyncio.Event())
             await client.send(2, {"token": world.token(ann)})
             await wait_until(lambda: ReadMarkers((ann.id,)) in world.asked)
-            world.markers[ann.id] = (Marker(7, 71),)
-            await tell_ack(world.bus, world.topology, Acked(ann.id, 7, 71))
-            await tell_ack(world.bus, world.topology, Acked(ben.id, 7, 71))
-            await other.until("MESSAGE_ACK")  # behind the other one
-            gate.set()
-            ready = await client.until("READY")
-            assert ready["d"]["read_state"] == [{"id": "7", "last_message_id": "71"}]
-
-
-async def test_what_is_acked_while_a_session_waits_for_the_markers_is_in_ready() -> None:
-    """The body is there and the markers are on their way, as they were before the ack: they are read again."""
-    async with open_world() as world:
-        ann, ben = world.register("ann"), world.register("ben")
-        world.markers[ann.id] = (Marker(7, 70),)
-        async with open_node(world) as node, open_client(node, world.token(ben)) as other, open_client(node) as client:
-            gate = world.gates.setdefault(ReadMarkers, asyncio.Event())
-            await client.send(2, {"token": world.token(ann)})
-            await wait_until(lambda: ReadMarkers((ann.id,)) in world.asked)
-            await wait_until(lambda: not node.gateway.node.statistics()["units_at_work"])
+            if slow is ReadMarkers:
+                await wait_until(lambda: not node.gateway.node.statistics()["units_at_work"])
             world.markers[ann.id] = (Marker(7, 71),)
             await tell_ack(world.bus, world.topology, Acked(ann.id, 7, 71))
             await tell_ack(world.bus, world.topology, Acked(ben.id, 7, 71))
