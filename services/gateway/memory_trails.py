@@ -39,6 +39,10 @@ class MemoryTrails:
         """Return a node's trail."""
         return self._live(node)
 
+    async def newest(self, node: str) -> int | None:
+        """Return the number of the newest checkpoint in a node's trail."""
+        return None if (trail := self._live(node)) is None else trail.number
+
     def _live(self, node: str) -> Trail | None:
         until, trail = self._trails.get(node, (0.0, None))
         if trail is not None and self._clock() >= until:

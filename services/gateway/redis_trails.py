@@ -72,6 +72,8 @@ end
 local newest = redis.call('HGET', KEYS[1], '#')
 return {found[1], newest, #rows / 2, table.concat(rows), #checkpoints, table.concat(checkpoints)}
 """
+# KEYS: trail.
+_NEWEST: Final = "return redis.call('HGET', KEYS[1], '#')"
 
 
 class _Found(NamedTuple):
@@ -104,6 +106,7 @@ class RedisTrails:
         self._stage = client.script(_STAGE)
         self._put = client.script(_PUT)
         self._read = client.script(_READ)
+        self._newest = client.script(_NEWEST)
 
     async def append(self, node: str, changes: Changes, *, ttl_s: float) -> bool:
         """Store a checkpoint and what changed in the table with it, if it is the next one."""
@@ -145,6 +148,11 @@ class RedisTrails:
             if len(newest) == 1:
                 return _trail_of(node, parts)
         raise TrailsUnavailable("it is being written")
+
+    async def newest(self, node: str) -> int | None:
+        """Return the number of the newest checkpoint in a node's trail."""
+        newest = await _run(self._newest, (self._key(node),), ())
+        return None if newest is None else int(newest)
 
     async def _scan(self, node: str) -> list[_Found]:
         """Return all of a trail, in parts, or less if it changed meanwhile."""

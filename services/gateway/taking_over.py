@@ -51,7 +51,6 @@ _TRIES: Final = 3
 _PAUSES_S: Final = (0.1, 0.6, 0.6, 0.6)
 """A registry or a trail that is away is asked again after these: longer than Redis is not asked once it was away."""
 _INCARNATIONS: Final = re.compile(r"[\w.-]+\.[0-9a-f]{8}", re.ASCII)
-_TRAIL_S: Final = 5.0
 _TRAILS: Final = 64
 _AT_ONCE: Final = 100
 """Sessions that the registry is asked about by one question."""
@@ -277,15 +276,21 @@ class TakingOver:
         return _Source(_Dead(placed, lifted_s), (), max(trail.ceiling, told_s))
 
     async def _trail(self, node: str) -> Trail | None:
-        """Read a dead node's trail, once for all sessions that come at about the same time."""
+        """Read a dead node's trail, once for all sessions that come while nothing is added to it.
+
+        A node that is only cut off is dead to us, too, and may come back, go on, and die.
+        """
+        came = self._clock()
         async with self._reading.setdefault(node, asyncio.Lock()):
             at, trail = self._read.get(node, (float("-inf"), None))
-            if self._clock() - at > _TRAIL_S:
-                trail = await self._trails.read(node)
+            if at < came:
+                at = self._clock()
+                if trail is None or await self._trails.newest(node) != trail.number:
+                    trail = await self._trails.read(node)
                 while len(self._read) >= _TRAILS:
                     oldest = next(iter(self._read))
                     del self._read[oldest], self._reading[oldest]
-                self._read[node] = self._clock(), trail
+                self._read[node] = at, trail
             return trail
 
     # Attaching it here.

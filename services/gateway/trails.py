@@ -31,3 +31,6 @@ class Trails(Protocol):
 
     async def read(self, node: str) -> Trail | None:
         """Return a node's trail; None if there is none that can be read."""
+
+    async def newest(self, node: str) -> int | None:
+        """Return the number of the newest checkpoint in a node's trail; None if there is none."""

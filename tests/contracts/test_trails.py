@@ -70,12 +70,15 @@ async def test_a_trail_is_read_as_it_was_written(subject: Subject) -> None:
     written = moves.take_all(8)
     await subject.trails.rewrite(written, ttl_s=LONG)
     assert await subject.trails.read(NODE) == written
+    assert await subject.trails.newest(NODE) == written.number
+    assert await subject.trails.newest("nobody") is None
     moves.end("u:1")
     for seq in range(2**40 + 1, 2**40 + 13):
         moves.note(STREAM, seq)
         changes = taken(moves, seq % 100)
         written = written.after(changes)
         assert await subject.trails.append(NODE, changes, ttl_s=LONG)
+        assert await subject.trails.newest(NODE) == written.number
         assert await subject.trails.read(NODE) == written
     assert written.table == {STREAM: Followed(2**40 + 12, 7)}
     assert [one.number for one in written.checkpoints] == [11, 12, 13]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from services.gateway.core.positions import RESERVE
 from services.gateway.core.takeover import CLOCKS_MS
 from services.gateway.memory_registry import MemoryRegistry
+from services.gateway.peers import Peers
 from services.gateway.registry import RegistryUnavailable, SessionEntry
 from shared.clock import now_ms
 from shared.core import calls
@@ -238,6 +240,31 @@ async def test_what_its_dead_node_had_stored_does_not_come_again(cluster: Cluste
         await say_all(world, ann, channel, "live")
         await again.until_content("live")
         assert contents(again) == ["missed", "live"]
+
+
+async def test_a_node_that_was_taken_for_dead_goes_on_before_it_dies(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others read its trail while it was cut off from them; what it told its clients since does not come again."""
+    world = cluster.world
+    ann, ben = world.register("ann"), world.register("ben")
+    group, channel = await world.create_group(ann)
+    await world.join(ben, group)
+    one, two = await cluster.start("one"), await cluster.start("two")
+    monkeypatch.setattr(Peers, "ask", AsyncMock(return_value=None))
+    async with cut_client(one, world.token(ann)) as gone, cut_client(one, world.token(ben)) as client:
+        await cluster.checkpoint("one")
+        gone.socket.transport.abort()
+        async with open_client(two) as elsewhere:
+            await elsewhere.resume(gone, world.token(ann))
+        await say_all(world, ann, channel, "told 1", "told 2")
+        await client.until_content("told 2")
+        await cluster.checkpoint("one")
+        await cluster.kill("one")
+    await say_all(world, ann, channel, "missed")
+    async with open_client(two) as again:
+        await again.resume(client, world.token(ben))
+        assert contents(again) == ["missed"]
 
 
 async def test_names_that_changed_meanwhile_are_told(cluster: Cluster) -> None:
