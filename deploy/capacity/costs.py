@@ -12,7 +12,10 @@ from typing import Final
 GATEWAY_DELIVERY_US: Final = 7.4
 """One frame to one session through a gateway: `make bench-gateway`, one message at a time."""
 GATEWAY_COPY_US: Final = 210.0
-"""One envelope taken from RabbitMQ by one node, decoded, encoded once: `make bench-10k`, less the deliveries."""
+"""One envelope taken from RabbitMQ by one node, decoded, encoded once: `make bench-10k`, less the deliveries.
+
+With less to do at once it is more: 700 to 1,000 at 108/s, a node's idle work among it (`make bench-scale`, nodes).
+"""
 GATEWAY_SEND_US: Final = 210.0
 """One message taken from its sender, judged, put into the log and acknowledged: `make bench-10k`, less the rest."""
 GATEWAY_SESSION_US_PER_S: Final = 4.0
@@ -32,7 +35,10 @@ DATABASE_US: Final = 1_710.0
 BROKER_US: Final = 943.0
 """One message through RabbitMQ: the log's quorum queue, the exchange and its copies: `make bench-10k`."""
 BROKER_COPY_US: Final = 58.0
-"""One more copy of an envelope for one more node: `make bench-scale`, nodes."""
+"""One more copy of an envelope for one more node, of a busy broker, whose copies go together: estimated.
+
+At 108/s, where each goes alone, it is 300 (`make bench-scale`, nodes).
+"""
 GROUPS_US: Final = 20.0
 """What groups is asked per message, for authors whom a worker has not heard for a while: `make bench-10k`."""
 JOIN_US: Final = {"gateway": 257.0, "broker": 123.0, "database": 97.0, "groups": 47.0, "history": 30.0, "redis": 10.0}
