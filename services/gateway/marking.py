@@ -1,13 +1,15 @@
 """Marking: how far users have read, which READY tells. History keeps it; READY goes without where it does not answer.
 
 Ring 4 (shell). Sessions begin many at a time: for users that are followed anew it is read by one call, while their
-bodies are; what is acked until a session begins makes it void, and it is read again. For others it is gathered.
+bodies are; what is acked until a session begins makes it void, and it is read again. For others it is gathered, at a
+pace.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,6 +24,8 @@ from shared.lifecycle import Supervisor
 USERS_PER_CALL: Final = 100
 _WAIT_S: Final = 2.0
 """How long a session's begin waits for what its user has read."""
+_PACE_S: Final = 0.015
+"""So long after a question the next waits for others: to ask costs history and the node more than a user more in it."""
 _AGAIN_S: Final = 5.0
 """So long nobody waits for that once it did not come: sessions begin many at a time, and each would hold a place."""
 
@@ -44,7 +48,7 @@ class Marking:
         self._call = call
         self._supervisor = supervisor
         self._clock = clock
-        self._alone = Gathering(self._read, supervisor, most=USERS_PER_CALL)
+        self._alone = Gathering(self._read, supervisor, most=USERS_PER_CALL, pace_s=_PACE_S)
         self._ahead: dict[int, _Read | None] = {}
         """Users that begin a session, and where their markers come; None as long as they are not being read."""
         self._from = float("-inf")
@@ -94,17 +98,17 @@ class Marking:
     def _begin_alone(self, user_id: int) -> _Read:
         read: _Read = asyncio.get_running_loop().create_future()
         self._ahead[user_id] = read
-        self._supervisor.start("markers", self._read_alone(read, user_id))
+        self._alone.ask(user_id).add_done_callback(partial(self._take_alone, read, user_id))
         return read
 
-    async def _read_alone(self, read: _Read, user_id: int) -> None:
-        found: dict[int, Sequence[Marker]] = {}
-        try:
-            found = {user_id: await self._alone.ask(user_id) or ()}
-        except StarlingError as error:
+    def _take_alone(self, read: _Read, user_id: int, answer: asyncio.Future[tuple[Marker, ...] | None]) -> None:
+        if answer.cancelled():
+            read.cancel()  # the node ends
+        elif (error := answer.exception()) is not None:
             self._give_up(error)
-        finally:
-            read.set_result(found)
+            read.set_result({})
+        else:
+            read.set_result({user_id: answer.result() or ()})
 
     async def _read_into(self, read: _Read, user_ids: Sequence[int]) -> None:
         found: dict[int, Sequence[Marker]] = {}
@@ -117,7 +121,7 @@ class Marking:
         finally:
             read.set_result(found)
 
-    def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: BaseException) -> None:
         self._from = self._clock() + _AGAIN_S
         log.info("markers_unknown", reason=repr(error))
 

@@ -67,6 +67,24 @@ async def test_what_comes_while_calls_are_on_their_way_goes_with_the_next(superv
     assert source.calls[3:] == [tuple(range(3, 50))]
 
 
+async def test_at_a_pace_calls_wait_for_others(supervisor: Supervisor) -> None:
+    """Who comes first is served at once; who comes just behind waits, but not once there are enough for a call."""
+    source = Source()
+    slow = Gathering(source.read, supervisor, most=3, pace_s=3600.0)
+    assert await slow.ask(0) == "value 0"
+    waiting = [slow.ask(one) for one in (1, 1, 2)]
+    await asyncio.sleep(0.01)
+    assert source.calls == [(0,)]
+    waiting += [slow.ask(one) for one in (3, 4, 5, 6, 7)]
+    await asyncio.gather(*waiting[:-1])
+    assert source.calls == [(0,), (1, 2, 3), (4, 5, 6)]
+    await asyncio.sleep(0.01)
+    assert not waiting[-1].done()
+
+    quick = Gathering(source.read, supervisor, most=3, pace_s=0.001)
+    assert [await quick.ask(one) for one in range(4)] == [source.values[one] for one in range(4)]
+
+
 async def test_an_answer_is_never_from_before_it_was_asked_for(supervisor: Supervisor) -> None:
     """Who asks for what is being read at this moment has it read again."""
     source = Source()
