@@ -108,17 +108,18 @@ def _gateway(result: Result) -> list[str]:
     figures, plan = result["figures"], result["plan"]
     head, *lines = lines_of(gateway.rows_of(plan["some"], plan["most"]), figures, result["headings"])
     parts = [table(head, lines)]
-    costs = {name: us for name, us in figures.get("starling", {}).items() if name.startswith("cpu_join")}
-    if costs:
-        behind = {name.removeprefix("cpu_join_"): us for name, us in costs.items() if name != "cpu_join"}
-        most = sorted(((us, name) for name, us in behind.items() if us >= 1), reverse=True)
-        parts.append(
-            f"CPU of a warm join in µs: the gateway {costs['cpu_join']:.0f}, "
-            + ", ".join(f"{name} {us:.0f}" for us, name in most)
-            + f"; in sum {sum(costs.values()):.0f}."
-        )
-    own = ", ".join(f"{name} {its['generator_us']:.1f}" for name, its in figures.items() if "generator_us" in its)
-    return [*parts, f"The load generator's own CPU, µs per delivery: {own}.", *_left_out(result)]
+    for when, of_whom in (("bound", "is bound still"), ("let_go", "was let go")):
+        costs = {name: us for name, us in figures.get("starling", {}).items() if name.startswith(f"cpu_{when}")}
+        if costs:
+            own = costs.pop(f"cpu_{when}")
+            behind = sorted(((us, name.removeprefix(f"cpu_{when}_")) for name, us in costs.items()), reverse=True)
+            parts.append(
+                f"CPU of a join of who {of_whom}, in µs: the gateway {own:.0f}, "
+                + ", ".join(f"{name} {us:.0f}" for us, name in behind if us >= 1)
+                + f"; in sum {own + sum(costs.values()):.0f}."
+            )
+    spent = ", ".join(f"{name} {its['generator_us']:.1f}" for name, its in figures.items() if "generator_us" in its)
+    return [*parts, f"The load generator's own CPU, µs per delivery: {spent}.", *_left_out(result)]
 
 
 def _left_out(result: Result) -> list[str]:

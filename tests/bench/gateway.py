@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,8 @@ from shared.auth import Tokens
 from shared.clock import now_ms
 from tests.bench.crowd import Crowd, CrowdFailed
 from tests.bench.dialects import Dialect, join_starling, say_starling
-from tests.bench.process import counting, wait_quiet
+from tests.bench.joins import JOIN_S, Comers, measure_joins
+from tests.bench.process import wait_quiet
 from tests.bench.results import Ran, keep
 from tests.bench.seeding import seed
 from tests.bench.servers import Server, open_fastapi, open_limit, open_socket_io, open_ws
@@ -42,7 +43,6 @@ SERVERS: Final = (LIMIT, "ws", PEER, "fastapi", OURS)
 LINGER_S: Final = 30
 """How long a node follows a user without sessions, which is the default."""
 _WARM_UP: Final = 50
-_JOIN_S: Final = 300.0
 _DELIVER_S: Final = 60.0
 _REPEATS: Final = 5
 _HEARTBEAT: Final = "PT600S"
@@ -56,9 +56,16 @@ ROWS: Final = (
     Row("rate_one", "deliveries/s, one message", digits=0),
     Row("rate_many", "deliveries/s, {at_once} at once", digits=0),
     Row("joins_first", "joins/s, never seen", digits=0),
-    Row("joins_again", "joins/s, left just now", digits=0),
-    Row("joins", "joins/s, warm", Promise(0.5, PEER, at_least=True), Promise(1.0, PEER, at_least=True), digits=0),
-    Row("cpu_join", "CPU us per join, warm", digits=0),
+    Row("joins_let_go", "joins/s, let go since", digits=0),
+    Row(
+        "joins_bound",
+        "joins/s, still bound",
+        Promise(0.5, PEER, at_least=True),
+        Promise(1.0, PEER, at_least=True),
+        digits=0,
+    ),
+    Row("cpu_let_go", "CPU us per join, let go since", digits=0),
+    Row("cpu_bound", "CPU us per join, still bound", digits=0),
 )
 
 
@@ -113,59 +120,45 @@ class Room:
         return (cpu_s(self.server.pid) - before) / deliveries * 1e6, rate
 
 
-def measure(subject: Subject, plan: Plan, limit: Room) -> tuple[dict[str, float], dict[str, float]]:
-    """Take one server through everything; return its figures by row, and the limit's that were taken with them.
+def measure(
+    subject: Subject, plan: Plan, limit: Room, rival: Comers | None = None
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Take one server through everything; return its figures by row, and what was taken in turns with them.
 
-    Raises `CrowdFailed`.
+    That is the limit's fan-out, and the joins of the rival, who is the peer. Raises `CrowdFailed`.
     """
     server = subject.server
     crowd = Crowd(server.port, server.dialect, PAYLOAD_BYTES)
     figures: dict[str, float] = {}
     try:
-        crowd.join(subject.tokens[:_WARM_UP], _JOIN_S)
-        crowd.leave(_WARM_UP, _JOIN_S)
+        crowd.join(subject.tokens[:_WARM_UP], JOIN_S)
+        crowd.leave(_WARM_UP, JOIN_S)
         _rest(server, subject.linger_s)
 
         empty = _memory(server)
         room, others = subject.tokens[: plan.some], subject.tokens[plan.some : plan.most]
-        figures["joins_first"] = len(room) / crowd.join(room, _JOIN_S)
+        figures["joins_first"] = len(room) / crowd.join(room, JOIN_S)
         figures["idle_some"] = (_memory(server) - empty) / len(room) / 1024
         say(f"  {len(room)} are in: {figures['idle_some']:.1f} KB each, {figures['joins_first']:.0f} joins/s")
-        crowd.join(others, _JOIN_S)
+        crowd.join(others, JOIN_S)
         figures["idle_most"] = (_memory(server) - empty) / plan.most / 1024
         say(f"  {plan.most} are in: {figures['idle_most']:.1f} KB each")
-        crowd.leave(len(others), _JOIN_S)
+        crowd.leave(len(others), JOIN_S)
         _rest(server)
 
         found, beside = _fan_out(Room(server, crowd), limit, plan.messages)
         figures |= found
 
-        # The first stays, so that the room stays known.
-        crowd.leave(len(room) - 1, _JOIN_S)
-        if subject.linger_s:
-            figures["joins_again"] = (len(room) - 1) / crowd.join(room[1:], _JOIN_S)
-            crowd.leave(len(room) - 1, _JOIN_S)
-            say(f"  {figures['joins_again']:.0f} joins/s at once again; waiting until the node has forgotten them")
-            time.sleep(subject.linger_s + 4)
-        _rest(server)
-        figures |= _warm_joins(crowd, subject, room[1:])
+        comers = Comers(crowd, server.pid, room[1:], subject.behind)  # the first stays, so that the room stays known
+        comers.leave()
+        found, rivals = measure_joins(comers, rival, subject.linger_s)
+        figures |= found
         if crowd.refusals:
             say(f"  {crowd.refusals} joins were refused and tried again")
         figures["refusals"] = crowd.refusals
     finally:
         crowd.close()
-    return figures, beside
-
-
-def _warm_joins(crowd: Crowd, subject: Subject, tokens: Sequence[str]) -> dict[str, float]:
-    """Let them join; return the rate, and what it cost the server and each process behind it."""
-    pids = {"join": subject.server.pid, **{f"join_{name}": pid for name, pid in subject.behind.items()}}
-    with counting(pids) as used:
-        figures = {"joins": len(tokens) / crowd.join(tokens, _JOIN_S)}
-    figures |= {f"cpu_{name}": seconds / len(tokens) * 1e6 for name, seconds in used.items()}
-    shares = ", ".join(f"{name.removeprefix('cpu_')} {us:.0f}" for name, us in figures.items() if name != "joins")
-    say(f"  {figures['joins']:.0f} joins/s, warm; CPU us each: {shares}")
-    return figures
+    return figures, {LIMIT: beside, PEER: rivals}
 
 
 def _rest(server: Server, seconds: float = 0.0) -> None:
@@ -240,7 +233,10 @@ class Compared:
 
 
 def run(folder: Path, plan: Plan, only: Sequence[str]) -> Compared:
-    """Measure each server, the limit's fan-out in turns with each. Raises `CrowdFailed`, `StartFailed` of the limit."""
+    """Measure each server, the limit's fan-out in turns with each, the peer's joins with ours.
+
+    Raises `CrowdFailed`, `StartFailed` of the limit.
+    """
     subjects: list[tuple[str, Callable[[], AbstractContextManager[Subject]]]] = [
         (LIMIT, lambda: _alone(open_limit(folder, PAYLOAD_BYTES), plan)),
         ("ws", lambda: _alone(open_ws(folder), plan)),
@@ -257,16 +253,21 @@ def run(folder: Path, plan: Plan, only: Sequence[str]) -> Compared:
                 continue
             say(f"{name}: starting")
             try:
-                with opened() as subject:
+                with (
+                    opened() as subject,
+                    _open_rival(folder, plan) if name == OURS and PEER in figures else nullcontext() as rival,
+                ):
                     say(f"{name}: {subject.server.tells}, pid {subject.server.pid}")
-                    figures[name], beside = measure(subject, plan, limit)
+                    figures[name], beside = measure(subject, plan, limit, rival)
             except (CrowdFailed, NotInstalled, StartFailed, OSError) as failure:
                 found.leave_out(name, failure)
                 continue
             found.headings[name] = subject.server.tells
-            # The last stays: ours comes last, and is what ratios to the limit are taken of.
-            figures[LIMIT] = figures.get(LIMIT, {}) | beside
-            figures[name] |= {f"limit_{row}": value for row, value in beside.items()}
+            # The last stays: ours comes last, and is what ratios are taken of.
+            for other, its in beside.items():
+                if its:
+                    figures[other] = figures.get(other, {}) | its
+            figures[name] |= {f"limit_{row}": value for row, value in beside[LIMIT].items()}
     return found
 
 
@@ -276,8 +277,22 @@ def _open_room(folder: Path, plan: Plan) -> Iterator[Room]:
     with open_limit(folder, PAYLOAD_BYTES) as server:
         crowd = Crowd(server.port, server.dialect, PAYLOAD_BYTES)
         try:
-            crowd.join([""] * plan.some, _JOIN_S)
+            crowd.join([""] * plan.some, JOIN_S)
             yield Room(server, crowd)
+        finally:
+            crowd.close()
+
+
+@contextmanager
+def _open_rival(folder: Path, plan: Plan) -> Iterator[Comers]:
+    """Run the peer for its joins, after a first time of each."""
+    with open_socket_io(folder) as server:
+        crowd = Crowd(server.port, server.dialect, PAYLOAD_BYTES)
+        try:
+            comers = Comers(crowd, server.pid, [""] * (plan.some - 1))
+            crowd.join(["", *comers.tokens], JOIN_S)
+            comers.leave()
+            yield comers
         finally:
             crowd.close()
 
@@ -317,7 +332,9 @@ def main() -> int:
         f"{name} {its['generator_us']:.1f}" for name, its in found.figures.items() if "generator_us" in its
     )
     print(f"the load generator's own CPU, us per delivery: {spent}")
-    print(f"the limit's fan-out is what was measured in turns with the last column's; all in {path}")
+    print(
+        f"the limit's fan-out and {PEER}'s joins are what was measured in turns with the last column's; all in {path}"
+    )
     return int(bool(found.left_out))
 
 
