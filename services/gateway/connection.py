@@ -297,9 +297,7 @@ class Connection(SocketOutbox, asyncio.Protocol):
 
     def _admit(self, upgrade: Upgrade) -> Refusal | None:
         """Take the client in, or return what refuses it."""
-        found = self._transport.get_extra_info("peername") if self._transport is not None else None
-        peer = str(found[0]) if isinstance(found, tuple) and found else ""
-        self.peer = self._host.proxies.client_of(peer, forwarded_of(upgrade.headers))
+        self.peer = self._host.proxies.client_of(upgrade.peer, forwarded_of(upgrade.headers))
         place = self._host.admission.enter(self.peer)
         if place is None:
             return Refusal(HTTPStatus.TOO_MANY_REQUESTS, "This address has too many connections.")

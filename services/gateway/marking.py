@@ -18,12 +18,12 @@ from services.gateway.core.hub import Hub
 from services.gateway.gathering import Gathering
 from services.gateway.sessions import LiveSession
 from shared.core.calls import Marker, Markers, ReadMarkers
-from shared.core.errors import StarlingError
+from shared.core.errors import StarlingError, Unavailable
 from shared.lifecycle import Supervisor
 
 USERS_PER_CALL: Final = 100
 _WAIT_S: Final = 2.0
-"""How long a session's begin waits for what its user has read."""
+"""How long a question is waited for, and with it the sessions that begin."""
 _PACE_S: Final = 0.015
 """So long after a question the next waits for others: to ask costs history and the node more than a user more in it."""
 _AGAIN_S: Final = 5.0
@@ -81,18 +81,14 @@ class Marking:
         read = self._ahead.get(user_id)
         if read is not None and read.done() and (found := read.result().get(user_id)) is not None:
             return found  # as mostly
-        try:
-            async with asyncio.timeout(_WAIT_S):
-                while self._clock() >= self._from:
-                    read = self._ahead.get(user_id) or self._begin_alone(user_id)
-                    found = (await asyncio.shield(read)).get(user_id)
-                    if self._ahead.get(user_id) is not read:
-                        continue  # an ack came meanwhile
-                    if found is not None:
-                        return found
-                    self._ahead[user_id] = None  # history left it for another time
-        except TimeoutError as error:
-            self._give_up(error)
+        while self._clock() >= self._from:
+            read = self._ahead.get(user_id) or self._begin_alone(user_id)
+            found = (await asyncio.shield(read)).get(user_id)
+            if self._ahead.get(user_id) is not read:
+                continue  # an ack came meanwhile
+            if found is not None:
+                return found
+            self._ahead[user_id] = None  # history left it for another time
         return None
 
     def _begin_alone(self, user_id: int) -> _Read:
@@ -113,7 +109,7 @@ class Marking:
     async def _read_into(self, read: _Read, user_ids: Sequence[int]) -> None:
         found: dict[int, Sequence[Marker]] = {}
         try:
-            told = await self._call(ReadMarkers(tuple(user_ids)))
+            told = await self._ask(user_ids)
             left = frozenset(told.left)
             found = {one: told.of.get(one, ()) for one in user_ids if one not in left}
         except StarlingError as error:
@@ -122,9 +118,19 @@ class Marking:
             read.set_result(found)
 
     def _give_up(self, error: BaseException) -> None:
-        self._from = self._clock() + _AGAIN_S
-        log.info("markers_unknown", reason=repr(error))
+        if self._clock() >= self._from:  # the first of those who asked together
+            self._from = self._clock() + _AGAIN_S
+            log.info("markers_unknown", reason=repr(error))
 
     async def _read(self, user_ids: tuple[int, ...]) -> tuple[dict[int, tuple[Marker, ...]], tuple[int, ...]]:
-        told = await self._call(ReadMarkers(user_ids))
+        told = await self._ask(user_ids)
         return told.of, told.left
+
+    async def _ask(self, user_ids: Sequence[int]) -> Markers:
+        if self._clock() < self._from:
+            raise Unavailable("history is not asked now")
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                return await self._call(ReadMarkers(tuple(user_ids)))
+        except TimeoutError as error:
+            raise Unavailable("history did not answer in time") from error

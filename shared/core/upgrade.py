@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 
 class Upgrade(NamedTuple):
-    """Header names are in lower case, values as they came, without spaces around."""
+    """Header names are in lower case, values as they came, without spaces around; `peer`: the other side's address."""
 
     method: bytes
     target: bytes
     headers: Collection[tuple[bytes, bytes]]
+    peer: str = ""

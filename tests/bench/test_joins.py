@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+import pytest
+
+from tests.bench import joins
 from tests.bench.crowd import Crowd
 from tests.bench.joins import Comers, measure_joins
 
@@ -27,8 +30,14 @@ class Clocked:
         self.are_in -= count
 
 
+@pytest.fixture(autouse=True)
+def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a server that is at rest at once."""
+    monkeypatch.setattr(joins, "wait_quiet", lambda _: None)
+
+
 def comers_of(crowd: Clocked, **behind: int) -> Comers:
-    """Return four who come again; the process is one that rests."""
+    """Return four who come again."""
     return Comers(cast(Crowd, crowd), os.getpid(), ["token"] * 4, behind)
 
 
