@@ -65,8 +65,11 @@ class MemoryRegistry:
         """Return where sessions live, those that there are."""
         return {one: entry for one in session_ids if (entry := await self.read(one)) is not None}
 
-    async def release(self, session_id: str, epoch: int) -> bool:
-        """Remove the entry if it still has this epoch."""
+    async def release_many(self, claims: Sequence[tuple[str, int]]) -> list[bool]:
+        """Remove the entries of these sessions that still have these epochs, each for itself."""
+        return [self._release(*one) for one in claims]
+
+    def _release(self, session_id: str, epoch: int) -> bool:
         stored = self._live(session_id)
         if stored is None or stored.epoch != epoch:
             return False

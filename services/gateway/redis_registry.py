@@ -115,10 +115,9 @@ class RedisRegistry:
         found = {one: _entry_of(*its) for one, its in zip(session_ids, stored, strict=True)}
         return {one: entry for one, entry in found.items() if entry is not None}
 
-    async def release(self, session_id: str, epoch: int) -> bool:
-        """Remove the entry if it still has this epoch."""
-        (was_ours,) = await self._run(self._release, (session_id,), (epoch,))
-        return was_ours
+    async def release_many(self, claims: Sequence[tuple[str, int]]) -> list[bool]:
+        """Remove the entries of these sessions that still have these epochs, in one question, each for itself."""
+        return await self._run(self._release, [one for one, _ in claims], [epoch for _, epoch in claims])
 
     async def _claim_all(self, entries: Sequence[SessionEntry], ttl_s: float, restores: int) -> list[bool]:
         args = [one for entry in entries for one in (entry.epoch, _claim_of(entry), _text(entry.lifted))]

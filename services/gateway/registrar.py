@@ -101,7 +101,7 @@ class Registrar:
             self._unclaimed |= {session_id: None for session_id in left if session_id in self._entries}
             released = list(self._released)
             self._released.clear()
-            await self._each(released, self._release)
+            await self._each(released, self._registry.release_many)
             if self._is_to_renew:
                 self._is_to_renew = False
                 touch_at = loop.time() + self._ttl_s / 3
@@ -139,9 +139,6 @@ class Registrar:
             self.forget(entry.session_id)
             log.warning("session_lost", reason="another node has claimed it")
             self.lost(entry.session_id)
-
-    async def _release(self, released: list[tuple[str, int]]) -> None:
-        await asyncio.gather(*(self._registry.release(*one) for one in released))
 
     def statistics(self) -> dict[str, float]:
         """Return counts for metrics."""

@@ -104,5 +104,5 @@ class SessionRegistry(Protocol):
     async def read_many(self, session_ids: Sequence[str]) -> dict[str, SessionEntry]:
         """Return where sessions live, those that there are, by one question."""
 
-    async def release(self, session_id: str, epoch: int) -> bool:
-        """Remove the entry if it still has this epoch."""
+    async def release_many(self, claims: Sequence[tuple[str, int]]) -> list[bool]:
+        """Remove the entries of these sessions that still have these epochs, in one question, each for itself."""

@@ -150,13 +150,16 @@ async def test_touch_and_release_need_the_epoch(subject: Subject) -> None:
     """Whoever lost a session by a later claim can neither keep it alive nor remove it."""
     registry = subject.registry
     assert not await registry.touch("s1", 1, NOT_LIFTED, ttl_s=LONG)
-    assert not await registry.release("s1", 1)
+    assert await registry.release_many([("s1", 1)]) == [False]
     await registry.claim(ENTRY, ttl_s=LONG)
     await registry.claim(claimed_by("b", 2), ttl_s=LONG)
     assert not await registry.touch("s1", 1, NOT_LIFTED, ttl_s=LONG)
-    assert not await registry.release("s1", 1)
     assert await registry.touch("s1", 2, NOT_LIFTED, ttl_s=LONG)
-    assert await registry.release("s1", 2)
+    other = msgspec.structs.replace(ENTRY, session_id="s2")
+    await registry.claim(other, ttl_s=LONG)
+    assert await registry.release_many([("s1", 1), ("s3", 1), ("s2", 1)]) == [False, False, True]
+    assert await registry.read_many(["s1", "s2"]) == {"s1": claimed_by("b", 2)}
+    assert await registry.release_many([("s1", 2)]) == [True]
     assert await registry.read("s1") is None
     assert await registry.claim(ENTRY, ttl_s=LONG)
 

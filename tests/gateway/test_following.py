@@ -442,7 +442,7 @@ async def test_the_registrar_writes_again_what_the_registry_lost() -> None:
     registrar.lift("unknown", (5, 7))
     async with running(registrar.run()):
         await wait_read(registry, "s")
-        assert await registry.release("s", 1)
+        assert await registry.release_many([("s", 1)]) == [True]
         registrar.renew()
         assert await wait_read(registry, "s") == SessionEntry("s", 2, 1, (Link("node.1", 0),), b"extra", (5, 7))
         assert await wait_read(registry, "moved") == moved
@@ -477,7 +477,7 @@ async def test_what_could_not_be_written_again_is_written_soon() -> None:
     registrar.add("s", 1, 0)
     async with running(registrar.run()):
         await wait_read(registry, "s")
-        assert await registry.release("s", 1)
+        assert await registry.release_many([("s", 1)]) == [True]
         registrar.renew()
         await wait_read(registry, "s")
         assert registry.missed_touches == 0
