@@ -1,12 +1,14 @@
 """What feeds a node's queue: routing keys, counted, so that two users of one key are one binding.
 
 Ring 4 (shell). Asked for from anywhere, done by one worker in rounds: all that is wanted at once goes in one
-batch, binds first, and bind and unbind of one key never cross. That unused keys linger is the hub's doing.
+batch, binds first, and bind and unbind of one key never cross. That unused keys linger is the hub's doing. When a
+crowd has left they go bit by bit: an unbind costs the broker as much as a bind, and nobody waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Final
@@ -17,8 +19,10 @@ from shared.bus import BusUnavailable, Subscription
 from shared.core.errors import Unavailable
 from shared.topology import Binding, Exchange
 
-_UNBINDS: Final = 256
-"""Most unbinds of a round: each is answered by the broker, and nobody waits for them, but the next binds."""
+_UNBINDS: Final = 64
+"""Most unbinds of a round: each is answered by the broker, and the next binds wait for them."""
+_RESTS: Final = 3.0
+"""How much longer than a round of unbinds took the next is put off: the broker is for others meanwhile."""
 
 log = structlog.get_logger(__name__)
 
@@ -73,12 +77,16 @@ class Bindings:
         self._to_unbind.clear()
         self._to_bind |= dict.fromkeys(self._users)
         self._work.set()
+        loop = asyncio.get_running_loop()
+        unbind_at = loop.time()
         while True:
-            await self._work.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(unbind_at if self._to_unbind else None):
+                    await self._work.wait()
             self._work.clear()
             done, self._next_round = self._next_round, None
             bind, self._to_bind = self._to_bind, {}
-            unbind = tuple(islice(self._to_unbind, _UNBINDS))
+            unbind = tuple(islice(self._to_unbind, _UNBINDS if loop.time() >= unbind_at else 0))
             for key in unbind:
                 del self._to_unbind[key]
             self._bound.difference_update(unbind)
@@ -90,9 +98,10 @@ class Bindings:
                     done.set_result(in_force)
             self._bound.update(bind)
             self._to_unbind |= dict.fromkeys(key for key in bind if key not in self._users)
-            await self._ask(subscription.unbind, unbind)
-            if self._to_unbind:
-                self._work.set()
+            if unbind:
+                begun = loop.time()
+                await self._ask(subscription.unbind, unbind)
+                unbind_at = loop.time() + (loop.time() - begun) * _RESTS
 
     async def _ask(self, change: Callable[[Sequence[Binding]], Awaitable[None]], keys: Collection[str]) -> bool:
         """Have the keys bound or unbound; return False if the bus was lost meanwhile.

@@ -25,7 +25,7 @@ from deploy.load.usage import cpu_s, resident_bytes
 from deploy.local.process import NotInstalled, StartFailed
 from shared.auth import Tokens
 from shared.clock import now_ms
-from tests.bench.crowd import Crowd, CrowdFailed
+from tests.bench.crowd import Crowd, CrowdFailed, wait_until
 from tests.bench.dialects import Dialect, join_starling, say_starling
 from tests.bench.joins import JOIN_S, Comers, measure_joins
 from tests.bench.process import wait_quiet
@@ -40,11 +40,13 @@ PAYLOAD_BYTES: Final = 640
 AT_ONCE: Final = 8
 """Messages sent in one write, for the row that joins writes."""
 SERVERS: Final = (LIMIT, "ws", PEER, "fastapi", OURS)
-LINGER_S: Final = 30
-"""How long a node follows a user without sessions, which is the default."""
 _WARM_UP: Final = 50
 _DELIVER_S: Final = 60.0
 _REPEATS: Final = 5
+_BOUND: Final = "starling_gateway_bindings_bound"
+_STAYING: Final = 2
+"""Keys of the one who stays: its own and its group's."""
+_LET_GO_S: Final = 180.0
 _HEARTBEAT: Final = "PT600S"
 """Longer than a run: nobody else in this comparison has heartbeats."""
 
@@ -88,12 +90,12 @@ class Plan:
 class Subject:
     """A server to be measured, and who comes to it: `tokens` for `most` sessions, those of the room first.
 
-    `linger_s`: how long it remembers who has left. `behind`: what else works for it, processes by name.
+    `let_go` waits until it has let go of all who have left. `behind`: what else works for it, processes by name.
     """
 
     server: Server
     tokens: Sequence[str]
-    linger_s: float = 0.0
+    let_go: Callable[[], None] = lambda: None
     behind: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -133,7 +135,7 @@ def measure(
     try:
         crowd.join(subject.tokens[:_WARM_UP], JOIN_S)
         crowd.leave(_WARM_UP, JOIN_S)
-        _rest(server, subject.linger_s)
+        wait_quiet(server.pid)
 
         empty = _memory(server)
         room, others = subject.tokens[: plan.some], subject.tokens[plan.some : plan.most]
@@ -144,14 +146,14 @@ def measure(
         figures["idle_most"] = (_memory(server) - empty) / plan.most / 1024
         say(f"  {plan.most} are in: {figures['idle_most']:.1f} KB each")
         crowd.leave(len(others), JOIN_S)
-        _rest(server)
+        wait_quiet(server.pid)
 
         found, beside = _fan_out(Room(server, crowd), limit, plan.messages)
         figures |= found
 
         comers = Comers(crowd, server.pid, room[1:], subject.behind)  # the first stays, so that the room stays known
         comers.leave()
-        found, rivals = measure_joins(comers, rival, subject.linger_s)
+        found, rivals = measure_joins(comers, rival, subject.let_go)
         figures |= found
         if crowd.refusals:
             say(f"  {crowd.refusals} joins were refused and tried again")
@@ -159,11 +161,6 @@ def measure(
     finally:
         crowd.close()
     return figures, {LIMIT: beside, PEER: rivals}
-
-
-def _rest(server: Server, seconds: float = 0.0) -> None:
-    time.sleep(min(seconds, 1.0))
-    wait_quiet(server.pid)
 
 
 def _memory(server: Server) -> int:
@@ -208,7 +205,11 @@ def open_starling(folder: Path, plan: Plan) -> Iterator[Subject]:
             "Starling",
         )
         behind = {name: pid for name, pid in cluster.pids().items() if pid != server.pid}
-        yield Subject(server, minted, LINGER_S, behind)
+
+        def let_go() -> None:
+            wait_until(lambda: cluster.metric("gateway-1", _BOUND) <= _STAYING, _LET_GO_S, "letting go of who left")
+
+        yield Subject(server, minted, let_go, behind)
 
 
 @contextmanager

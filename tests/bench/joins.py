@@ -6,8 +6,7 @@ In turns with a rival's, because what else happens on the machine makes all slow
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +18,6 @@ JOIN_S: Final = 300.0
 BOUND: Final = "bound"
 LET_GO: Final = "let_go"
 _TURNS: Final = {BOUND: 5, LET_GO: 3}
-_MARGIN_S: Final = 4.0
 
 Figures = dict[str, float]
 
@@ -46,15 +44,15 @@ class Comers:
         wait_quiet(self.pid)
 
 
-def measure_joins(ours: Comers, rival: Comers | None, linger_s: float) -> tuple[Figures, Figures]:
-    """Return our figures and the rival's, `joins_bound` and so on. All have left; our node remembers for `linger_s`."""
+def measure_joins(ours: Comers, rival: Comers | None, let_go: Callable[[], None]) -> tuple[Figures, Figures]:
+    """Return our figures and the rival's, `joins_bound` and so on. All have left; `let_go` waits until that is all."""
     figures: Figures = {}
     beside: Figures = {}
     for when, turns in _TURNS.items():
         taken: list[tuple[Figures, Figures]] = []
         for _ in range(turns):
-            if when == LET_GO and linger_s:
-                time.sleep(linger_s + _MARGIN_S)
+            if when == LET_GO:
+                let_go()
             taken.append((ours.come(), rival.come() if rival is not None else {}))
         for its, one in ((figures, 0), (beside, 1)):
             medians = {name: statistics.median(turn[one][name] for turn in taken) for name in taken[0][one]}

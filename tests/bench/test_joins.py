@@ -44,7 +44,7 @@ def comers_of(crowd: Clocked, **behind: int) -> Comers:
 def test_medians_by_when_they_come() -> None:
     """Five turns at once, three for those who are let go; everybody is out in the end."""
     ours, rival = Clocked([1, 2, 4, 8, 16, 1, 2, 4]), Clocked([0.5] * 8)
-    figures, beside = measure_joins(comers_of(ours, broker=os.getpid()), comers_of(rival), 0.0)
+    figures, beside = measure_joins(comers_of(ours, broker=os.getpid()), comers_of(rival), lambda: None)
     assert (figures["joins_bound"], figures["joins_let_go"]) == (1.0, 2.0)
     assert (beside["joins_bound"], beside["joins_let_go"]) == (8.0, 8.0)
     assert figures.keys() - beside.keys() == {"cpu_bound_broker", "cpu_let_go_broker"}
@@ -54,6 +54,6 @@ def test_medians_by_when_they_come() -> None:
 
 def test_without_a_rival() -> None:
     """The others are measured alone."""
-    figures, beside = measure_joins(comers_of(Clocked([1.0] * 8)), None, 0.0)
+    figures, beside = measure_joins(comers_of(Clocked([1.0] * 8)), None, lambda: None)
     assert figures["joins_bound"] == 4.0
     assert beside == {}

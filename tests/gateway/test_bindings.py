@@ -78,6 +78,23 @@ async def test_bind_and_unbind_of_a_key_never_cross() -> None:
         assert subscription.calls == [("bind", ["a"]), ("unbind", ["a"]), ("bind", ["a"])]
 
 
+async def test_a_crowd_that_left_is_unbound_bit_by_bit() -> None:
+    """After some unbinds the broker is left alone for longer than they took; binds don't wait for that."""
+    bindings, subscription = Bindings(Topology().events), Recorded()
+    subscription.gate.set()
+    keys = [str(number) for number in range(200)]
+    async with running(bindings.run(subscription)):  # type: ignore[arg-type]
+        await bindings.add(keys)
+        subscription.gate.clear()
+        bindings.remove(keys)
+        await asyncio.sleep(0.2)
+        subscription.gate.set()
+        await bindings.add(["new"])
+        assert [(what, len(some)) for what, some in subscription.calls] == [("bind", 200), ("unbind", 64), ("bind", 1)]
+        await wait_until(lambda: bindings.statistics() == {"bound": 1, "waiting": 0})
+        assert [key for what, some in subscription.calls if what == "unbind" for key in some] == keys
+
+
 async def test_a_bind_that_may_have_failed_is_told() -> None:
     """Whoever waits hears it; the subscription keeps the key, so the next one finds it bound."""
     bindings, subscription = Bindings(Topology().events), Recorded()
