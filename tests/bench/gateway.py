@@ -50,6 +50,7 @@ _LET_GO_S: Final = 180.0
 _HEARTBEAT: Final = "PT600S"
 """Longer than a run: nobody else in this comparison has heartbeats."""
 
+_JOINS: Final = Promise(0.5, PEER, at_least=True), Promise(1.0, PEER, at_least=True)
 ROWS: Final = (
     Row("idle_some", "KB per idle session, {some}"),
     Row("idle_most", "KB per idle session, {most}", Promise(0.75, PEER), Promise(7.0)),
@@ -58,14 +59,8 @@ ROWS: Final = (
     Row("rate_one", "deliveries/s, one message", digits=0),
     Row("rate_many", "deliveries/s, {at_once} at once", digits=0),
     Row("joins_first", "joins/s, never seen", digits=0),
-    Row("joins_let_go", "joins/s, let go since", digits=0),
-    Row(
-        "joins_bound",
-        "joins/s, still bound",
-        Promise(0.5, PEER, at_least=True),
-        Promise(1.0, PEER, at_least=True),
-        digits=0,
-    ),
+    Row("joins_let_go", "joins/s, let go since", *_JOINS, digits=0),
+    Row("joins_bound", "joins/s, still bound", *_JOINS, digits=0),
     Row("cpu_let_go", "CPU us per join, let go since", digits=0),
     Row("cpu_bound", "CPU us per join, still bound", digits=0),
 )
