@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -94,3 +95,21 @@ async def test_one_alone_waits_for_a_history_that_does_not_answer() -> None:
                     assert "read_state" not in client.ready
         assert [call.user_ids for call in world.asked if isinstance(call, ReadMarkers)] == [(ann.id,)]
         world.gates[ReadMarkers].set()
+
+
+async def test_who_waits_behind_a_question_without_answer_waits_no_longer() -> None:
+    """Devices of those who are here come while history hangs: one question is tried, for all of them."""
+    async with open_world() as world:
+        people = [world.register(name) for name in ("ann", "ben", "cid", "dan")]
+        async with open_node(world) as node, contextlib.AsyncExitStack() as clients:
+            for user in people:
+                await clients.enter_async_context(open_client(node, world.token(user)))
+            world.asked.clear()
+            gate = world.gates[ReadMarkers] = asyncio.Event()
+            devices = [await clients.enter_async_context(open_client(node)) for _ in people]
+            for user, device in zip(people, devices, strict=True):
+                await device.send(2, {"token": world.token(user)})
+            told = [await device.until("READY") for device in devices]
+            assert all("read_state" not in ready["d"] for ready in told)
+            assert sum(isinstance(call, ReadMarkers) for call in world.asked) == 1
+            gate.set()
