@@ -109,6 +109,7 @@ async def test_who_waits_behind_a_question_without_answer_waits_no_longer() -> N
             devices = [await clients.enter_async_context(open_client(node)) for _ in people]
             for user, device in zip(people, devices, strict=True):
                 await device.send(2, {"token": world.token(user)})
+                await wait_until(lambda: bool(world.asked))
             told = [await device.until("READY") for device in devices]
             assert all("read_state" not in ready["d"] for ready in told)
             assert sum(isinstance(call, ReadMarkers) for call in world.asked) == 1
