@@ -23,6 +23,7 @@ from typing import Final
 
 from deploy.local.process import NotInstalled, free_port, start_child
 from tests.bench.dialects import PLAIN, RAW, SOCKET_IO, Dialect
+from tests.environments import making
 
 _PEERS: Final = Path(__file__).parent / "peers"
 _PINNED: Final = _PEERS / "pairs" / "requirements.txt"
@@ -120,11 +121,7 @@ def installed_python(folder: Path) -> Path:
     environment = folder / "python"
     python, mark = environment / "bin" / "python", environment / "installed"
     if not mark.exists() or mark.read_text() != _PINNED.read_text():
-        quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
-        for command in (
-            [sys.executable, "-m", "venv", "--clear", "--without-pip", str(environment)],
-            [sys.executable, "-m", "pip", "--python", str(python), "install", *quiet, "-r", str(_PINNED)],
-        ):
+        for command in making(environment, ["-r", str(_PINNED)]):
             done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
             if done.returncode:
                 raise NotInstalled(f"the peers' packages could not be installed:\n{done.stderr[-2000:]}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.environments import making
 
 _BOTS: Final = Path(__file__).parent / "bots"
 _INSTALL_S: Final = 300.0
@@ -51,12 +52,7 @@ class Library:
     def _installing(self, folder: Path) -> list[list[str]]:
         if self.language == "node":
             return [["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(folder), *self.packages]]
-        quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
-        python = str(folder / "bin" / "python")
-        return [
-            [sys.executable, "-m", "venv", "--without-pip", str(folder)],
-            [sys.executable, "-m", "pip", "--python", python, "install", *quiet, *self.packages],
-        ]
+        return making(folder, self.packages)
 
     def command(self, folder: Path, url: str, token: str) -> list[str]:
         """Return what starts the bot of an installed library at this server with this token."""
