@@ -1,4 +1,4 @@
-"""Environments for others' Python packages, made as the Makefile makes ours: without pip, by an interpreter that has it."""
+"""Environments for packages of others, made as the Makefile makes ours: without pip, by a Python that has it."""
 
 from __future__ import annotations
 
