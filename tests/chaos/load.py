@@ -162,17 +162,18 @@ async def look_around(plays: Sequence[Play], over: asyncio.Event, seed: int) -> 
 async def come_and_go(
     plays: Sequence[Play], world: World, sessions: asyncio.TaskGroup, over: asyncio.Event, every_s: float, seed: int
 ) -> None:
-    """End a session now and then, by every second time logging out, and begin a new one, until it is over.
+    """End a session now and then, first and every second time by logging out, and begin a new one, until it is over.
 
     Then all have one. They live in `sessions`. Who owns a group does not log out, since others act in that name.
     """
     chance = random.Random(seed)  # noqa: S311 (no secret)
     people = list(dict.fromkeys(person for play in plays for person in play.people))
     owners = {play.room.owner for play in plays if play.room.group_id}
-    logs_out = False
+    logs_out = True
     while not over.is_set():
         await asyncio.sleep(chance.expovariate(1 / every_s))
-        person = chance.choice(people)
+        free = [one for one in people if one not in owners and not one.busy.locked()]
+        person = chance.choice(free if logs_out and free else people)
         try:
             async with asyncio.timeout(1):
                 await person.session.wait_ready()
