@@ -1,8 +1,8 @@
 """What things cost: processor time, memory and disk, each with where it was measured. The only constants of the model.
 
-Core. Processor time is in us of one core of the machine of docs/benchmarks.md (2 cores of a shared x86-64 machine),
-memory in bytes. `python -m deploy.capacity --measured` says how far they are from a run, and what they would have to
-be; after new runs change them here. `tests/capacity` holds them to the results in docs/results.
+Core. Processor time is in us of one core of a shared x86-64 machine, memory in bytes. They are of runs that were made
+together, of commit 82814d7; a run on a slower day (`python -m deploy.capacity --measured` says how far they are from
+one, and what they would have to be) is no reason to change some of them. `tests/capacity` holds them to docs/results.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ At 108/s, where each goes alone, it is 300 (`make bench-scale`, nodes).
 GROUPS_US: Final = 20.0
 """What groups is asked per message, for authors whom a worker has not heard for a while: `make bench-10k`."""
 JOIN_US: Final = {"gateway": 257.0, "broker": 123.0, "database": 97.0, "groups": 47.0, "history": 30.0, "redis": 10.0}
-"""One session that comes: `make bench-gateway`, a warm join."""
+"""One session that comes: `make bench-gateway`, a join of who is bound still."""
 MESSAGE_BYTES: Final = 350
 """One message on disk, of about 80 characters: `make bench-history`, 263 to 473."""
 REDIS_US: Final = 17.0

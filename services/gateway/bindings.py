@@ -22,7 +22,9 @@ from shared.topology import Binding, Exchange
 _UNBINDS: Final = 64
 """Most unbinds of a round: each is answered by the broker, and the next binds wait for them."""
 _RESTS: Final = 3.0
-"""How much longer than a round of unbinds took the next is put off: the broker is for others meanwhile."""
+"""How many times as long as a round of unbinds took the next is put off: the broker is for others meanwhile."""
+_MOST_REST_S: Final = 5.0
+"""Longest rest: what took long once (a bus that hung) says nothing of the next round."""
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +103,7 @@ class Bindings:
             if unbind:
                 begun = loop.time()
                 await self._ask(subscription.unbind, unbind)
-                unbind_at = loop.time() + (loop.time() - begun) * _RESTS
+                unbind_at = loop.time() + min((loop.time() - begun) * _RESTS, _MOST_REST_S)
 
     async def _ask(self, change: Callable[[Sequence[Binding]], Awaitable[None]], keys: Collection[str]) -> bool:
         """Have the keys bound or unbound; return False if the bus was lost meanwhile.

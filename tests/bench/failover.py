@@ -42,7 +42,6 @@ _LITTLE_S: Final = 0.1
 _LAST_S: Final = 3.0
 """How long what comes last is waited for."""
 _DYING: Final = "gateway-1"
-_BOUND: Final = "starling_gateway_bindings_bound"
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,7 @@ def _survivors(plan: Plan) -> list[str]:
 
 
 def _bound(cluster: Cluster, plan: Plan) -> float:
-    return sum(cluster.metric(name, _BOUND) for name in _survivors(plan))
+    return sum(cluster.bound(name) for name in _survivors(plan))
 
 
 def _nothing() -> None:

@@ -43,7 +43,6 @@ SERVERS: Final = (LIMIT, "ws", PEER, "fastapi", OURS)
 _WARM_UP: Final = 50
 _DELIVER_S: Final = 60.0
 _REPEATS: Final = 5
-_BOUND: Final = "starling_gateway_bindings_bound"
 _STAYING: Final = 2
 """Keys of the one who stays: its own and its group's."""
 _LET_GO_S: Final = 180.0
@@ -202,7 +201,7 @@ def open_starling(folder: Path, plan: Plan) -> Iterator[Subject]:
         behind = {name: pid for name, pid in cluster.pids().items() if pid != server.pid}
 
         def let_go() -> None:
-            wait_until(lambda: cluster.metric("gateway-1", _BOUND) <= _STAYING, _LET_GO_S, "letting go of who left")
+            wait_until(lambda: cluster.bound("gateway-1") <= _STAYING, _LET_GO_S, "letting go of who left")
 
         yield Subject(server, minted, let_go, behind)
 

@@ -72,6 +72,10 @@ class Cluster:
         exposition = httpx.get(f"{self.address(name)}/metrics", timeout=30).text
         return sum(float(line.split()[-1]) for line in exposition.splitlines() if line.split(" ")[0] == metric)
 
+    def bound(self, name: str) -> float:
+        """Return by how many routing keys this gateway's queue is bound."""
+        return self.metric(name, "starling_gateway_bindings_bound")
+
     def is_ready(self) -> bool:
         """Return whether every process answers. Raises `StartFailed` when it has ended."""
         if self._process.poll() is not None:
