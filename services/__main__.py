@@ -2,6 +2,8 @@
 
 Ring 5 (composition). Owns the process: its socket, signals, logs, and the order of start and end. The end is:
 `/readyz` says no, the gateway drains, open requests finish, tasks stop, services and connections close, exit code 0.
+
+A process imports the services that it runs, and no other: each would cost it a start's time, and memory for ever.
 """
 
 from __future__ import annotations
@@ -19,12 +21,6 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
-from services.gateway.app import open_gateway
-from services.gateway.app import router as gateway_router
-from services.groups.app import open_groups
-from services.groups.app import router as groups_router
-from services.history.app import open_history
-from services.history.app import router as history_router
 from services.page import page
 from shared.core.calls import ReadRevocations
 from shared.door import Door
@@ -76,6 +72,10 @@ async def run(names: Sequence[str], settings: Settings, node: str) -> None:
 
 def whole_document() -> dict[str, Any]:
     """Return the OpenAPI document of all services as one, as integrators see it at the front door."""
+    from services.gateway.app import router as gateway_router
+    from services.groups.app import router as groups_router
+    from services.history.app import router as history_router
+
     routers = (groups_router, history_router, gateway_router)
     return create_app(HttpSettings(), metrics=Metrics(), routers=routers).openapi()
 
@@ -101,13 +101,22 @@ async def _serve(names: Sequence[str], settings: Settings, node: str, bound: soc
 
         probes["accepting"] = accepting
         if "groups" in names:
+            from services.groups.app import open_groups
+            from services.groups.app import router as groups_router
+
             state["groups"] = groups = await stack.enter_async_context(open_groups(settings, parts))
             state["door"] = groups.door  # which needs no call, and hears of what is revoked here at once
             routers.append(groups_router)
         if "history" in names:
+            from services.history.app import open_history
+            from services.history.app import router as history_router
+
             state["history"] = await stack.enter_async_context(open_history(settings, parts))
             routers.append(history_router)
         if "gateway" in names:
+            from services.gateway.app import open_gateway
+            from services.gateway.app import router as gateway_router
+
             state["gateway"] = gateway = await stack.enter_async_context(open_gateway(settings, parts))
             routers.append(gateway_router)
             probes |= {f"gateway_{part}": probe for part, probe in gateway.readiness().items()}
