@@ -71,7 +71,7 @@ chaos: $(RUN)/.installed cluster-servers ## Break a cluster under load, judge wh
 	  --says "$(or $(SAYS),15)" --positions "$(or $(POSITIONS),half)" $(LOG)
 
 chaos-smoke: $(RUN)/.installed cluster-servers ## The same for 45 seconds, with the same faults each time
-	@exec $(RUN)/bin/python -m tests.chaos --minutes 0.75 --every 2.7 --seed 13542
+	@exec $(RUN)/bin/python $(smoke)
 
 chaos-mutants: $(RUN)/.installed cluster-servers ## See that the judge of chaos catches builds that are broken on purpose
 	@exec $(RUN)/bin/python -m tests.chaos.mutants
@@ -124,7 +124,8 @@ bench-scale: $(BENCH)/.installed cluster-servers ## The same work on more nodes,
 
 test: check servers ## Run the checks, all tests on real RabbitMQ, Redis and MongoDB wire, and 45 seconds of chaos
 	STARLING_REQUIRE_SERVERS=1 $(DEV)/bin/python -m pytest -rs $(PYTEST_ARGS)
-	$(MAKE) chaos-smoke
+	$(MAKE) cluster-servers
+	$(DEV)/bin/python $(smoke)
 
 check: $(DEV)/.installed ## Lint, format check, types, import layers
 	$(DEV)/bin/ruff check .
@@ -166,6 +167,8 @@ $(TOOLS)/.installed:
 
 replay = $(RUN)/bin/python -m deploy.replay --url "$(URL)" --speed "$(SPEED)" --in-flight "$(IN_FLIGHT)" \
   --gateways "$(GATEWAYS)" --positions "$(or $(POSITIONS),yes)"
+
+smoke = -m tests.chaos --minutes 0.75 --every 2.7 --seed 13542
 
 define install
 @"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

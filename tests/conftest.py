@@ -14,6 +14,7 @@ from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
 from deploy.local.cluster import programs_of
 from deploy.local.process import NotInstalled, free_port
+from deploy.local.rabbitmq import ERL_ARGS
 from shared.logs import configure_logs
 from tests.missing import go_without
 from tests.servers import SOCKET_VARIABLE, ServerMissing, Servers, ask
@@ -35,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     servers = Servers()
     config.stash[_SERVERS] = servers
     config.add_cleanup(servers.close)
+    # RabbitMQ reads some thousand files one by one as it starts; threads that spin meanwhile halve the time that takes.
+    # Thereafter they cost more than they save, so it is for tests alone, which start a dozen.
+    os.environ.setdefault(ERL_ARGS, "+sbwtdio very_long")
     os.environ[SOCKET_VARIABLE] = servers.serve()
     config.add_cleanup(lambda: os.environ.__delitem__(SOCKET_VARIABLE))
     # A run that is told to end (a CI's time-out) ends as with Ctrl-C, so that no server outlives it.

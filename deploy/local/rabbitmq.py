@@ -15,6 +15,8 @@ from deploy.local.program import Program
 
 _NODE = "starling@localhost"
 """The same in every cluster, as its files bear the name; it is unique because each cluster has an epmd of its own."""
+ERL_ARGS = "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"
+"""RabbitMQ's own variable for flags of Erlang; what it holds here is added to ours."""
 _CONFIG = """\
 listeners.tcp.1 = 127.0.0.1:{port}
 log.file = false
@@ -80,7 +82,7 @@ def _environment(folder: Path, port: int, dist_port: int, epmd_port: int) -> dic
         "RABBITMQ_CONF_ENV_FILE": str(folder / "no-rabbitmq-env.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "no-advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        ERL_ARGS: f"-kernel inet_dist_use_interface {{127,0,0,1}} {os.environ.get(ERL_ARGS, '')}",
         # Else the script stays as the parent of the broker, and its pid is the one that everybody sees.
         "RUNNING_UNDER_SYSTEMD": "true",
     }
