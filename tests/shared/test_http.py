@@ -467,6 +467,17 @@ async def test_who_does_not_read_is_cut_off() -> None:
     assert later.count(b"x" * 1000) == 20_000
 
 
+async def test_a_request_that_names_no_host_is_served() -> None:
+    """HTTP/1.0 has no Host, and nobody here asks which address of ours was dialled."""
+    settings = HttpSettings(port=0)
+    async with served(create_app(settings, metrics=Metrics(), routers=[routes()]), settings) as port:
+        answers = [
+            await _exchange(port, b"GET %s HTTP/1.0\r\n\r\n" % path)
+            for path in (b"/channels/1", b"/channels/1/", b"/openapi.json", b"/nowhere")
+        ]
+    assert [answer.split(b" ")[1] for answer in answers] == [b"200", b"404", b"200", b"404"]
+
+
 async def test_a_connection_serves_many_requests_and_names_no_server() -> None:
     """Keep-alive works, also after an error, and no header tells what runs here."""
     settings = HttpSettings(port=0)
