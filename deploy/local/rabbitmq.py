@@ -82,6 +82,7 @@ def _environment(folder: Path, port: int, dist_port: int, epmd_port: int) -> dic
         "RABBITMQ_CONF_ENV_FILE": str(folder / "no-rabbitmq-env.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "no-advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "ERL_CRASH_DUMP": str(folder / "erl_crash.dump"),  # else in the folder that the cluster was started from
         ERL_ARGS: f"-kernel inet_dist_use_interface {{127,0,0,1}} {os.environ.get(ERL_ARGS, '')}",
         # Else the script stays as the parent of the broker, and its pid is the one that everybody sees.
         "RUNNING_UNDER_SYSTEMD": "true",
