@@ -14,6 +14,7 @@ import faulthandler
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import cache
 from socket import socket
 from typing import Any, Final, Literal
 
@@ -70,8 +71,12 @@ async def run(names: Sequence[str], settings: Settings, node: str) -> None:
             await _serve(names, _listening(settings, bound), node, bound, stop)
 
 
+@cache
 def whole_document() -> dict[str, Any]:
-    """Return the OpenAPI document of all services as one, as integrators see it at the front door."""
+    """Return the OpenAPI document of all services as one, as integrators see it at the front door.
+
+    It is made once: anybody may ask for it, and nothing else is served for the second that it takes.
+    """
     from services.gateway.app import router as gateway_router
     from services.groups.app import router as groups_router
     from services.history.app import router as history_router

@@ -131,21 +131,23 @@ def test_the_image_starts_the_code() -> None:
 
 
 _WITHOUT_THE_REST = """
-import runpy, sys
-hidden = set(sys.argv.pop().split(","))
+import importlib, runpy, sys
+hidden, services = (set(argument.split(",")) for argument in sys.argv[1:])
 class Hidden:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in hidden:
             raise ModuleNotFoundError(f"{name} is not in the image", name=name)
 sys.meta_path.insert(0, Hidden())
 sys.path.insert(0, ".")
+for service in services:
+    importlib.import_module(f"services.{service}.app")
 sys.argv = ["services", "--help"]
 runpy.run_module("services", run_name="__main__")
 """
 
 
 def test_what_runs_needs_only_what_the_image_holds(tmp_path: Path) -> None:
-    """With nothing but `shared`, `services` and the packages of requirements.lock the program starts."""
+    """With nothing but `shared`, `services` and what requirements.lock names the program and its services start."""
     for folder in ("shared", "services"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
@@ -155,9 +157,23 @@ def test_what_runs_needs_only_what_the_image_holds(tmp_path: Path) -> None:
         if not locked & {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners}
     }
     assert {"pytest", "secantus"} & hidden
-    command = [sys.executable, "-P", "-c", _WITHOUT_THE_REST, ",".join(sorted(hidden))]
+    command = [sys.executable, "-P", "-c", _WITHOUT_THE_REST, ",".join(sorted(hidden)), ",".join(process.SERVICES)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_process_begins_without_any_service() -> None:
+    """Which it imports is decided by what it runs; one that slipped in here would be in all of them."""
+    asked = "import services.__main__, sys; print([name for name in sys.modules if name.endswith('.app')])"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_whole_document_is_made_once() -> None:
+    """Anybody may ask for it, and making it takes long."""
+    assert process.whole_document() is process.whole_document()
 
 
 async def health_exit(command: list[str], port: int) -> int:

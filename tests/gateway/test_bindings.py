@@ -95,6 +95,19 @@ async def test_a_crowd_that_left_is_unbound_bit_by_bit() -> None:
         assert [key for what, some in subscription.calls if what == "unbind" for key in some] == keys
 
 
+async def test_a_rest_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long some unbinds took, the next come after the longest rest."""
+    monkeypatch.setattr("services.gateway.bindings._RESTS", 1e9)
+    monkeypatch.setattr("services.gateway.bindings._MOST_REST_S", 0.01)
+    bindings, subscription = Bindings(Topology().events), Recorded()
+    subscription.gate.set()
+    keys = [str(number) for number in range(100)]
+    async with running(bindings.run(subscription)):  # type: ignore[arg-type]
+        await bindings.add(keys)
+        bindings.remove(keys)
+        await wait_until(lambda: bindings.statistics() == {"bound": 0, "waiting": 0})
+
+
 async def test_a_bind_that_may_have_failed_is_told() -> None:
     """Whoever waits hears it; the subscription keeps the key, so the next one finds it bound."""
     bindings, subscription = Bindings(Topology().events), Recorded()
