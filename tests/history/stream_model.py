@@ -45,7 +45,7 @@ from shared.core.ids import MAX_ID, IdSource, first_id_at
 from shared.core.message_events import MessageCreated, MessageStub
 from shared.core.model import Channel, ChannelType, User
 from shared.core.permissions import ALL, DEFAULT
-from shared.core.stream import Bucket, Event, Limits, Record, Write, channel_stream, owner_of
+from shared.core.stream import Bucket, Event, Head, Limits, Record, Write, channel_stream, owner_of
 from shared.core.wire.dispatches import dispatch_of
 from shared.core.writing import (
     DEDUPE_MS,
@@ -534,18 +534,21 @@ class Rivals(RuleBasedStateMachine):
             first_seq = bucket.next_seq
         return chain
 
-    def _records(self, stream: str) -> list[Record]:
-        return [record for bucket in self._chain(stream) for record in bucket.records()]
-
     @invariant()
-    def streams_are_whole(self) -> None:
-        """Seq dense, ids and ordinals ascending, chains linked, buckets within their limits, nothing twice."""
+    def laws_hold(self) -> None:
+        """See that all that is stored keeps the promises, and all that was told of it; each stream is read once."""
+        stored = {}
         for channel in (*self.channels, self.direct):
-            self._check_stream(channel_stream(channel))
+            stream = channel_stream(channel)
+            stored[stream] = self.run(self.store.read_head(stream)), self._chain(stream)
+            self._check_stream(stream, stored[stream][1])
+        for channel in self.channels:
+            self._check_projections(*stored[channel_stream(channel)])
+        self._check_replies(stored)
 
-    def _check_stream(self, stream: str) -> None:
-        chain = self._chain(stream)
-        records = [record for bucket in chain for record in bucket.records()]
+    def _check_stream(self, stream: str, chain: list[Bucket]) -> None:
+        """Seq dense, ids and ordinals ascending, chains linked, buckets within their limits, nothing twice."""
+        records = records_of(chain)
         assert [record.seq for record in records] == list(range(1, len(records) + 1))
         assert len(records) == len(self.plain[stream].events)
         messages = [record for record in records if isinstance(record.body, MessageCreated | MessageStub)]
@@ -583,18 +586,14 @@ class Rivals(RuleBasedStateMachine):
             found += [there[one.id] for one in bucket.messages if one.id in there and one.seq <= upto]
         return found[::-1]
 
-    @invariant()
-    def projections_are_exact(self) -> None:
+    def _check_projections(self, head: Head, chain: list[Bucket]) -> None:
         """Hold messages to all changes up to their bucket's `applied_seq`, and to those that a head tells of."""
-        for channel in self.channels:
-            stream = channel_stream(channel)
-            plain = self.plain[stream]
-            projected = self.run(self.store.read_head(stream)).projected
-            for bucket in self._chain(stream):
-                there = plain.messages(bucket.applied_seq)
-                ids = [record.id for record in bucket.messages]
-                assert [shown(record) for record in bucket.messages] == [there.get(one) for one in ids]
-                assert plain.last_change(ids, projected) <= bucket.applied_seq
+        for bucket in chain:
+            plain = self.plain[bucket.stream]
+            there = plain.messages(bucket.applied_seq)
+            ids = [record.id for record in bucket.messages]
+            assert [shown(record) for record in bucket.messages] == [there.get(one) for one in ids]
+            assert plain.last_change(ids, head.projected) <= bucket.applied_seq
 
     def _check_nothing_twice(self, records: list[Record]) -> None:
         stored: dict[Any, int] = {}
@@ -604,15 +603,13 @@ class Rivals(RuleBasedStateMachine):
                     assert record.at - stored[key] >= DEDUPE_MS - 2 * SKEW_MS, f"{key} is stored twice"
                 stored[key] = record.at
 
-    @invariant()
-    def acknowledged_is_stored(self) -> None:
+    def _check_replies(self, stored: dict[str, tuple[Head, list[Bucket]]]) -> None:
         """Each positive reply tells a stored event that was published first; what a gateway refused is not stored.
 
         (A refusal by a worker is no commit, so a rival that has not heard of the change may store the command.)
         """
         by_stream = {
-            channel_stream(channel): {record.seq: record for record in self._records(channel_stream(channel))}
-            for channel in (*self.channels, self.direct)
+            stream: {record.seq: record for record in records_of(chain)} for stream, (_, chain) in stored.items()
         }
         for command, reply in self.replies:
             stream = channel_stream(command.channel_id)
@@ -629,7 +626,7 @@ class Rivals(RuleBasedStateMachine):
             record = by_stream[stream][reply.seq]
             assert record.id == reply.id
             assert reply.seq in self.published[stream]
-            assert reply.seq <= self.run(self.store.read_head(stream)).projected
+            assert reply.seq <= stored[stream][0].projected
             if isinstance(command, SendMessage):
                 written = self.plain[stream].events[reply.seq].body
                 assert isinstance(written, MessageCreated)
@@ -653,11 +650,10 @@ class Rivals(RuleBasedStateMachine):
             self._go(survivor, None)
             self._to_end(survivor)
             assert not self.log, "an undisturbed worker gave commands back"
-            self.streams_are_whole()
-            self.acknowledged_is_stored()
+            self.laws_hold()
             for channel in (*self.channels, self.direct):
                 stream = channel_stream(channel)
-                seqs = {record.seq for record in self._records(stream)}
+                seqs = {record.seq for record in records_of(self._chain(stream))}
                 assert self.published[stream] == seqs
                 assert self.run(self.store.read_head(stream)).seq == len(seqs)
                 self._check_marks(stream)
@@ -690,6 +686,11 @@ class Rivals(RuleBasedStateMachine):
     def close_store(self) -> None:
         """End what `open_store` began."""
         self.runner.close()
+
+
+def records_of(chain: list[Bucket]) -> list[Record]:
+    """Return all that a stream's buckets hold."""
+    return [record for bucket in chain for record in bucket.records()]
 
 
 def parts_of(effect: Any) -> tuple[Any, ...]:
