@@ -60,7 +60,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 
         yield Subject(MemoryCache(clock=clock), advance)
         return
-    async with open_redis(CacheSettings(url=request.getfixturevalue("redis_url"))) as client:
+    async with open_redis(request.getfixturevalue("redis_settings")) as client:
         yield Subject(RedisCache(client, prefix=f"test-{uuid4().hex}"), lambda: asyncio.sleep(0.01))
 
 
@@ -170,10 +170,10 @@ async def test_memory_is_bounded() -> None:
 
 
 @pytest.mark.servers
-async def test_value_without_its_version_key_is_still_newer(redis_url: str) -> None:
+async def test_value_without_its_version_key_is_still_newer(redis_settings: CacheSettings) -> None:
     """When Redis evicts the version and keeps the value, an older value still cannot take its place."""
     prefix = f"test-{uuid4().hex}"
-    async with open_redis(CacheSettings(url=redis_url)) as client:
+    async with open_redis(redis_settings) as client:
         cache = RedisCache(client, prefix)
         await cache.put("k", 9, b"nine", ttl_s=LONG)
         evict = client.script("return redis.call('DEL', KEYS[1])")

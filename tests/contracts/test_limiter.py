@@ -45,7 +45,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
         yield Scene(clock, lambda name: LocalLimiter(PER_MINUTE, clock))
         return
     prefix = uuid4().hex
-    async with open_redis(CacheSettings(url=request.getfixturevalue("redis_url"))) as client:
+    async with open_redis(request.getfixturevalue("redis_settings")) as client:
         yield Scene(clock, lambda name: RedisLimiter(client, prefix, name, PER_MINUTE, clock))
 
 
@@ -103,10 +103,10 @@ async def test_at_once(scene: Scene) -> None:
 
 
 @pytest.mark.servers
-async def test_processes_count_together(redis_url: str) -> None:
+async def test_processes_count_together(redis_settings: CacheSettings) -> None:
     """What one used up is used up for all."""
     prefix, clock = uuid4().hex, Clock()
-    async with open_redis(CacheSettings(url=redis_url)) as one, open_redis(CacheSettings(url=redis_url)) as two:
+    async with open_redis(redis_settings) as one, open_redis(redis_settings) as two:
         limiters = [RedisLimiter(client, prefix, "logins", PER_MINUTE, clock) for client in (one, two)]
         waits = [await wait(limiters[place % 2], "ann") for place in range(PER_MINUTE + 2)]
     assert [one > 0 for one in waits] == [False] * PER_MINUTE + [True] * 2

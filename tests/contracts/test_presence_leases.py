@@ -40,7 +40,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 
         yield Subject(MemoryPresenceLeases(lambda: now), advance)
         return
-    async with open_redis(CacheSettings(url=request.getfixturevalue("redis_url"))) as client:
+    async with open_redis(request.getfixturevalue("redis_settings")) as client:
         yield Subject(RedisPresenceLeases(client, prefix=f"test-{uuid4().hex}"), lambda: asyncio.sleep(0.01))
 
 
@@ -75,10 +75,10 @@ async def test_many_at_once(subject: Subject) -> None:
 
 
 @pytest.mark.servers
-async def test_what_ran_out_does_not_stay_in_redis(redis_url: str) -> None:
+async def test_what_ran_out_does_not_stay_in_redis(redis_settings: CacheSettings) -> None:
     """Each restart of a node leaves something said of a user who is always there; it goes with the next renewal."""
     prefix = f"test-{uuid4().hex}"
-    async with open_redis(CacheSettings(url=redis_url)) as client:
+    async with open_redis(redis_settings) as client:
         leases = RedisPresenceLeases(client, prefix=prefix)
         fields = client.script("return redis.call('HKEYS', KEYS[1])")
         await leases.put("alive", {7: ONLINE}, ttl_s=LONG)

@@ -15,7 +15,6 @@ from services.gateway.redis_registry import RedisRegistry
 from services.gateway.registry import MOST_LINKS, NOT_LIFTED, Link, SessionEntry, SessionRegistry
 from shared.core.ids import MAX_ID
 from shared.redis_client import open_redis
-from shared.settings import CacheSettings
 
 LONG = 60.0
 SHORT = 0.02
@@ -53,7 +52,7 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 
         yield Subject(MemoryRegistry(clock=lambda: now), advance)
         return
-    async with open_redis(CacheSettings(url=request.getfixturevalue("redis_url"))) as client:
+    async with open_redis(request.getfixturevalue("redis_settings")) as client:
         yield Subject(RedisRegistry(client, prefix=f"test-{uuid4().hex}"), lambda: asyncio.sleep(0.01))
 
 

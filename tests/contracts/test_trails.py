@@ -44,14 +44,14 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 
         yield Subject(MemoryTrails(clock=lambda: now), advance)
         return
-    async with open_redis(CacheSettings(url=request.getfixturevalue("redis_url"))) as client:
+    async with open_redis(request.getfixturevalue("redis_settings")) as client:
         yield Subject(RedisTrails(client, prefix=f"test-{uuid4().hex}"), lambda: asyncio.sleep(0.01))
 
 
 @pytest.fixture
-async def redis_client(redis_url: str) -> AsyncIterator[RedisClient]:
+async def redis_client(redis_settings: CacheSettings) -> AsyncIterator[RedisClient]:
     """Yield a client of a real Redis."""
-    async with open_redis(CacheSettings(url=redis_url)) as client:
+    async with open_redis(redis_settings) as client:
         yield client
 
 
