@@ -32,7 +32,7 @@ from shared.mongo import open_database
 from shared.mongo_lease import MongoLeases
 from shared.mongo_streams import MongoStreams
 from shared.redis_cache import RedisCache
-from shared.redis_client import RedisAway, RedisClient, open_redis
+from shared.redis_client import CONNECTIONS, RedisAway, RedisClient, open_redis
 from shared.settings import CacheSettings, MongoSettings
 from shared.streams import StoreUnavailable
 from tests.missing import go_without
@@ -286,6 +286,17 @@ async def test_restarted_redis_costs_nothing(redis: Target, client: RedisClient)
     redis.kill()
     redis.restart()
     assert await cache.put("k", 2, b"two", ttl_s=60)
+
+
+async def test_a_crowd_opens_few_connections(redis: Target) -> None:
+    """Of many questions at once some wait; and a connection says nothing before them that it need not say."""
+    async with open_redis(CacheSettings(url=redis.url, timeout=timedelta(seconds=10))) as client:
+        assert await asyncio.gather(*(client.get(f"k{number}") for number in range(1000))) == [None] * 1000
+        info = (await client.script("return redis.call('INFO', 'everything')")((), ())).decode()
+    told = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    assert int(told["connected_clients"]) <= CONNECTIONS
+    said = {name.removeprefix("cmdstat_") for name in told if name.startswith("cmdstat_")}
+    assert said - {"ping"} == {"hello", "get", "evalsha", "script|load"}
 
 
 async def test_slow_answer_is_never_taken_for_the_next(redis: Target, client: RedisClient) -> None:
