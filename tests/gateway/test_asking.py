@@ -45,9 +45,7 @@ def has(found: Sequence[object], count: int) -> bool:
 
 async def test_by_name_and_by_id(world: World) -> None:
     """By prefix, and by ids, which may be integers; who is not in the group is told of nobody."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, _ = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, group, _ = await world.create_pair()
     cleo = world.register("cleo")
     async with open_node(world) as node, open_client(node, world.token(ann)) as client:
         await client.send(8, {"guild_id": group.id, "query": "B", "limit": 0, "nonce": "x", "presences": True})

@@ -84,9 +84,7 @@ def test_one_turn_takes_a_bounded_piece() -> None:
 
 async def test_everything_is_compressed_from_hello_on(world: World, node: ServedNode) -> None:
     """HELLO, acks, READY, dispatches and replies come through the stream; what the client sends stays plain."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     async with (
         connect(f"{node.url}&compress=zlib-stream", compression=None) as socket,
         open_client(node, world.token(ben)) as plain,

@@ -22,9 +22,7 @@ async def open_pair(
     world: World, node: ServedNode, *, query: str = ""
 ) -> AsyncIterator[tuple[User, Channel, Client, RawClient]]:
     """Open a reader and beside it a client with a small window that reads only when told."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     async with (
         open_raw_session(node.port, world.token(ben), query=query, receive_buffer=SMALL) as stuck,
         open_client(node, world.token(ann)) as reader,

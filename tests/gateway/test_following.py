@@ -217,9 +217,7 @@ async def test_a_lost_queue_is_repaired_before_it_goes_on(world: World) -> None:
 
 async def test_a_removal_in_a_lost_queue_is_known_before_anything_later(world: World) -> None:
     """Promise 7 holds over a gap: what was said after the removal reaches the removed member on no path."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, group, channel = await world.create_pair()
     async with open_node(world) as node, open_client(node, world.token(ben)) as client:
         world.losing = 2
         await world.leave(ben, group)

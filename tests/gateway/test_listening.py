@@ -14,7 +14,7 @@ import pytest
 from services.gateway.listening import POLL_FRAMES
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.memory_trails import MemoryTrails
-from shared.core.model import Channel, User
+from shared.core.model import Channel
 from shared.settings import LimitSettings
 from tests.gateway.listeners import PollClient, events_url, open_listening, open_stream
 from tests.gateway.raw import RawClient, open_raw
@@ -42,17 +42,9 @@ async def say_all(world: World, channel: Channel, *contents: str) -> None:
         await world.say(author, channel, content)
 
 
-async def pair(world: World) -> tuple[User, User, Channel]:
-    """Register two users who share a channel."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
-    return ann, ben, channel
-
-
 async def test_a_stream_is_told_what_a_websocket_is_told(world: World, node: ServedNode) -> None:
     """READY, groups, then each event: the very frames, each with session and `s` as its id."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     async with open_client(node, world.token(ann)) as witness, open_listening(node, world.token(ben)) as client:
         (ready,) = client.got("READY")
         assert ready["user"]["username"] == "ben"
@@ -65,7 +57,7 @@ async def test_a_stream_is_told_what_a_websocket_is_told(world: World, node: Ser
 
 async def test_a_cut_stream_goes_on_with_exactly_what_it_missed(world: World, node: ServedNode) -> None:
     """Last-Event-ID is a RESUME: what came meanwhile, in order, once, then RESUMED, then what is live."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     token = world.token(ben)
     async with open_client(node, world.token(ann)) as witness:
         async with open_listening(node, token) as client:
@@ -84,7 +76,7 @@ async def test_a_cut_stream_goes_on_with_exactly_what_it_missed(world: World, no
 
 async def test_what_was_lost_on_the_way_comes_again_and_the_older_stream_ends(world: World, node: ServedNode) -> None:
     """The client's own place counts, told as an id or as a query; `positions` leaves out what it has."""
-    ann, _, channel = await pair(world)
+    ann, _, _, channel = await world.create_pair()
     token = world.token(ann)
     async with open_listening(node, token) as client:
         await say_all(world, channel, "one", "two", "three")
@@ -101,7 +93,7 @@ async def test_what_was_lost_on_the_way_comes_again_and_the_older_stream_ends(wo
 
 async def test_a_poll_answers_as_soon_as_there_is_something(world: World, node: ServedNode) -> None:
     """The first answer is what a session begins with; each next one is all that came since, at once or later."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     client = PollClient(node, world.token(ben))
     assert [frame["t"] for frame in await client.poll()] == ["READY", "GUILD_CREATE"]
     assert client.session_id == client.got("READY")[0]["session_id"]
@@ -124,7 +116,7 @@ async def test_a_poll_answers_as_soon_as_there_is_something(world: World, node: 
 
 async def test_an_answer_that_was_lost_can_be_asked_for_again(world: World, node: ServedNode) -> None:
     """The same `seq` gets the same frames, also when the first who asked still waits."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     client = PollClient(node, world.token(ben))
     await client.poll()
     async with open_client(node, world.token(ann)) as witness, asyncio.TaskGroup() as group:
@@ -143,7 +135,7 @@ async def test_an_answer_that_was_lost_can_be_asked_for_again(world: World, node
 
 async def test_a_long_backlog_comes_in_parts(world: World, node: ServedNode) -> None:
     """An answer is bounded; `has_more` says so, and the next poll gets what follows, at once."""
-    _, ben, channel = await pair(world)
+    _, ben, _, channel = await world.create_pair()
     client = PollClient(node, world.token(ben))
     await client.poll()
     told = [str(number) for number in range(POLL_FRAMES + 5)]
@@ -175,7 +167,7 @@ async def wait_registered(node: ServedNode) -> None:
 
 async def test_a_stream_goes_on_at_another_node(world: World) -> None:
     """A request that reaches another node takes the session with it, and with it what was missed."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     token = world.token(ben)
     async with open_two(world) as (one, other), open_client(one, world.token(ann)) as witness:
         async with open_listening(one, token) as client:
@@ -192,7 +184,7 @@ async def test_a_stream_goes_on_at_another_node(world: World) -> None:
 
 async def test_polls_go_from_node_to_node(world: World) -> None:
     """Each poll may meet another node. What was missed elsewhere comes whole: all of it has the `s` that was told."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     told = [str(number) for number in range(POLL_FRAMES + 5)]
     async with open_two(world) as (one, other), open_client(one, world.token(ann)) as witness:
         client = PollClient(one, world.token(ben))
@@ -258,7 +250,7 @@ async def test_what_cant_be_gone_on_with_is_told_to_begin_anew(world: World, nod
 
 async def test_a_node_that_drains_says_so_and_ends(world: World) -> None:
     """Streams get RECONNECT and end, polls are answered at once; who comes then hears 503."""
-    ann, ben, _ = await pair(world)
+    ann, ben, _, _ = await world.create_pair()
     async with open_node(world) as node, open_listening(node, world.token(ann)) as client:
         polling = PollClient(node, world.token(ben))
         await polling.poll()
@@ -275,7 +267,7 @@ async def test_a_node_that_drains_says_so_and_ends(world: World) -> None:
 
 async def test_a_slow_reader_ends_and_goes_on(world: World) -> None:
     """Who leaves too much unread is ended with all that was pushed before; nothing is missed behind it."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     settings = settings_of(send_buffer_bytes=50_000)
     async with open_node(world, settings) as node, open_client(node, world.token(ann)) as reader:
         sent = 0
@@ -302,7 +294,7 @@ async def test_a_slow_reader_ends_and_goes_on(world: World) -> None:
 
 async def test_who_does_not_read_at_all_is_cut_off(world: World) -> None:
     """However much room there is: who takes nothing for too long is gone, and the session waits."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     settings = settings_of()
     http = settings.http.model_copy(update={"unread_timeout": timedelta(seconds=0.3)})
     async with (
@@ -374,7 +366,7 @@ async def test_streams_have_a_bound_of_their_own(world: World) -> None:
 
 async def test_streams_and_polls_are_in_no_requests_way(world: World) -> None:
     """They outlast the deadline of a request, and take none of the places of those at work."""
-    ann, ben, channel = await pair(world)
+    ann, ben, _, channel = await world.create_pair()
     settings = settings_of()
     http = settings.http.model_copy(update={"request_timeout": timedelta(seconds=0.3), "max_requests": 1})
     async with open_node(world, settings.model_copy(update={"http": http})) as node:

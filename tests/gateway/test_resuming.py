@@ -34,11 +34,6 @@ async def node(world: World) -> AsyncIterator[ServedNode]:
         yield node
 
 
-def last_s(client: Client) -> int:
-    """Return the last `s` that a client has seen."""
-    return max(int(frame["s"]) for frame in client.dispatches)
-
-
 def contents(client: Client) -> list[str]:
     """Return what a client was told of messages, in order."""
     return [d["content"] for d in client.got("MESSAGE_CREATE")]
@@ -53,9 +48,7 @@ async def say_all(world: World, channel: Channel, *contents: str) -> None:
 
 async def test_a_cut_connection_resumes_with_exactly_what_it_missed(world: World, node: ServedNode) -> None:
     """What came while nobody was there comes behind RESUME, in order, once, under the same `s`; then RESUMED."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     async with open_client(node, world.token(ann)) as witness, open_client(node, world.token(ben)) as client:
         await say_all(world, channel, "before")
         await client.until("MESSAGE_CREATE")
@@ -85,7 +78,7 @@ async def test_frames_lost_on_the_way_are_sent_again(world: World, node: ServedN
     async with open_client(node, world.token(ann)) as client:
         await say_all(world, channel, "one", "two", "three")
         await client.until_content("one")
-        told = last_s(client)
+        told = client.last_s
         await client.until_content("three")
         client.dispatches = [frame for frame in client.dispatches if frame["s"] <= told]
         async with open_client(node) as again:
@@ -96,9 +89,7 @@ async def test_frames_lost_on_the_way_are_sent_again(world: World, node: ServedN
 
 async def test_a_removed_member_sees_its_removal_and_nothing_after(world: World, node: ServedNode) -> None:
     """A session whose permissions changed meanwhile: what was sent before the removal, GUILD_DELETE, no more."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, group, channel = await world.create_pair()
     async with open_client(node, world.token(ann)) as witness, open_client(node, world.token(ben)) as client:
         client.socket.transport.abort()
         await node.wait_detached(1)
@@ -128,13 +119,13 @@ async def test_what_cant_be_resumed_identifies_on_the_same_socket(world: World, 
                 {
                     "token": world.token(ben if wrong == "another user" else ann),
                     "session_id": "gone" if wrong == "unknown session" else client.ready["session_id"],
-                    "seq": {"an s that was never sent": 10**6, "no s": None}.get(wrong, last_s(client)),
+                    "seq": {"an s that was never sent": 10**6, "no s": None}.get(wrong, client.last_s),
                 },
             )
             assert (await again.until(9))["d"] is False
             assert (await again.identify(world.token(ann)))["user"]["username"] == "ann"
         if wrong in ("another user", "unknown session"):
-            await client.send(1, last_s(client))
+            await client.send(1, client.last_s)
             assert await client.until(11)  # it lives on
 
 
@@ -142,7 +133,7 @@ async def test_a_bad_token_ends_the_connection(world: World, node: ServedNode) -
     """4004, as for IDENTIFY."""
     ann = world.register("ann")
     async with open_client(node, world.token(ann)) as client, open_client(node) as again:
-        await again.send(6, {"token": "x.y.z", "session_id": client.ready["session_id"], "seq": last_s(client)})
+        await again.send(6, client.resume_payload("x.y.z"))
         assert await again.closed() == 4004
 
 
@@ -163,15 +154,13 @@ async def test_a_session_waits_for_the_window_and_no_longer(world: World) -> Non
             while node.metrics.registry.get_sample_value("starling_gateway_bindings_bound"):
                 await asyncio.sleep(0.01)
         async with open_client(node) as again:
-            await again.send(6, {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": 1})
+            await again.send(6, client.resume_payload(world.token(ann), seq=1))
             assert (await again.until(9))["d"] is False
 
 
 async def test_a_log_that_has_let_go_says_so(world: World) -> None:
     """Where the replay log no longer has what the client lacks: INVALID_SESSION."""
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     async with (
         open_node(world, settings_of(replay_log_bytes=2_000)) as node,
         open_client(node, world.token(ann)) as witness,
@@ -182,9 +171,7 @@ async def test_a_log_that_has_let_go_says_so(world: World) -> None:
         await say_all(world, channel, *map(str, range(20)))
         await witness.until_content("19")
         async with open_client(node) as again:
-            await again.send(
-                6, {"token": world.token(ben), "session_id": client.ready["session_id"], "seq": last_s(client)}
-            )
+            await again.send(6, client.resume_payload(world.token(ben)))
             assert (await again.until(9))["d"] is False
 
 
@@ -197,7 +184,7 @@ async def test_a_quiet_session_resumes_however_much_others_were_sent(world: Worl
         open_client(node, world.token(ann)) as witness,
         open_client(node, world.token(ben)) as client,
     ):
-        told = last_s(client)
+        told = client.last_s
         await say_all(world, channel, *map(str, range(20)))
         await witness.until_content("19")
         await client.send(1, told)

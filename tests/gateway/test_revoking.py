@@ -11,7 +11,7 @@ import pytest
 from services.gateway.memory_registry import MemoryRegistry
 from services.gateway.memory_trails import MemoryTrails
 from shared.core.model import User
-from tests.gateway.world import Client, ServedNode, World, open_client, open_node, open_world
+from tests.gateway.world import ServedNode, World, open_client, open_node, open_world
 
 
 class Scene(NamedTuple):
@@ -35,12 +35,6 @@ async def scene() -> AsyncIterator[Scene]:
             for name in ("one", "two")
         ]
         yield Scene(world, one, two, ann)
-
-
-def resume_of(client: Client, token: str) -> dict[str, Any]:
-    """Return what a client says to go on with its session."""
-    told = max(frame["s"] for frame in client.dispatches)
-    return {"token": token, "session_id": client.ready["session_id"], "seq": told}
 
 
 async def refused(node: ServedNode, op: int, d: dict[str, Any]) -> int:
@@ -93,9 +87,9 @@ async def test_a_session_that_waits_ends_too(scene: Scene, asks: str) -> None:
         await one.wait_detached(1)
         await world.revoke(ann, phone)
         await one.wait_sessions(0)
-        assert await refused(node, 6, resume_of(client, phone)) == 4004
+        assert await refused(node, 6, client.resume_payload(phone)) == 4004
         async with open_client(node) as again:
-            await again.send(6, resume_of(client, tablet))
+            await again.send(6, client.resume_payload(tablet))
             assert (await again.until(9))["d"] is False
             assert await again.identify(tablet)
 
@@ -107,7 +101,7 @@ async def test_who_has_a_void_token_moves_no_session(scene: Scene) -> None:
     async with open_client(one, phone) as client:
         await world.revoke(ann, stolen)
         for node in (two, one):
-            assert await refused(node, 6, resume_of(client, stolen)) == 4004
+            assert await refused(node, 6, client.resume_payload(stolen)) == 4004
         await client.send(1, None)
         assert await client.until(11)
         assert (one.sessions, two.sessions) == (1, 0)

@@ -27,9 +27,7 @@ async def until_status(client: Client, user_id: int, status: str) -> dict[str, A
 async def test_presence_is_told_across_nodes(cluster: Cluster) -> None:
     """Who comes, says something of itself and goes; who comes later sees it in GUILD_CREATE."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, _ = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, group, _ = await world.create_pair()
     one, two = await cluster.start("one", **SMALL), await cluster.start("two", **SMALL)
     async with open_client(one, world.token(ann)) as watching:
         async with open_client(two) as client:
@@ -60,9 +58,7 @@ async def test_presence_is_told_across_nodes(cluster: Cluster) -> None:
 async def test_what_was_said_before_a_node_came_is_read(cluster: Cluster) -> None:
     """A node that begins to follow a group reads the leases of its members."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, _ = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, _ = await world.create_pair()
     await world.leases.put("elsewhere", {ben.id: Presence("dnd")}, ttl_s=60)
     one = await cluster.start("one", **SMALL)
     async with open_client(one, world.token(ann)) as client:
@@ -131,9 +127,7 @@ async def test_who_did_not_ask_and_large_groups_are_told_nothing(cluster: Cluste
 async def test_a_lost_connection_is_no_absence_at_once(cluster: Cluster) -> None:
     """Who resumes soon was never away."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     one = await cluster.start("one", **SMALL)
     async with open_client(one, world.token(ann)) as watching:
         async with open_client(one, world.token(ben)) as client:

@@ -29,11 +29,6 @@ from tests.waiting import wait_until
 __all__ = ["cluster"]
 
 
-def last_s(client: Client) -> int:
-    """Return the last `s` that a client has seen."""
-    return max(int(frame["s"]) for frame in client.dispatches)
-
-
 def positions(client: Client) -> dict[str, int]:
     """Return how far a client is in each channel."""
     found: dict[str, int] = {}
@@ -57,9 +52,7 @@ async def cut_client(node: ServedNode, token: str) -> AsyncIterator[Client]:
 async def test_a_living_node_hands_a_session_over_exactly(cluster: Cluster) -> None:
     """Missed frames come under the client's old `s`, then RESUMED under the new node's, then what is live. Once."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     one, two = await cluster.start("one"), await cluster.start("two")
     async with open_client(one, world.token(ann)) as witness:
         async with cut_client(one, world.token(ben)) as client:
@@ -68,7 +61,7 @@ async def test_a_living_node_hands_a_session_over_exactly(cluster: Cluster) -> N
         await one.wait_detached(1)
         await say_all(world, ann, channel, "missed 1", "missed 2")
         await witness.until_content("missed 2")
-        told = last_s(client)
+        told = client.last_s
         await cluster.checkpoint("one")
         async with open_client(two) as again:
             resumed = await again.resume(client, world.token(ben))
@@ -112,9 +105,7 @@ async def test_one_that_went_and_came_back_is_given_as_it_is_now(cluster: Cluste
 async def test_a_dead_nodes_session_goes_on_elsewhere(cluster: Cluster, tells_positions: bool) -> None:
     """Killed without a word: all that was missed comes; a client that tells positions gets nothing twice."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     one, two = await cluster.start("one"), await cluster.start("two")
     async with cut_client(one, world.token(ben)) as client:
         await cluster.checkpoint("one")
@@ -142,9 +133,7 @@ async def test_a_node_that_died_before_it_told_anything(
 ) -> None:
     """Killed right after it took a session over: the session goes on from where it came from, and nothing is missed."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     one = await cluster.start("one")
     two = await cluster.start("two", checkpoint_interval=timedelta(hours=1))
     three = await cluster.start("three")
@@ -163,7 +152,7 @@ async def test_a_node_that_died_before_it_told_anything(
         moved.socket.transport.abort()
     await cluster.kill("two")
     await say_all(world, ann, channel, "late")
-    lie = {"token": world.token(ben), "session_id": client.ready["session_id"], "seq": last_s(moved) + 2 * RESERVE}
+    lie = client.resume_payload(world.token(ben), seq=moved.last_s + 2 * RESERVE)
     async with open_client(three) as liar:
         await liar.send(6, lie)
         assert (await liar.until(9))["d"] is False
@@ -171,7 +160,7 @@ async def test_a_node_that_died_before_it_told_anything(
         told: dict[str, Any] = {"positions": positions(client) | positions(moved)} if tells_positions else {}
         resumed = await again.resume(moved, world.token(ben), **told)
         assert contents(again) == (["late"] if tells_positions else ["missed", "at two", "late"])
-        assert resumed["s"] > last_s(moved)
+        assert resumed["s"] > moved.last_s
         await say_all(world, ann, channel, "live")
         assert (await again.until_content("live"))["s"] > resumed["s"]
 
@@ -221,9 +210,7 @@ async def test_a_group_that_a_node_told_which_was_behind(cluster: Cluster, reads
 async def test_what_its_dead_node_had_stored_does_not_come_again(cluster: Cluster) -> None:
     """A client that tells only `s` gets again what came since the last checkpoint at most, however long ago it was."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     _, elsewhere = await world.create_group(ann, "elsewhere")
     one, two = await cluster.start("one", checkpoint_interval=timedelta(hours=1)), await cluster.start("two")
     async with open_client(one, world.token(ann)) as busy, cut_client(one, world.token(ben)) as client:
@@ -247,9 +234,7 @@ async def test_a_node_that_was_taken_for_dead_goes_on_before_it_dies(
 ) -> None:
     """Others read its trail while it was cut off from them; what it told its clients since does not come again."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     one, two = await cluster.start("one"), await cluster.start("two")
     monkeypatch.setattr(Peers, "ask", AsyncMock(return_value=None))
     async with cut_client(one, world.token(ann)) as gone, cut_client(one, world.token(ben)) as client:
@@ -324,9 +309,7 @@ async def test_a_dead_nodes_listener_goes_on_elsewhere(cluster: Cluster, way: st
 async def test_one_that_was_detached_long_before_its_node_died_misses_nothing(cluster: Cluster) -> None:
     """What came between the cut and the death, and after it, is all there: exactly, since all of it was told."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     one, two = await cluster.start("one"), await cluster.start("two")
     async with open_client(one, world.token(ann)) as witness:
         async with cut_client(one, world.token(ben)) as client:
@@ -438,9 +421,7 @@ async def test_nobody_is_shown_what_was_said_while_it_was_hidden(cluster: Cluste
 async def test_a_successor_that_dies_before_it_could_say_so_is_succeeded(cluster: Cluster) -> None:
     """From node to node to node; the second dies as soon as it has the session, with nothing told to the client."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     one = await cluster.start("one")
     async with cut_client(one, world.token(ben)) as client:
         await say_all(world, ann, channel, "before")
@@ -472,9 +453,7 @@ async def test_a_successor_that_dies_before_it_could_say_so_is_succeeded(cluster
 async def test_a_drained_node_gives_all_its_sessions_away(cluster: Cluster) -> None:
     """SIGTERM: RECONNECT, then 4000, never 1000; who comes back elsewhere has lost nothing and has nothing twice."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, _, channel = await world.create_pair()
     one, two = await cluster.start("one"), await cluster.start("two")
     async with open_client(one, world.token(ben)) as client:
         await say_all(world, ann, channel, "before")
@@ -495,9 +474,7 @@ async def test_a_drained_node_gives_all_its_sessions_away(cluster: Cluster) -> N
 async def test_a_removal_that_only_the_group_has_told_yet_is_told(cluster: Cluster) -> None:
     """The new node has taken the user out by the group's stream, ahead of the user's own: the client hears of it."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, _ = await world.create_group(ann)
-    await world.join(ben, group)
+    _, ben, group, _ = await world.create_pair()
     one, two = await cluster.start("one"), await cluster.start("two")
     async with open_client(two, world.token(ben)) as other:
         async with cut_client(one, world.token(ben)) as client:
@@ -513,9 +490,7 @@ async def test_a_removal_that_only_the_group_has_told_yet_is_told(cluster: Clust
 async def test_a_removal_that_only_its_old_node_has_heard_of_is_told_once(cluster: Cluster) -> None:
     """The session moves before the user's own stream says it: it is not let in again where that is not known yet."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, _ = await world.create_group(ann)
-    await world.join(ben, group)
+    _, ben, group, _ = await world.create_pair()
     one, two = await cluster.start("one"), await cluster.start("two")
     async with cut_client(one, world.token(ben)) as client:
         left = await world.leave(ben, group, tells=False)
@@ -560,9 +535,7 @@ async def test_a_join_that_only_the_group_has_told_yet_is_told_once(cluster: Clu
 async def test_who_left_and_came_back_in_the_last_moment_misses_nothing(cluster: Cluster) -> None:
     """Left, joined and told messages since the last checkpoint: the group is told anew from where nothing is missed."""
     world = cluster.world
-    ann, ben = world.register("ann"), world.register("ben")
-    group, channel = await world.create_group(ann)
-    await world.join(ben, group)
+    ann, ben, group, channel = await world.create_pair()
     one = await cluster.start("one", checkpoint_interval=timedelta(hours=1))
     two = await cluster.start("two")
     async with cut_client(one, world.token(ben)) as client:
@@ -591,7 +564,7 @@ async def test_who_did_not_get_all_that_a_session_begins_with_begins_anew(cluste
         await cluster.checkpoint("one")
         await cluster.kill("one")
     (ready,) = (frame["s"] for frame in client.dispatches if frame["t"] == "READY")
-    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": ready}
+    told = client.resume_payload(world.token(ann), seq=ready)
     async with open_client(two) as again:
         await again.send(6, told)
         assert (await again.until(9))["d"] is False
@@ -658,9 +631,8 @@ async def test_a_session_that_the_registry_never_heard_of_is_asked_for_where_it_
         pass
     await one.wait_detached(1)
     await say_all(world, ann, channel, "missed")
-    told = {"session_id": client.ready["session_id"], "seq": last_s(client)}
     async with open_client(two) as stranger:
-        await stranger.send(6, {"token": world.token(ben), **told})
+        await stranger.send(6, client.resume_payload(world.token(ben)))
         await stranger.until(9)
     assert (one.sessions, two.sessions) == (1, 0)
     async with open_client(two) as again:
@@ -701,7 +673,7 @@ async def test_a_session_whose_successor_died_on_the_way_goes_on_where_it_was(cl
         await cluster.checkpoint("one")
     await one.wait_detached(1)
     await say_all(world, ann, channel, "missed 1")
-    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+    told = client.resume_payload(world.token(ann))
     registry.gate.clear()
     async with open_client(two) as again:
         await again.send(6, told)
@@ -728,7 +700,7 @@ async def test_of_nodes_that_take_one_session_over_at_once_the_slower_asks_the_f
         await cluster.checkpoint("one")
     await one.wait_detached(1)
     await say_all(world, ann, channel, "missed")
-    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+    told = client.resume_payload(world.token(ann))
     registry.gate.clear()
     async with open_client(two) as first, open_client(three) as second:
         await first.send(6, told)
@@ -760,7 +732,7 @@ async def test_a_node_that_was_cut_off_does_not_go_on_with_what_another_claimed_
     entry = await registry.read(client.ready["session_id"])
     assert entry is not None
     assert await registry.claim(entry.moved_to("two.0123abcd", 1, 1), ttl_s=60)
-    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+    told = client.resume_payload(world.token(ann))
     async with open_client(one) as again:
         registry.misses = [True]
         await again.send(6, told)
@@ -799,7 +771,7 @@ async def test_a_client_that_did_not_wait_keeps_its_session_where_it_went(cluste
     await one.wait_detached(1)
     gate = world.gates[calls.ReadSessions] = asyncio.Event()
     async with open_client(two) as hasty:
-        told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+        told = client.resume_payload(world.token(ann))
         await hasty.send(6, told)
         await wait_until(lambda: calls.ReadSessions((ann.id,)) in world.asked)
         hasty.socket.transport.abort()
@@ -826,7 +798,7 @@ async def test_what_cant_be_placed_is_said_so(cluster: Cluster) -> None:
     async with cut_client(one, world.token(ann)) as client:
         await cluster.known("one")
         await cluster.kill("one")  # before it told where its streams are
-    told = {"token": world.token(ann), "session_id": client.ready["session_id"], "seq": last_s(client)}
+    told = client.resume_payload(world.token(ann))
     registry.is_away = True
     async with open_client(two) as early:
         await early.send(6, told)

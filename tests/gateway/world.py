@@ -147,6 +147,13 @@ class World:
         await self.tell(owner, GroupJoined(created.record.seq, self.members[group.id][owner.id]))
         return group, channel
 
+    async def create_pair(self) -> tuple[User, User, Group, Channel]:
+        """Register ann and ben; make a group of ann's that ben is in, too, and return its channel behind it."""
+        ann, ben = self.register("ann"), self.register("ben")
+        group, channel = await self.create_group(ann)
+        await self.join(ben, group)
+        return ann, ben, group, channel
+
     def add_group(self, owner: User, name: str) -> tuple[Group, Channel]:
         """Make a group that nobody is told about."""
         group = Group(self.ids.next_id(now_ms()), name, owner.id)
@@ -616,11 +623,19 @@ class Client:
             await self.until("GUILD_CREATE")
         return self.ready
 
+    @property
+    def last_s(self) -> int:
+        """The last `s` that came."""
+        return max(int(frame["s"]) for frame in self.dispatches)
+
+    def resume_payload(self, token: str, *, seq: int | None = None) -> dict[str, Any]:
+        """Return what a RESUME of this client's session says, from its last `s` on."""
+        return {"token": token, "session_id": self.ready["session_id"], "seq": self.last_s if seq is None else seq}
+
     async def resume(self, of: Client, token: str, *, seq: int | None = None, **fields: Any) -> dict[str, Any]:
         """Say RESUME for the session of another client, from its last `s` on; return RESUMED."""
-        told = max(frame["s"] for frame in of.dispatches) if seq is None else seq
         self.ready = of.ready
-        await self.send(6, {"token": token, "session_id": of.ready["session_id"], "seq": told, **fields})
+        await self.send(6, of.resume_payload(token, seq=seq) | fields)
         return await self.until("RESUMED")
 
     async def until_content(self, content: str) -> dict[str, Any]:
